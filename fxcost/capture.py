@@ -1,0 +1,229 @@
+"""Model + inputs → a :class:`~fxcost.records.Recording`: the graph, its shapes, and the operators that ran.
+
+`symbolic` traces with proxies and then propagates shapes; `concrete` runs the model's forward on meta tensors and
+notes what it calls; `auto` takes the first where it is beyond doubt, and the second elsewhere. A graph that is given
+(a GraphModule, an ExportedProgram) is propagated as it is.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import fx, nn
+
+from .concrete import ConcreteTracer
+from .errors import CaptureError, FxcostError, InputError, MissingMetaKernelError, ModelRunError
+from .inputs import Arguments, bind, make_arguments, parameter_dtype
+from .isolate import MetaCopier
+from .modules import is_leaf, module_records, parameter_records, signature_source
+from .propagate import Propagator
+from .recorder import Storages
+from .records import ModuleCall, Recording
+from .symbolic import Doubt, TracedCall, trace_symbolically
+from .units import whole_units
+from .values import ValueRecorder
+
+CAPTURES = ("auto", "symbolic", "concrete")
+
+
+def record(
+    model: Any,
+    inputs: Any = (),
+    kwargs: dict[str, Any] | None = None,
+    *,
+    capture: str = "auto",
+    dtype: torch.dtype | None = None,
+    leaf_modules: tuple[Any, ...] = (),
+) -> Recording:
+    """Capture a model's graph and run it on meta tensors. The model is left as it is, also when this fails.
+
+    Raises:
+        InputError: the inputs do not fit, or `capture` is none of the known ways.
+        ModelCopyError: a module holds something that can't be copied.
+        CaptureError: `capture="symbolic"`, and the model can't be traced symbolically.
+        ModelRunError: the model raised, or an operator has no meta kernel.
+    """
+    if capture not in CAPTURES:
+        raise InputError(f"there is no capture {capture!r}; choose from {', '.join(CAPTURES)}")
+    if isinstance(model, torch.export.ExportedProgram):
+        inputs = inputs or model.example_inputs[0]
+        model = model.module(check_guards=False)
+    if not callable(model):
+        raise InputError(f"a {type(model).__name__} is no model: give an nn.Module, a GraphModule or a function")
+    with _unchanged_state(), whole_units(), torch.no_grad():
+        job = _Job(model, inputs, kwargs, dtype, leaf_modules)
+        if isinstance(model, fx.GraphModule):
+            return job.given()
+        if capture == "concrete":
+            return job.concrete()
+        try:
+            return job.symbolic()
+        except (Doubt, CaptureError, ModelRunError):
+            if capture == "symbolic":
+                raise
+        return _Job(model, inputs, kwargs, dtype, leaf_modules).concrete()
+
+
+class _Job:
+    """One capture: the meta copy of the model and its arguments."""
+
+    def __init__(
+        self, model: Any, inputs: Any, kwargs: Any, dtype: torch.dtype | None, leaf_modules: tuple[Any, ...]
+    ) -> None:
+        self.copier = MetaCopier(dtype)
+        self.model = self.copier.model(model)
+        of_model = len(self.copier.real)
+        self.arguments = make_arguments(inputs, kwargs, self.copier, parameter_dtype(model, dtype))
+        of_inputs = [(m, r) for m, r in self.copier.real[of_model:] if not r.is_floating_point()]
+        self._known = self.copier.real[:of_model] + of_inputs
+        bind(signature_source(self.model), self.arguments)
+        self.leaf_modules = leaf_modules
+        owner = getattr(self.model, "__self__", None)
+        found = self.model if isinstance(self.model, nn.Module) else owner
+        self.root = found if isinstance(found, nn.Module) else nn.Module()
+        self.type_name = type(found).__name__ if found is not None else getattr(model, "__name__", type(model).__name__)
+
+    def symbolic(self) -> Recording:
+        leaves: Callable[[nn.Module, str], bool] = lambda m, name: is_leaf(m, name, self.leaf_modules)  # noqa: E731
+        graph, root, calls = trace_symbolically(self.model, self.arguments, leaves)
+        return self._propagated(graph, root, "symbolic", calls)
+
+    def given(self) -> Recording:
+        return self._propagated(self.model.graph, self.model, "given", [])
+
+    def _propagated(self, graph: fx.Graph, root: nn.Module, capture: str, calls: list[TracedCall]) -> Recording:
+        recorder = self._recorder(keep=True)
+        propagator = Propagator(root, graph, recorder, node_owner)
+        values = list(self.arguments.tensors()) if capture == "symbolic" else _flat_arguments(graph, self.arguments)
+        specs = [recorder.spec(v) if isinstance(v, torch.Tensor) else v for v in values]
+        with recorder:
+            propagator.run(*specs, enable_io_processing=False)
+        positions = {node: i for i, node in enumerate(graph.nodes)}
+        resolved = tuple(_resolved_call(call, propagator.outputs) for call in calls)
+        assert len(positions) == len(propagator.records)
+        return self._recording(graph, root, capture, recorder, propagator.records, resolved)
+
+    def concrete(self) -> Recording:
+        recorder = self._recorder(keep=False)
+        tracer = ConcreteTracer(self.root, recorder, self.leaf_modules)
+        try:
+            with recorder:
+                tracer.trace(self.model, self.arguments)
+        except FxcostError:
+            raise
+        except Exception as error:
+            raise _model_raised(error, tracer.failed_in, self.arguments) from error
+        return self._recording(tracer.graph, self.root, "concrete", recorder, tracer.records, tuple(tracer.calls))
+
+    def _recorder(self, keep: bool) -> ValueRecorder:
+        recorder = ValueRecorder(Storages(keep))
+        for meta, real in self._known:
+            recorder.know(meta, real)
+        return recorder
+
+    def _recording(
+        self, graph: fx.Graph, root: nn.Module, capture: str, recorder: ValueRecorder, nodes: Any, calls: Any
+    ) -> Recording:
+        return Recording(
+            graph=graph,
+            root=root,
+            capture=capture,
+            model_type=self.type_name,
+            nodes=tuple(nodes),
+            modules=module_records(self.root),
+            calls=calls,
+            parameters=parameter_records(self.root, recorder.spec),
+            storage_bytes=tuple(recorder.storages.nbytes),
+            assumptions=tuple(recorder.assumptions),
+        )
+
+
+def node_owner(node: fx.Node) -> str:
+    """FQN of the module that a node stands in: the called one, or the innermost around it."""
+    if node.op == "call_module":
+        return str(node.target)
+    if node.op == "get_attr":
+        return str(node.target).rpartition(".")[0]
+    stack = node.meta.get("nn_module_stack")
+    if not stack:
+        return str(node.meta.get("nn_module", ""))
+    path, _ = next(reversed(stack.values()))
+    return str(path)
+
+
+def _flat_arguments(graph: fx.Graph, arguments: Arguments) -> list[Any]:
+    """Arguments in the order of a given graph's placeholders."""
+    rest, named, values = list(arguments.args), dict(arguments.kwargs), []
+    for node in graph.nodes:
+        if node.op != "placeholder":
+            continue
+        if node.target in named:
+            values.append(named.pop(node.target))
+        elif rest:
+            values.append(rest.pop(0))
+        elif node.args:
+            values.append(node.args[0])
+        else:
+            raise InputError(f"the graph needs an input for {node.target!r}, and none is left")
+    if rest or named:
+        raise InputError(f"the graph takes {len(values)} inputs; {len(rest) + len(named)} too many are given")
+    return values
+
+
+def _resolved_call(call: TracedCall, outputs: dict[fx.Node, Any]) -> ModuleCall:
+    def specs(value: Any) -> Any:
+        if isinstance(value, fx.Node):
+            return outputs.get(value)
+        if isinstance(value, tuple):
+            return tuple([specs(v) for v in value])
+        if isinstance(value, dict):
+            return {k: specs(v) for k, v in value.items()}
+        return value
+
+    kwargs = tuple((k, specs(v)) for k, v in call.kwargs.items())
+    return ModuleCall(call.module, specs(call.args), kwargs, specs(call.output), call.start, call.stop)
+
+
+def _model_raised(error: Exception, module: str | None, arguments: Arguments) -> ModelRunError:
+    """The error of ours for what the model raised: in which module, at which line of the user's code."""
+    line = user_line(error)
+    where = f"module {module!r}" if module else "the model"
+    text = " ".join(str(error).split())
+    shapes = ", ".join(f"{tuple(t.shape)} {str(t.dtype).removeprefix('torch.')}" for t in arguments.tensors())
+    if isinstance(error, NotImplementedError) and "meta" in text.lower():
+        return MissingMetaKernelError(
+            f"{where}{line}: an operator has no meta kernel, so its result's shape is unknown: {text}. "
+            "Register one with torch.library.register_fake"
+        )
+    return ModelRunError(
+        f"{where} raised{line}: {type(error).__name__}: {text} (model inputs: {shapes or 'none'}). Check that the "
+        "inputs have the shapes and dtypes that the model takes; fxcost.spec(1, 128, dtype='int64') makes integer ones"
+    )
+
+
+def user_line(error: BaseException) -> str:
+    """` at file:line (code)` of the innermost frame outside PyTorch and fxcost, "" if there is none."""
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if "/torch/" not in frame.filename and "/fxcost/" not in frame.filename and frame.filename[0] != "<":
+            return f" at {frame.filename}:{frame.lineno} ({frame.line})"
+    return ""
+
+
+@contextmanager
+def _unchanged_state() -> Iterator[None]:
+    """Random generators are as before afterwards: PyTorch's, Python's, NumPy's if it is loaded."""
+    numpy = sys.modules.get("numpy")
+    states = torch.get_rng_state(), random.getstate(), numpy.random.get_state() if numpy else None
+    try:
+        yield
+    finally:
+        torch.set_rng_state(states[0])
+        random.setstate(states[1])
+        if numpy:
+            numpy.random.set_state(states[2])

@@ -1,0 +1,361 @@
+"""Capture by running: the model's own forward on meta tensors, every torch call noted as an fx node.
+
+Python control flow, keyword arguments, caches, dataclasses and generators just run. A torch function mode sees the
+calls (with the vocabulary of symbolic tracing: call_module for leaf modules, call_method, call_function, get_attr), an
+:class:`~fxcost.recorder.OpRecorder` sees the operators below them. An operator that ran outside any call that the
+function mode can see (in TorchScript, in C++) becomes a node of its own, so nothing is missed.
+
+Tensors are held weakly: they die when they die in the user's run.
+
+Not here: values of tensors (values.py).
+"""
+
+from __future__ import annotations
+
+import functools
+import operator
+import weakref
+from collections.abc import Callable
+from types import GetSetDescriptorType, MethodWrapperType
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.overrides import TorchFunctionMode
+
+from .host import Taken, translate
+from .inputs import Arguments
+from .modules import argument_names, is_leaf
+from .recorder import Segment
+from .records import ModuleCall, NodeRecord, Operator, TensorSpec, tensor_specs
+from .values import ValueRecorder
+
+
+class _Later:
+    """A tensor among a call's arguments: the node that made it, asked for only if the call becomes a node."""
+
+    __slots__ = ("node",)
+
+    def __init__(self, node: Callable[[], fx.Node]) -> None:
+        self.node = node
+
+
+class ConcreteTracer(TorchFunctionMode):
+    """Builds the graph and the node records of one run of `root`."""
+
+    def __init__(self, root: nn.Module, recorder: ValueRecorder, leaf_modules: tuple[Any, ...] = ()) -> None:
+        super().__init__()
+        self.root = root
+        self.graph = fx.Graph()
+        self.records: list[NodeRecord] = []
+        self.calls: list[ModuleCall] = []
+        self.recorder = recorder
+        recorder.orphan = self._orphan
+        self._leaf_modules = leaf_modules
+        self._producers: dict[int, tuple[weakref.ref[Tensor], Callable[[], fx.Node]]] = {}
+        self._attributes: dict[int, str] = {}
+        self._attribute_nodes: dict[str, fx.Node] = {}
+        self._constants = 0
+        self._scopes = [""]
+        self.failed_in: str | None = None
+        """FQN of the innermost module that was running when the model raised."""
+        for name, tensor in (*root.named_parameters(), *root.named_buffers()):
+            self._attributes[id(tensor)] = name
+
+    # -------------------------------------------------------------------------------------------------------- running
+
+    def trace(self, function: Callable[..., Any], arguments: Arguments) -> Any:
+        """Run `function` on meta tensors and record it; returns what it returned."""
+        names = argument_names(function)
+        for i, value in enumerate(arguments.args):
+            self._placeholders(value, names[i] if i < len(names) else f"arg{i}")
+        for name, value in arguments.kwargs.items():
+            self._placeholders(value, name)
+        unwrap = self._wrap_modules()
+        try:
+            with self:
+                out = function(*arguments.args, **arguments.kwargs)
+        finally:
+            unwrap()
+            self.recorder.orphan = None
+        result = self._argument(out)
+        node = self.graph.output(result)
+        specs = tuple(tensor_specs(self._specs(out)))
+        self._add(node, "output", "output", "", specs, specs)
+        return out
+
+    def _placeholders(self, value: Any, name: str) -> None:
+        if isinstance(value, Tensor):
+            node = self.graph.placeholder(name)
+            spec = self.recorder.spec(value)
+            self._add(node, "placeholder", name, "", (), (spec,))
+            self._produced(value, node)
+        elif isinstance(value, (tuple, list)):
+            for i, item in enumerate(value):
+                self._placeholders(item, f"{name}_{i}")
+        elif isinstance(value, dict):
+            for key, item in value.items():
+                self._placeholders(item, f"{name}_{key}")
+
+    def _wrap_modules(self) -> Callable[[], None]:
+        """Route every module's forward through :meth:`_call_module`; returns what undoes it."""
+        wrapped: list[tuple[nn.Module, Any]] = []
+        seen: set[int] = set()
+        for name, module in self.root.named_modules():
+            if id(module) in seen or isinstance(module, torch.jit.ScriptModule):
+                continue
+            seen.add(id(module))
+            wrapped.append((module, module.__dict__.get("forward")))
+            module.__dict__["forward"] = self._routed(module, name, module.forward)
+
+        def unwrap() -> None:
+            for module, before in wrapped:
+                module.__dict__.pop("forward", None)
+                if before is not None:
+                    module.__dict__["forward"] = before
+
+        return unwrap
+
+    def _routed(self, module: nn.Module, name: str, forward: Callable[..., Any]) -> Callable[..., Any]:
+        leaf = bool(name) and is_leaf(module, name, self._leaf_modules)
+
+        @functools.wraps(forward)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            segment = self.recorder.segment
+            if segment is not None:  # inside a node: only keep track of where
+                before, segment.scope = segment.scope, self._relative(name)
+                try:
+                    return forward(*args, **kwargs)
+                finally:
+                    segment.scope = before
+            if leaf:
+                return self._call_leaf(name, forward, args, kwargs)
+            return self._call_container(name, forward, args, kwargs)
+
+        return call
+
+    def _relative(self, name: str) -> str:
+        around = self._scopes[-1]
+        return name.removeprefix(f"{around}.") if around and name.startswith(f"{around}.") else name
+
+    def _call_container(self, name: str, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        start, given = len(self.records), (self._specs(args), self._specs(kwargs))
+        self._scopes.append(name)
+        try:
+            out = forward(*args, **kwargs)
+        except BaseException:
+            self.failed_in = name if self.failed_in is None else self.failed_in
+            raise
+        finally:
+            self._scopes.pop()
+        self._called(name, given, out, start)
+        return out
+
+    def _called(self, name: str, given: tuple[Any, Any], out: Any, start: int) -> None:
+        args, kwargs = given
+        self.calls.append(
+            ModuleCall(name, args, tuple(kwargs.items()), self._specs(out), start, len(self.records))
+        )
+
+    def _call_leaf(self, name: str, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        start = len(self.records)
+        given = (self._specs(args), self._specs(kwargs))
+        nodes = self._argument(args), self._argument(kwargs)
+        self._scopes.append(name)
+        try:
+            out, segment = self._run(forward, args, kwargs)
+        except BaseException:
+            self.failed_in = name if self.failed_in is None else self.failed_in
+            raise
+        finally:
+            self._scopes.pop()
+        node = self.graph.create_node("call_module", name, *nodes)
+        self._finish(node, name, name, given, out, segment)
+        self._called(name, given, out, start)
+        return out
+
+    def _run(self, function: Callable[..., Any], args: Any, kwargs: Any) -> tuple[Any, Segment]:
+        segment = self.recorder.segment = Segment()
+        try:
+            return function(*args, **kwargs), segment
+        finally:
+            self.recorder.segment = None
+
+    # ------------------------------------------------------------------------------------------------ torch functions
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if self.recorder.segment is not None:
+            try:
+                func, args, kwargs = translate(self.recorder, func, args, kwargs)
+            except Taken as taken:
+                return taken.result
+            return func(*args, **kwargs)
+        pending = self._pending(args), self._pending(kwargs)  # now: the call may rebind its arguments in place
+        try:
+            out, segment = self._run(*translate(self.recorder, func, args, kwargs))
+        except Taken as taken:
+            return taken.result
+        if not segment.operations and not _has_tensor(out):
+            return out
+        kind, target, args = _vocabulary(func, args)
+        given = (self._specs(args), self._specs(kwargs))
+        fx_args = _resolved(pending[0])
+        if target is getattr or target is setattr:
+            fx_args = (fx_args[0], args[1], *fx_args[1:])
+        node = self.graph.create_node(kind, target, fx_args, _resolved(pending[1]))
+        text = target if isinstance(target, str) else torch.fx.node._get_qualified_name(target)
+        self._finish(node, text, self._scopes[-1], given, out, segment)
+        return out
+
+    def _orphan(self, func: Operator, args: Any, kwargs: Any, out: Any, segment: Segment) -> None:
+        """An operator that ran outside every call that the function mode saw gets a node of its own."""
+        given = (self._specs(args), self._specs(kwargs))
+        node = self.graph.create_node("call_function", func, self._argument(args), self._argument(kwargs))
+        self._finish(node, str(func), self._scopes[-1], given, out, segment)
+
+    # ----------------------------------------------------------------------------------------------------- the graph
+
+    def _finish(self, node: fx.Node, target: str, module: str, given: Any, out: Any, segment: Segment) -> None:
+        outputs = tuple(tensor_specs(self._specs(out)))
+        operations, storages = tuple(segment.operations), tuple(segment.slots)
+        self._add(node, node.op, target, module, tuple(tensor_specs(given)), outputs, operations, storages)
+        self._bind(out, node)
+
+    def _add(
+        self,
+        node: fx.Node,
+        kind: str,
+        target: str,
+        module: str,
+        inputs: tuple[TensorSpec, ...],
+        outputs: tuple[TensorSpec, ...],
+        operations: Any = (),
+        storages: tuple[int, ...] = (),
+    ) -> None:
+        names = tuple([n.name for n in node.all_input_nodes])
+        self.records.append(
+            NodeRecord(node.name, kind, target, module, names, inputs, outputs, operations, storages)
+        )
+
+    def _bind(self, out: Any, node: fx.Node) -> None:
+        """Remember which node made each tensor in `out`; elements of a sequence get a getitem node when used."""
+        if isinstance(out, Tensor):
+            self._produced(out, node)
+        elif isinstance(out, (tuple, list)):
+            for i, item in enumerate(out):
+                self._bind_item(item, node, i)
+        elif isinstance(out, dict):
+            for key, item in out.items():
+                self._bind_item(item, node, key)
+
+    def _bind_item(self, item: Any, node: fx.Node, key: Any) -> None:
+        if isinstance(item, Tensor):
+            if self._known(item) is not None:
+                return  # handed through, e.g. an argument returned as it came
+            spec, module = self.recorder.spec(item), self._scopes[-1]
+
+            @functools.cache
+            def pick() -> fx.Node:
+                got = self.graph.call_function(operator.getitem, (node, key))
+                self._add(got, "call_function", "_operator.getitem", module, (spec,), (spec,))
+                return got
+
+            self._producers[id(item)] = weakref.ref(item), pick
+        elif isinstance(item, (tuple, list, dict)):
+            self._bind(item, self.graph.call_function(operator.getitem, (node, key)))
+
+    def _produced(self, tensor: Tensor, node: fx.Node) -> None:
+        self._producers[id(tensor)] = weakref.ref(tensor), lambda: node
+
+    def _known(self, tensor: Tensor) -> Callable[[], fx.Node] | None:
+        entry = self._producers.get(id(tensor))
+        return entry[1] if entry is not None and entry[0]() is tensor else None
+
+    def _node_of(self, tensor: Tensor) -> fx.Node:
+        producer = self._known(tensor)
+        if producer is not None:
+            return producer()
+        name = self._attributes.get(id(tensor))
+        if name is None:
+            name = f"_tensor_constant{self._constants}"
+            self._constants += 1
+            self.root.__dict__[name] = tensor if tensor.is_meta else self.recorder.twin(tensor)
+            self._attributes[id(tensor)] = name
+        if name not in self._attribute_nodes:
+            node = self._attribute_nodes[name] = self.graph.get_attr(name)
+            module = name.rpartition(".")[0]
+            self._add(node, "get_attr", name, module, (), (self.recorder.spec(tensor),))
+        return self._attribute_nodes[name]
+
+    def _argument(self, value: Any) -> Any:
+        """A value as a node's argument, tensors replaced by the nodes that made them."""
+        return _resolved(self._pending(value))
+
+    def _pending(self, value: Any) -> Any:
+        if isinstance(value, Tensor):
+            return _Later(self._known(value) or functools.partial(self._node_of, value))
+        if isinstance(value, (tuple, list)):
+            items = [self._pending(v) for v in value]
+            return items if type(value) is list else tuple(items)
+        if isinstance(value, dict):
+            return {str(k): self._pending(v) for k, v in value.items()}
+        if isinstance(value, slice):
+            return slice(*[self._pending(v) for v in (value.start, value.stop, value.step)])
+        if isinstance(value, fx.node.base_types) or value is None or value is ...:
+            return value
+        return _opaque(value)
+
+    def _specs(self, value: Any) -> Any:
+        if isinstance(value, Tensor):
+            return self.recorder.spec(value)
+        if isinstance(value, (tuple, list)):
+            return tuple([self._specs(v) for v in value])
+        if isinstance(value, dict):
+            return {k: self._specs(v) for k, v in value.items()}
+        return value if isinstance(value, (int, float, bool, str, type(None))) else _opaque(value)
+
+
+def _resolved(value: Any) -> Any:
+    if isinstance(value, _Later):
+        return value.node()
+    if isinstance(value, (tuple, list)):
+        return type(value)([_resolved(v) for v in value])
+    if isinstance(value, dict):
+        return {k: _resolved(v) for k, v in value.items()}
+    if isinstance(value, slice):
+        return slice(*[_resolved(v) for v in (value.start, value.stop, value.step)])
+    return value
+
+
+def _opaque(value: object) -> str:
+    """What stands in a graph for an object that fx can't write down."""
+    return f"<{type(value).__module__}.{type(value).__qualname__}>"
+
+
+def _has_tensor(value: Any) -> bool:
+    if isinstance(value, Tensor):
+        return True
+    if isinstance(value, (tuple, list)):
+        return any(_has_tensor(v) for v in value)
+    return isinstance(value, dict) and any(_has_tensor(v) for v in value.values())
+
+
+@functools.lru_cache(maxsize=4096)
+def _method_name(func: Any) -> str | None:
+    name = getattr(func, "__name__", None)
+    return name if name and getattr(Tensor, name, None) is func else None
+
+
+def _vocabulary(func: Any, args: Any) -> tuple[str, Any, Any]:
+    """(opcode, target, args) under which symbolic tracing would have noted a torch function call."""
+    if isinstance(func, MethodWrapperType) and isinstance(func.__self__, GetSetDescriptorType):
+        name = func.__self__.__name__
+        return "call_function", getattr if func.__name__ == "__get__" else setattr, (args[0], name, *args[1:])
+    name = _method_name(func)
+    if name is None:
+        return "call_function", func, args
+    if name.startswith("__") and hasattr(operator, name):
+        plain = name.strip("_")
+        return "call_function", getattr(operator, plain, getattr(operator, name)), args
+    return "call_method", name, args

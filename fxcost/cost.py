@@ -1,0 +1,67 @@
+"""Records + registry → costed nodes. The only caller of rules.
+
+A rule says what arithmetic an operator does. The traffic and the activations of an operator follow from its record
+alone unless the rule names bytes itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from .errors import RuleError
+from .records import Cost, NodeCost, NodeRecord, OpCost, OpRecord
+from .registry import Registry
+
+
+def cost_nodes(nodes: Iterable[NodeRecord], registry: Registry) -> tuple[NodeCost, ...]:
+    """Price every node. Nodes that share their operations (repeated layers) are priced once.
+
+    Raises:
+        RuleError: a rule failed on a record; the message names the operator, its shapes and the node.
+    """
+    priced: dict[int, tuple[tuple[OpCost, ...], Cost]] = {}
+    costed = []
+    for node in nodes:
+        key = id(node.operations)  # equal layers share one tuple, which the node keeps alive
+        if key not in priced:
+            try:
+                operations = tuple(cost_operation(op, registry) for op in node.operations)
+            except RuleError as error:
+                raise RuleError(f"{error} (node {node.name!r} in module {node.module!r})") from error.__cause__
+            priced[key] = operations, Cost.total(op.cost for op in operations)
+        costed.append(NodeCost(node, *priced[key]))
+    return tuple(costed)
+
+
+def cost_operation(op: OpRecord, registry: Registry) -> OpCost:
+    """Price one operation; an operator without a rule gets its traffic and the family ""."""
+    rule = registry.find(op.op)
+    if rule is None:
+        return OpCost(op, default_traffic(op), "")
+    if rule.function is None:
+        return OpCost(op, Cost(), rule.family, rule.reason)
+    try:
+        cost = rule.function(op)
+    except Exception as error:
+        raise RuleError(f"the rule of family {rule.family!r} failed on {op}: {error!r}") from error
+    traffic = default_traffic(op)
+    if cost.bytes_read or cost.bytes_written:
+        traffic = replace(traffic, bytes_read=cost.bytes_read, bytes_written=cost.bytes_written)
+    cost = replace(
+        cost,
+        bytes_read=traffic.bytes_read,
+        bytes_written=traffic.bytes_written,
+        activations=traffic.activations,
+    )
+    return OpCost(op, cost, rule.family, rule.reason)
+
+
+def default_traffic(op: OpRecord) -> Cost:
+    """Every distinct input read once, every result written once; activations are the elements written."""
+    written = op.written
+    return Cost(
+        bytes_read=sum(spec.stored_bytes for spec in dict.fromkeys(op.inputs)),
+        bytes_written=sum(spec.stored_bytes for spec in written),
+        activations=sum(spec.numel for spec in written),
+    )

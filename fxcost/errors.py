@@ -1,0 +1,51 @@
+"""Every exception that fxcost raises. Messages say what was seen, where, and what to do about it."""
+
+from __future__ import annotations
+
+
+class FxcostError(Exception):
+    """Base class of all errors that fxcost raises on purpose."""
+
+
+class InputError(FxcostError, ValueError):
+    """The inputs do not fit the model: wrong number, shape, rank or dtype, or an unreadable shape."""
+
+
+class ModelLoadError(FxcostError):
+    """No model could be made from what the user named (a CLI spec, a file, a config)."""
+
+
+class ModelCopyError(FxcostError):
+    """A module holds something that cannot be copied, so the model cannot be isolated."""
+
+
+class CaptureError(FxcostError):
+    """No graph could be captured: tracing met something that it cannot follow."""
+
+
+class ModelRunError(FxcostError):
+    """The model itself raised while it ran on meta tensors; the cause is chained."""
+
+
+class MissingMetaKernelError(ModelRunError):
+    """An operator has no meta kernel, so the shape of its result is not known."""
+
+
+class UnknownValueError(ModelRunError):
+    """Control flow or a shape depends on a tensor's value that is not known on meta tensors."""
+
+
+class UncostedOperatorError(FxcostError):
+    """`strict=True`, and at least one operator that ran has no rule."""
+
+
+class RuleError(FxcostError):
+    """A rule was registered for something that is no operator, or failed on a record."""
+
+
+class DuplicateRuleError(RuleError):
+    """A rule is already registered for this operator."""
+
+
+class UnknownNameError(FxcostError, LookupError):
+    """A report was asked for a module, node, column, sort key or format that it does not have."""

@@ -1,0 +1,106 @@
+"""Torch calls that leave the world of meta tensors, or name a device.
+
+`x.tolist()`, `x.numpy()` and `f"{x}"` take values out; `torch.tensor([1, 2], device=…)` brings values in;
+`x.cuda()` and `x.to("cuda:1")` ask for a device that this machine need not have, and on which nothing would change.
+On meta tensors PyTorch refuses these or drops the values. :func:`translate` turns them into what works.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from .recorder import META
+from .values import ValueRecorder
+
+Call = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
+
+_TAKE_VALUES: dict[Any, Callable[..., Any]] = {
+    Tensor.tolist: lambda real: real.tolist(),
+    Tensor.numpy: lambda real, **_: real.numpy(),
+    Tensor.__array__: lambda real, *a, **k: real.__array__(*a, **k),
+    Tensor.__format__: lambda real, spec: format(real.item() if real.dim() == 0 else real, spec),
+}
+_BRING_VALUES = frozenset({torch.tensor, torch.as_tensor, torch.asarray, Tensor.new_tensor, torch.scalar_tensor})
+_MOVES = frozenset({Tensor.cpu, Tensor.cuda, Tensor.pin_memory})
+_INDEXES = frozenset({Tensor.__getitem__, Tensor.__setitem__})
+
+
+class Taken(Exception):  # noqa: N818 - carries a result, not an error
+    """The call was answered from known values; `result` is what it returns."""
+
+    def __init__(self, result: Any) -> None:
+        super().__init__()
+        self.result = result
+
+
+def translate(recorder: ValueRecorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+    """The call to make instead of `func(*args, **kwargs)`; mostly the same.
+
+    Raises:
+        Taken: there is nothing to call; the exception carries the result.
+        UnknownValueError: a value is asked for that is not known.
+    """
+    if func in _TAKE_VALUES and args[0].is_meta and (func is not Tensor.__format__ or args[0].dim() == 0):
+        real = recorder.host_value(args[0], f"Tensor.{func.__name__}", scalar=args[0].dim() == 0)
+        raise Taken(_TAKE_VALUES[func](real, *args[1:], **kwargs))
+    if func in _BRING_VALUES:
+        data = args[1] if func is Tensor.new_tensor else args[0] if args else None
+        if not isinstance(data, Tensor):
+            if func is Tensor.new_tensor:
+                kwargs = {"dtype": args[0].dtype if _all_floats(data) else None, **kwargs}
+                func, args = torch.tensor, args[1:]
+            return func, args, {k: v for k, v in kwargs.items() if k not in ("device", "pin_memory")}
+    if func in _MOVES and isinstance(args[0], Tensor):
+        return Tensor.to, (args[0], META), {}
+    if func is Tensor.to:
+        return func, (args[0], *map(_on_meta, args[1:])), {k: _on_meta(v) for k, v in kwargs.items()}
+    if func in _INDEXES:
+        return func, (args[0], _index_tensors(args[1]), *args[2:]), kwargs
+    if kwargs.get("device") is not None:
+        kwargs = {**kwargs, "device": META}
+        if kwargs.get("pin_memory"):
+            kwargs["pin_memory"] = False
+    return func, args, kwargs
+
+
+def _all_floats(data: Any) -> bool:
+    return isinstance(data, float) or (isinstance(data, (list, tuple)) and bool(data) and all(map(_all_floats, data)))
+
+
+def _on_meta(value: Any) -> Any:
+    if isinstance(value, torch.device):
+        return META
+    if isinstance(value, str):
+        return META if value.split(":")[0] in ("cpu", "cuda", "mps", "xpu", "meta", "npu", "hpu") else value
+    return value
+
+
+def _index_tensors(index: Any) -> Any:
+    """Lists of ints in an index become tensors: on meta they would lose their values."""
+    if isinstance(index, tuple):
+        return tuple(map(_index_tensors, index))
+    if isinstance(index, list) and index and all(type(i) in (int, bool) for i in index):
+        return torch.tensor(index)
+    return index
+
+
+class HostCalls(TorchFunctionMode):
+    """Translates every torch call while active; for graphs, whose nodes call torch functions directly."""
+
+    def __init__(self, recorder: ValueRecorder) -> None:
+        super().__init__()
+        self._recorder = recorder
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        try:
+            func, args, kwargs = translate(self._recorder, func, args, kwargs or {})
+        except Taken as taken:
+            return taken.result
+        return func(*args, **kwargs)
+
+

@@ -1,0 +1,184 @@
+"""What the user passes as inputs → arguments of the model, on meta.
+
+A tuple of ints is one shape, batch included; `spec(…)` says the dtype too; tensors stand for themselves. Lists, tuples
+and dicts may nest; None, ints, strings and other objects pass through.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .errors import InputError
+from .isolate import MetaCopier
+from .recorder import META
+
+
+@dataclass(frozen=True, slots=True)
+class InputSpec:
+    """A tensor that an input stands for. `dtype` None means: the dtype of the model's parameters."""
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype | None = None
+
+
+def spec(*shape: int, dtype: torch.dtype | str | None = None) -> InputSpec:
+    """An input tensor by shape and dtype, without data.
+
+    >>> import fxcost
+    >>> fxcost.spec(1, 128, dtype="int64")
+    InputSpec(shape=(1, 128), dtype=torch.int64)
+
+    Args:
+        shape: sizes of all dimensions, batch included; none for a scalar tensor.
+        dtype: a `torch.dtype` or its name; by default that of the model's floating-point parameters.
+
+    Raises:
+        InputError: a size is negative or no int, or there is no such dtype.
+    """
+    if len(shape) == 1 and isinstance(shape[0], (tuple, list)):
+        shape = tuple(shape[0])
+    _check_shape(shape)
+    return InputSpec(shape, as_dtype(dtype) if dtype is not None else None)
+
+
+def as_dtype(dtype: torch.dtype | str) -> torch.dtype:
+    """A dtype from itself or its name.
+
+    Raises:
+        InputError: there is no such dtype.
+    """
+    if isinstance(dtype, torch.dtype):
+        return dtype
+    aliases = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32", "fp64": "float64"}
+    name = dtype.removeprefix("torch.")
+    found = getattr(torch, aliases.get(name, name), None)
+    if not isinstance(found, torch.dtype):
+        raise InputError(f"there is no dtype {dtype!r}; give a torch.dtype or a name such as 'bfloat16' or 'int64'")
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Arguments:
+    """The arguments of one call, every tensor on meta."""
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+    def tensors(self) -> Iterator[Tensor]:
+        """All tensors among them, in order."""
+        yield from _tensors((self.args, self.kwargs))
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, (tuple, list)):
+        for item in value:
+            yield from _tensors(item)
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from _tensors(item)
+
+
+def make_arguments(
+    inputs: Any, kwargs: dict[str, Any] | None, copier: MetaCopier, float_dtype: torch.dtype
+) -> Arguments:
+    """Turn the user's inputs into arguments on meta.
+
+    Args:
+        inputs: one input, a list or tuple of positional inputs, or a dict of keyword inputs.
+        kwargs: further keyword inputs.
+        copier: replaces tensors by meta copies and remembers the originals.
+        float_dtype: dtype of inputs that are given by shape alone.
+
+    Raises:
+        InputError: a shape has a negative size, or a name stands in both `inputs` and `kwargs`.
+    """
+
+    def on_meta(value: Any) -> Any:
+        if isinstance(value, Tensor):
+            return copier.tensor(value)
+        if isinstance(value, InputSpec):
+            return torch.empty(value.shape, dtype=_dtype(value, copier, float_dtype), device=META)
+        if is_shape(value):
+            return torch.empty(_check_shape(value), dtype=float_dtype, device=META)
+        if type(value) is tuple or type(value) is list:
+            return type(value)(map(on_meta, value))
+        if isinstance(value, tuple) and hasattr(value, "_fields"):
+            return type(value)(*map(on_meta, value))
+        if type(value) is dict:
+            return {k: on_meta(v) for k, v in value.items()}
+        return copier.value(value)
+
+    named = dict(kwargs or {})
+    if isinstance(inputs, dict):
+        if both := sorted(set(inputs) & set(named)):
+            raise InputError(f"given both in inputs and in kwargs: {', '.join(both)}")
+        return Arguments((), {k: on_meta(v) for k, v in {**inputs, **named}.items()})
+    if isinstance(inputs, (tuple, list)) and not is_shape(inputs) and not hasattr(inputs, "_fields"):
+        positional = tuple(inputs)
+    else:
+        positional = () if inputs is None else (inputs,)
+    return Arguments(tuple(map(on_meta, positional)), {k: on_meta(v) for k, v in named.items()})
+
+
+def is_shape(value: Any) -> bool:
+    """True for a non-empty tuple of ints, which stands for one tensor."""
+    return isinstance(value, tuple) and bool(value) and all(type(n) is int for n in value)
+
+
+def _check_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    for n in shape:
+        if type(n) is not int or n < 0:
+            raise InputError(f"{n!r} in {tuple(shape)} is no size: a shape is made of ints ≥ 0")
+    return tuple(shape)
+
+
+def _dtype(value: InputSpec, copier: MetaCopier, float_dtype: torch.dtype) -> torch.dtype:
+    if value.dtype is None:
+        return float_dtype
+    if copier.dtype is not None and value.dtype.is_floating_point:
+        return copier.dtype
+    return value.dtype
+
+
+def parameter_dtype(model: Any, dtype: torch.dtype | None) -> torch.dtype:
+    """Dtype of inputs given by shape: `dtype` if given, else that of the model's first floating-point parameter."""
+    if dtype is not None:
+        return dtype
+    owner = model if isinstance(model, nn.Module) else getattr(model, "__self__", None)
+    if isinstance(owner, nn.Module):
+        for tensor in owner.parameters():
+            if tensor.is_floating_point():
+                return tensor.dtype
+    return torch.get_default_dtype()
+
+
+def bind(function: Callable[..., Any], arguments: Arguments) -> inspect.BoundArguments | None:
+    """Bind arguments to the signature of what will be called; None where a signature can't be had.
+
+    Raises:
+        InputError: the number or the names of the inputs do not fit.
+    """
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return None
+    try:
+        return signature.bind(*arguments.args, **arguments.kwargs)
+    except TypeError as error:
+        given = [*(_brief(a) for a in arguments.args), *(f"{k}={_brief(v)}" for k, v in arguments.kwargs.items())]
+        raise InputError(
+            f"the inputs do not fit forward{signature}: {error}; given: {', '.join(given) or 'no inputs'}. "
+            "Pass one shape as a tuple of ints, several inputs as a list, keyword inputs as a dict"
+        ) from error
+
+
+def _brief(value: Any) -> str:
+    return f"Tensor{tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__

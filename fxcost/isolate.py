@@ -1,0 +1,200 @@
+"""A meta copy of the user's model, so that the model itself is never touched.
+
+Every tensor in the copy is on meta and costs no memory, whatever the size of the model; tied weights stay tied and
+views stay views. Everything else that a module holds is copied as `copy.deepcopy` would, so that a forward pass that
+changes the module's state changes only the copy.
+"""
+
+from __future__ import annotations
+
+import copy
+import enum
+import functools
+import types
+from collections import OrderedDict
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .errors import ModelCopyError
+from .recorder import META
+
+_ATOMIC = (
+    int,
+    float,
+    complex,
+    bool,
+    str,
+    bytes,
+    type(None),
+    type,
+    types.BuiltinFunctionType,
+    torch.dtype,
+    torch.device,
+    torch.Size,
+    torch.layout,
+    torch.memory_format,
+    enum.Enum,
+    range,
+    slice,
+    types.ModuleType,
+)
+_ATOMIC_TYPES = frozenset(t for t in _ATOMIC if t is not enum.Enum)
+
+
+class MetaCopier:
+    """Copies objects with every tensor replaced by a meta tensor.
+
+    `dtype` replaces the dtype of floating-point tensors. `real` lists (meta copy, original) of every tensor that holds
+    data, for those who follow values.
+    """
+
+    def __init__(self, dtype: torch.dtype | None = None) -> None:
+        self.dtype = dtype
+        self.real: list[tuple[Tensor, Tensor]] = []
+        self._memo: dict[int, Any] = {}
+        self._storages: dict[int, torch.UntypedStorage] = {}
+        self._alive: list[Any] = []
+        self._path: list[str] = []
+
+    def model(self, model: Any) -> Any:
+        """Copy a module, a bound method of one, or any other callable.
+
+        Raises:
+            ModelCopyError: something that a module holds can't be copied; the message names the module and attribute.
+        """
+        if isinstance(model, nn.Module):
+            for tensor in (*model.parameters(), *model.buffers()):
+                self.tensor(tensor)  # first, so that a deepcopy on the way finds them in the memo
+        return self.value(model)
+
+    def value(self, value: Any) -> Any:
+        """Copy any object."""
+        kind = type(value)
+        if kind in _ATOMIC_TYPES or isinstance(value, enum.Enum):
+            return value
+        if id(value) in self._memo:
+            return self._memo[id(value)]
+        if isinstance(value, Tensor):
+            return self.tensor(value)
+        if isinstance(value, nn.Module):
+            return self._module(value)
+        if kind is types.FunctionType:
+            return value
+        if kind is types.MethodType:
+            return types.MethodType(value.__func__, self.value(value.__self__))
+        if kind is functools.partial:
+            return functools.partial(self.value(value.func), *self.value(value.args), **self.value(value.keywords))
+        return self._container(value, kind)
+
+    def _container(self, value: Any, kind: type) -> Any:
+        if kind is dict or kind is OrderedDict:
+            result: Any = self._remember(value, kind())
+            for k, v in value.items():
+                result[k] = self.value(v)
+            return result
+        if kind is list:
+            result = self._remember(value, [])
+            result.extend(self.value(v) for v in value)
+            return result
+        if kind is tuple:
+            return tuple([self.value(v) for v in value])
+        if _is_plain_object(kind):
+            result = self._remember(value, kind.__new__(kind))
+            result.__dict__.update({k: self.value(v) for k, v in value.__dict__.items()})
+            return result
+        try:
+            return copy.deepcopy(value, self._memo)
+        except Exception as error:
+            where = ".".join(self._path) or "the model"
+            raise ModelCopyError(
+                f"{where}: a {kind.__module__}.{kind.__qualname__} can't be copied ({error}). fxcost works on a copy "
+                "so that your model stays as it is; take that object out of the module, or give its class a "
+                "__deepcopy__ method"
+            ) from error
+
+    def _module(self, module: nn.Module) -> nn.Module:
+        cls = type(module)
+        if not _copies_plainly(cls):
+            return self._remember(module, self._container(module, cls))
+        result = self._remember(module, cls.__new__(cls))
+        state = result.__dict__
+        for name, value in module.__dict__.items():
+            if name == "_modules":
+                state[name] = self._children(value)
+                continue
+            self._path.append(name)
+            state[name] = self.value(value)
+            self._path.pop()
+        return result
+
+    def _children(self, modules: dict[str, nn.Module | None]) -> dict[str, nn.Module | None]:
+        result: dict[str, nn.Module | None] = {}
+        for name, child in modules.items():
+            self._path.append(name)
+            result[name] = None if child is None else self.value(child)
+            self._path.pop()
+        return result
+
+    def _remember(self, original: Any, result: Any) -> Any:
+        self._memo[id(original)] = result
+        self._alive.append(original)  # an id is only good while its object lives
+        return result
+
+    def tensor(self, tensor: Tensor) -> Tensor:
+        """The meta copy of a tensor: same shape, stride and aliasing, `requires_grad` and parameter-ness."""
+        if id(tensor) in self._memo:
+            return self._memo[id(tensor)]  # type: ignore[no-any-return]
+        if isinstance(tensor, nn.parameter.UninitializedTensorMixin):
+            lazy = type(tensor)(device=META, dtype=tensor.dtype)  # type: ignore[call-arg]
+            return self._remember(tensor, lazy)  # type: ignore[no-any-return]
+        meta = self._meta(tensor)
+        if not tensor.is_meta:
+            self.real.append((meta, tensor))
+        if isinstance(tensor, nn.Parameter):
+            meta = nn.Parameter(meta, requires_grad=tensor.requires_grad)
+        elif tensor.requires_grad and tensor.is_leaf:
+            meta.requires_grad_()
+        if type(tensor) in (Tensor, nn.Parameter) and tensor.__dict__:
+            meta.__dict__.update(tensor.__dict__)
+        return self._remember(tensor, meta)  # type: ignore[no-any-return]
+
+    def _meta(self, tensor: Tensor) -> Tensor:
+        if tensor.layout is not torch.strided or hasattr(type(tensor), "__tensor_flatten__") or tensor.is_quantized:
+            return tensor.detach().to(META)
+        dtype = self.dtype if self.dtype is not None and tensor.is_floating_point() else tensor.dtype
+        old = tensor.untyped_storage()
+        storage = self._storages.get(old._cdata)
+        if storage is None:
+            items = old.nbytes() // tensor.element_size()
+            if items == tensor.numel() and tensor.storage_offset() == 0:
+                meta = torch.empty_strided(tensor.shape, tensor.stride(), dtype=dtype, device=META)
+                self._storages[old._cdata] = meta.untyped_storage()
+                self._alive.append(old)
+                return meta
+            storage = torch.UntypedStorage(items * dtype.itemsize, device="meta")
+            self._storages[old._cdata] = storage
+            self._alive.append(old)
+        empty = torch.empty(0, dtype=dtype, device=META)
+        return empty.set_(storage, tensor.storage_offset(), tensor.shape, tensor.stride())  # type: ignore[call-overload, no-any-return]
+
+
+_PROTOCOL = ("__deepcopy__", "__copy__", "__reduce__", "__reduce_ex__", "__getstate__", "__new__")
+_HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: set for classes that Python code defines
+
+
+@functools.lru_cache(maxsize=4096)
+def _copies_plainly(cls: type) -> bool:
+    """True if copying a module of this class is copying its `__dict__`: it has no copy protocol of its own."""
+    own_setstate = cls.__setstate__ is not nn.Module.__setstate__ and not cls.__module__.startswith("torch.nn.")
+    own = any(getattr(cls, name, None) is not getattr(nn.Module, name, None) for name in _PROTOCOL)
+    return not own and not own_setstate and not issubclass(cls, torch.jit.ScriptModule)
+
+
+@functools.lru_cache(maxsize=4096)
+def _is_plain_object(cls: type) -> bool:
+    """True for objects that are nothing but a `__dict__`: classes defined in Python, without slots or protocol."""
+    own = any(getattr(cls, name, None) is not getattr(object, name, None) for name in (*_PROTOCOL, "__setstate__"))
+    heap = all(base.__flags__ & _HEAP_TYPE for base in cls.__mro__[:-1])
+    return heap and not own and not any("__slots__" in base.__dict__ for base in cls.__mro__[:-1])

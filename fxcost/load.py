@@ -1,0 +1,223 @@
+"""Model specs → models: `timm:NAME`, `torchvision:NAME`, `hf:TYPE_OR_FOLDER`, `file.py:Class`, `package.module:name`.
+
+Nothing is downloaded and no weights are read: a model is its code and its configuration. Not here: what single
+libraries call their models and feed them (sources/), and the analysis.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import itertools
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch.overrides import TorchFunctionMode
+
+from .errors import FxcostError, ModelLoadError
+from .shapes import Inputs
+from .sources import SOURCES, Source, as_spec, no_inputs
+
+LARGE_FLOAT = 2**16
+"""Floating-point tensors with more elements than this are built on meta."""
+LARGE = 2**24
+"""Other tensors with more elements than this are built on meta."""
+
+_FACTORIES = {
+    torch.empty, torch.empty_strided, torch.zeros, torch.ones, torch.full, torch.eye, torch.rand, torch.randn,
+    torch.normal,
+}  # fmt: skip
+"""What parameters are made with. Other factories (arange, linspace, tensor) make tables, which stay real."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A model and, where its library knows them, its default inputs."""
+
+    name: str
+    model: torch.nn.Module
+    source: Source | None = None
+
+    def default_inputs(self, batch: int = 1) -> Inputs:
+        """What the model is fed where the user says nothing, `batch` samples at once.
+
+        Raises:
+            InputError: nothing is known of this model's inputs; the message names the arguments of its forward.
+        """
+        if self.source is not None:
+            return self.source.inputs(self.model, batch)
+        return no_inputs(self.model, batch)
+
+
+def load(spec: str, arguments: Mapping[str, Any] | None = None, *, train: bool = False, real: bool = False) -> Loaded:
+    """The model that `spec` names, built without weights.
+
+    Args:
+        spec: `timm:NAME`, `torchvision:NAME`, `hf:TYPE_OR_FOLDER`, `path/to/file.py:NAME` or `package.module:NAME`.
+        arguments: keyword arguments for the class, the builder or the configuration.
+        train: leave the model in training mode; else it is in eval mode.
+        real: build every tensor on the CPU, not only small ones.
+
+    Raises:
+        ModelLoadError: no such model (with the nearest names), a library is missing, or building it failed.
+    """
+    prefix, colon, name = spec.partition(":")
+    if not colon or not name or not prefix:
+        near = as_spec(spec.strip(":"))
+        hint = f"did you mean {' or '.join(near)}?" if near else f"give {FORMS}"
+        raise ModelLoadError(f"{spec!r} names no model; {hint}")
+    arguments = dict(arguments or {})
+    source = SOURCES[prefix](name, arguments) if prefix in SOURCES else None
+    if source is not None:
+        model = build(spec, source.build, real=real)
+    else:
+        place, _, attribute = spec.rpartition(":")
+        model = _from_python(spec, place, attribute, arguments, real)
+    return Loaded(spec, model.train(train), source)
+
+
+FORMS = "torchvision:NAME, timm:NAME, hf:TYPE_OR_FOLDER, file.py:NAME or package.module:NAME"
+
+
+def build(spec: str, factory: Callable[[], Any], *, real: bool = False) -> torch.nn.Module:
+    """Call `factory` for a model. The one place that decides on which device its tensors are.
+
+    Large floating-point tensors (weights) are made on meta: they cost no memory and no time to initialise. Small
+    ones, and all integer and boolean ones (index tables, masks), are real, since a model's control flow may hang on
+    their values. Where such a mixture can't be built everything is on meta, or else on the CPU. Random numbers are
+    drawn from a fixed seed, so that a model with random structure is the same each time, and the caller's generator
+    is left as it was.
+
+    Raises:
+        ModelLoadError: the factory failed, or made something that is no module.
+    """
+    on_cpu = nullcontext()
+    places: list[AbstractContextManager[Any]] = [on_cpu] if real else [LargeOnMeta(), torch.device("meta"), on_cpu]
+    seen = ""
+    for place in places:
+        try:
+            model = _build_at(place, factory)
+        except FxcostError:
+            raise
+        except Exception as error:
+            # The same error twice is not the place's fault, unless it is about meta tensors: then don't make all
+            # weights on the CPU only to see it once more.
+            if place is on_cpu or (repr(error) == seen and "meta" not in seen.lower()):
+                raise ModelLoadError(f"building {spec} failed: {type(error).__name__}: {error}") from error
+            seen = repr(error)
+        else:
+            break
+    if not isinstance(model, torch.nn.Module):
+        raise ModelLoadError(f"{spec} returned a {type(model).__name__}, not a torch.nn.Module")
+    return model
+
+
+def _build_at(place: AbstractContextManager[Any], factory: Callable[[], Any]) -> Any:
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings(), place:
+        torch.manual_seed(0)
+        warnings.simplefilter("ignore")  # of initialisation, which plays no part
+        return factory()
+
+
+class LargeOnMeta(TorchFunctionMode):
+    """While active, tensors that factories make go to meta if they are large; an explicit device is respected."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func not in _FACTORIES or kwargs.get("device") is not None or kwargs.get("out") is not None:
+            return func(*args, **kwargs)
+        if any(isinstance(a, torch.Tensor) for a in args):  # torch.normal(mean_tensor, ...)
+            return func(*args, **kwargs)
+        on_meta = func(*args, **{**kwargs, "device": "meta"})
+        is_float = on_meta.is_floating_point() or on_meta.is_complex()
+        large = on_meta.numel() > (LARGE_FLOAT if is_float else LARGE)
+        return on_meta if large else func(*args, **kwargs)
+
+
+def _from_python(spec: str, place: str, name: str, arguments: dict[str, Any], real: bool) -> torch.nn.Module:
+    """A module, or what a class or factory makes, from a file or an importable module."""
+    path = Path(place).expanduser()
+    is_file = place.endswith(".py") or path.is_file()
+    with _importable(path.resolve().parent if is_file else Path.cwd()):
+        found = _find(place, _import_file(path) if is_file else _import_name(place), name)
+        if isinstance(found, torch.nn.Module):
+            if arguments:
+                raise ModelLoadError(f"{spec} is a module already built: it takes no --arg {next(iter(arguments))}")
+            return found
+        if not callable(found):
+            raise ModelLoadError(f"{spec} is a {type(found).__name__}; give a class, a factory or a torch.nn.Module")
+        _check_arguments(spec, found, arguments)
+        return build(spec, partial(found, **arguments), real=real)
+
+
+def _find(place: str, module: ModuleType, name: str) -> Any:
+    """The attribute `name` of a module, which may have dots."""
+    found: Any = module
+    for part in name.split("."):
+        if not hasattr(found, part):
+            near = get_close_matches(part, dir(found), n=3)
+            raise ModelLoadError(f"{place} has no {name!r}" + (f"; did you mean {' or '.join(near)}?" if near else ""))
+        found = getattr(found, part)
+    return found
+
+
+def _check_arguments(spec: str, function: Callable[..., Any], arguments: Mapping[str, Any]) -> None:
+    """Say which arguments are missing or unknown before a half-built model does."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # built in C
+        return
+    try:
+        signature.bind(**arguments)
+    except TypeError as error:
+        raise ModelLoadError(f"{spec}{signature}: {error}; give arguments as --arg NAME=VALUE") from error
+
+
+@contextmanager
+def _importable(folder: Path) -> Iterator[None]:
+    """Let files in `folder` be imported meanwhile: those beside the user's file, or those where the user stands."""
+    entry = str(folder)
+    sys.path.insert(0, entry)
+    try:
+        yield
+    finally:
+        sys.path.remove(entry)
+
+
+def _import_name(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except (Exception, SystemExit) as error:
+        raise ModelLoadError(f"cannot import {name}: {type(error).__name__}: {error}") from error
+
+
+_count = itertools.count()
+
+
+def _import_file(path: Path) -> ModuleType:
+    """Import a file under a name of its own, so that it can't stand in for another module."""
+    if not path.is_file():
+        raise ModelLoadError(f"no such file: {path}")
+    name = f"_fxcost_model_{next(_count)}_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ModelLoadError(f"{path} is no Python file")
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)  # dataclasses and pickle look there
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:  # SystemExit: a script that parses arguments when imported
+        del sys.modules[name]
+        raise ModelLoadError(f"importing {path} failed: {type(error).__name__}: {error}") from error
+    return module

@@ -1,0 +1,81 @@
+"""Parameters and buffers added up, each piece of memory once.
+
+Two parameters are one if they are the same window (offset, shape, stride) of the same storage, so tied weights count
+once, and count where they are found first.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, fields, replace
+
+from .records import ParameterRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParameterTotals:
+    """Elements (counts) and bytes of parameters and buffers."""
+
+    params: int = 0
+    trainable_params: int = 0
+    buffers: int = 0
+    param_bytes: int = 0
+    buffer_bytes: int = 0
+
+    @property
+    def frozen_params(self) -> int:
+        """Elements of parameters that take no gradient."""
+        return self.params - self.trainable_params
+
+    def __add__(self, other: ParameterTotals) -> ParameterTotals:
+        return ParameterTotals(**{f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self)})
+
+    def __mul__(self, times: int) -> ParameterTotals:
+        return ParameterTotals(**{f.name: getattr(self, f.name) * times for f in fields(self)})
+
+
+def unique_parameters(records: Iterable[ParameterRecord]) -> tuple[ParameterRecord, ...]:
+    """Each piece of memory once, with the names of all records that use it.
+
+    It is a parameter if any of them is, and trainable if any of them is. A storage number below 0 means that nothing
+    is known of the memory: such a record stands for itself.
+    """
+    windows: dict[object, ParameterRecord] = {}
+    for record in records:
+        spec = record.spec
+        known = spec.storage >= 0
+        key = (spec.storage, spec.offset, spec.shape, spec.stride, spec.dtype) if known else record.names
+        seen = windows.get(key)
+        if seen is not None:
+            record = replace(
+                seen,
+                names=tuple(dict.fromkeys(seen.names + record.names)),
+                is_buffer=seen.is_buffer and record.is_buffer,
+                trainable=seen.trainable or record.trainable,
+            )
+        windows[key] = record
+    return tuple(windows.values())
+
+
+def totals_of(record: ParameterRecord) -> ParameterTotals:
+    """The totals of one parameter or buffer."""
+    elements, stored = record.spec.numel, record.spec.stored_bytes
+    if record.is_buffer:
+        return ParameterTotals(buffers=elements, buffer_bytes=stored)
+    trainable = elements if record.trainable else 0
+    return ParameterTotals(params=elements, trainable_params=trainable, param_bytes=stored)
+
+
+def add_up(records: Iterable[ParameterRecord]) -> ParameterTotals:
+    """The totals of many records, which must be unique."""
+    return sum(map(totals_of, records), ParameterTotals())
+
+
+def params_by_dtype(records: Iterable[ParameterRecord]) -> dict[str, int]:
+    """Elements of parameters (buffers not among them) by the name of their dtype."""
+    elements: Counter[str] = Counter()
+    for record in records:
+        if not record.is_buffer:
+            elements[record.spec.dtype_name] += record.spec.numel
+    return dict(elements)

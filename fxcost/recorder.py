@@ -1,0 +1,256 @@
+"""Records the ATen operators that run, on whatever path they come: the bottom of both ways of capturing.
+
+An :class:`OpRecorder` is a dispatch mode. While it is active, every operator runs on meta tensors: factories make meta
+tensors whatever device they were asked for, and a real tensor that turns up (a constant, a weight captured in a
+closure) is replaced by a meta twin, so nothing of the user's is ever computed with or written to.
+
+Not here: graph nodes. The caller opens a :class:`Segment` per node and gets what ran meanwhile.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from .meta_kernels import META_KERNELS
+from .records import Operator, OpRecord, TensorSpec
+
+META = torch.device("meta")
+_MISSING = object()
+
+
+class Storages:
+    """Numbers storages in the order in which they appear.
+
+    With `keep`, storages stay alive as long as this object, so that a number can be turned back into a tensor. Without
+    it they die with their last tensor, as in the user's own run, and `on_free` is called with the number.
+    """
+
+    def __init__(self, keep: bool, on_free: Callable[[int], None] | None = None) -> None:
+        self.nbytes: list[int] = []
+        self._numbers: dict[int, int] = {}
+        self._kept: dict[int, torch.UntypedStorage] = {}
+        self._watched: dict[int, weakref.ref[torch.UntypedStorage]] = {}
+        self._keep = keep
+        self._on_free = on_free
+
+    def number(self, tensor: Tensor) -> int:
+        """The number of a tensor's storage, a new one if it was not seen before."""
+        storage = tensor.untyped_storage()
+        address = storage._cdata
+        number = self._numbers.get(address)
+        if number is None:
+            number = self.reserve(storage.nbytes())
+            self._attach(storage, address, number)
+        return number
+
+    def reserve(self, nbytes: int) -> int:
+        """A number for a storage of so many bytes that exists only on paper until :meth:`tensor` needs it."""
+        self.nbytes.append(nbytes)
+        return len(self.nbytes) - 1
+
+    def tensor(self, spec: TensorSpec) -> Tensor:
+        """A meta tensor as `spec` describes it, sharing memory with all others of its storage number."""
+        storage = self._kept.get(spec.storage)
+        if storage is None:
+            storage = torch.UntypedStorage(self.nbytes[spec.storage], device="meta")
+            self._attach(storage, storage._cdata, spec.storage)
+        empty = torch.empty(0, dtype=spec.dtype, device=META)
+        return empty.set_(storage, spec.offset, spec.shape, spec.stride)  # type: ignore[call-overload, no-any-return]
+
+    def _attach(self, storage: torch.UntypedStorage, address: int, number: int) -> None:
+        self._numbers[address] = number
+        if self._keep:
+            self._kept[number] = storage
+            return
+
+        def freed(_: object, self: Storages = self) -> None:
+            if self._numbers.get(address) == number:
+                del self._numbers[address]
+            self._watched.pop(number, None)
+            if self._on_free is not None:
+                self._on_free(number)
+
+        self._watched[number] = weakref.ref(storage, freed)
+
+
+def is_plain(value: Any) -> bool:
+    """True for a dense tensor that a :class:`TensorSpec` describes completely."""
+    return (
+        isinstance(value, Tensor)
+        and value.layout is torch.strided
+        and not value.is_quantized
+        and not torch._C._functorch.is_functorch_wrapped_tensor(value)
+        and (type(value) is Tensor or type(value) is torch.nn.Parameter or not _is_wrapper(value))
+    )
+
+
+def _is_wrapper(tensor: Tensor) -> bool:
+    return hasattr(type(tensor), "__tensor_flatten__")
+
+
+@lru_cache(maxsize=4096)
+def _signature(op: Operator) -> tuple[tuple[str, Any], ...]:
+    schema = getattr(op, "_schema", None)
+    if schema is None:
+        return ()
+    return tuple((a.name, a.default_value if a.has_default_value() else _MISSING) for a in schema.arguments)
+
+
+@lru_cache(maxsize=4096)
+def _takes_device(op: Operator) -> bool:
+    return any(name == "device" for name, _ in _signature(op))
+
+
+class Segment:
+    """What ran while one node was executed: records whose storages are numbered within the segment."""
+
+    __slots__ = ("operations", "scope", "slots")
+
+    def __init__(self) -> None:
+        self.operations: list[OpRecord] = []
+        self.slots: dict[int, int] = {}
+        self.scope = ""
+
+
+class OpRecorder(TorchDispatchMode):
+    """Runs every operator on meta tensors and records it into the open :class:`Segment`.
+
+    `orphan` is called with the segment of an operator that ran while no segment was open, and with its arguments and
+    result.
+    """
+
+    def __init__(self, storages: Storages) -> None:
+        super().__init__()
+        self.storages = storages
+        self.segment: Segment | None = None
+        self.orphan: Callable[[Operator, Any, Any, Any, Segment], None] | None = None
+        self._twins: dict[int, tuple[torch.UntypedStorage, torch.UntypedStorage]] = {}
+
+    def __torch_dispatch__(
+        self, func: Operator, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        args, kwargs = self._on_meta(func, args, kwargs or {})
+        if self.segment is not None:
+            out = self.run(func, args, kwargs)
+            self.segment.operations.append(self.record(func, args, kwargs, out, self.segment))
+            return out
+        segment = self.segment = Segment()
+        try:
+            out = self.run(func, args, kwargs)
+        finally:
+            self.segment = None
+        segment.operations.append(self.record(func, args, kwargs, out, segment))
+        if self.orphan is not None:
+            self.orphan(func, args, kwargs, out, segment)
+        return out
+
+    def run(self, func: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run one operator on meta tensors."""
+        return META_KERNELS.get(func, func)(*args, **kwargs)
+
+    # ------------------------------------------------------------------------------------------- everything on meta
+
+    def _on_meta(self, func: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
+        if _takes_device(func):
+            device = kwargs.get("device")
+            if device is not None and device != META:
+                kwargs = {**kwargs, "device": META}
+            elif device is None and not any(isinstance(a, Tensor) for a in args):
+                kwargs = {**kwargs, "device": META}
+        if self._has_real(args) or (kwargs and self._has_real(tuple(kwargs.values()))):
+            args = self._swap(args)
+            kwargs = self._swap(kwargs)
+        return args, kwargs
+
+    def _has_real(self, values: tuple[Any, ...] | list[Any]) -> bool:
+        for value in values:
+            if isinstance(value, Tensor):
+                if not value.is_meta:
+                    return True
+            elif isinstance(value, (tuple, list)) and self._has_real(value):
+                return True
+        return False
+
+    def _swap(self, value: Any) -> Any:
+        if isinstance(value, Tensor):
+            return value if value.is_meta else self.twin(value)
+        if isinstance(value, (tuple, list)):
+            return type(value)(self._swap(v) for v in value)
+        if isinstance(value, dict):
+            return {k: self._swap(v) for k, v in value.items()}
+        return value
+
+    def twin(self, tensor: Tensor) -> Tensor:
+        """The meta tensor that stands for a real one; views of one storage have twins that share one too."""
+        if tensor.layout is not torch.strided:
+            return tensor.to(META)
+        storage = tensor.untyped_storage()
+        if storage._cdata not in self._twins:
+            meta = torch.UntypedStorage(storage.nbytes(), device="meta")
+            self._twins[storage._cdata] = storage, meta
+            self.adopted(tensor, meta)
+        meta = self._twins[storage._cdata][1]
+        empty = torch.empty(0, dtype=tensor.dtype, device=META)
+        return empty.set_(meta, tensor.storage_offset(), tensor.shape, tensor.stride())  # type: ignore[call-overload, no-any-return]
+
+    def adopted(self, tensor: Tensor, meta: torch.UntypedStorage) -> None:
+        """A real tensor was replaced by a meta one. For subclasses that follow values."""
+
+    # ----------------------------------------------------------------------------------------------------- recording
+
+    def record(
+        self, func: Operator, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any, segment: Segment
+    ) -> OpRecord:
+        """Describe one run, its arguments in the order of the operator's schema."""
+        signature = _signature(func)
+        values = [self._described(a, segment) for a in args]
+        for name, default in signature[len(values) :]:
+            value = kwargs.get(name, default)
+            values.append(None if value is _MISSING else self._described(value, segment))
+        if not signature:
+            values.extend(self._described(v, segment) for v in kwargs.values())
+        outputs: list[TensorSpec | None] = []
+        self._flatten(out, segment, outputs)
+        return OpRecord(func, tuple(values), tuple(outputs), segment.scope)
+
+    def spec(self, tensor: Tensor) -> TensorSpec:
+        """Describe a tensor, its storage numbered through the graph."""
+        if not tensor.is_meta:
+            tensor = self.twin(tensor)
+        if not is_plain(tensor):
+            return TensorSpec(tuple(tensor.shape), tensor.dtype)
+        return TensorSpec(
+            tuple(tensor.shape), tensor.dtype, tensor.stride(), tensor.storage_offset(), self.storages.number(tensor)
+        )
+
+    def _local(self, tensor: Tensor, segment: Segment) -> TensorSpec:
+        if not is_plain(tensor):
+            return TensorSpec(tuple(tensor.shape), tensor.dtype)
+        number = self.storages.number(tensor)
+        slot = segment.slots.setdefault(number, len(segment.slots))
+        return TensorSpec(tuple(tensor.shape), tensor.dtype, tensor.stride(), tensor.storage_offset(), slot)
+
+    def _described(self, value: Any, segment: Segment) -> Any:
+        if isinstance(value, Tensor):
+            return self._local(value, segment)
+        if isinstance(value, (tuple, list)):
+            return tuple([self._described(v, segment) for v in value])
+        if isinstance(value, dict):
+            return tuple([self._described(v, segment) for v in value.values()])
+        return value
+
+    def _flatten(self, out: Any, segment: Segment, into: list[TensorSpec | None]) -> None:
+        if isinstance(out, Tensor):
+            into.append(self._local(out, segment))
+        elif isinstance(out, (tuple, list)):
+            for item in out:
+                self._flatten(item, segment, into)
+        elif out is None:
+            into.append(None)

@@ -1,0 +1,340 @@
+"""The plain data that the analysis passes along; every other module reads or makes these.
+
+Nothing here runs a model or knows a formula. All records are frozen and hold tuples, so that they can be shared:
+the operations of two identical layers are the same tuple of :class:`OpRecord`.
+
+Not here: tensors (a record never keeps one alive), rules, and text for display.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, fields
+from functools import cached_property, lru_cache
+from math import prod
+from typing import Any
+
+import torch
+
+Operator = torch._ops.OperatorBase
+"""An `OpOverload` (`torch.ops.aten.mm.default`) or a `HigherOrderOperator`."""
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """What is known of a tensor without its data.
+
+    `storage` numbers the memory that the tensor uses: two specs with the same number are views of one storage. In a
+    :class:`NodeRecord` it counts through the whole graph, in an :class:`OpRecord` it indexes the node's
+    `storages`. `offset` and `stride` are in elements.
+    """
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    stride: tuple[int, ...] = ()
+    offset: int = 0
+    storage: int = -1
+
+    @property
+    def numel(self) -> int:
+        """Number of elements, broadcast ones included."""
+        return prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all elements, as if each were stored (units: bytes)."""
+        return prod(self.shape) * self.dtype.itemsize
+
+    @property
+    def stored_bytes(self) -> int:
+        """Bytes of the distinct elements: dimensions that are broadcast with stride 0 are stored once."""
+        if 0 not in self.stride:
+            return self.nbytes
+        return prod(n for n, s in zip(self.shape, self.stride, strict=True) if s or not n) * self.dtype.itemsize
+
+    @property
+    def is_floating(self) -> bool:
+        """True for floating-point and complex elements: arithmetic on them counts as FLOPs."""
+        return self.dtype.is_floating_point or self.dtype.is_complex
+
+    @property
+    def dtype_name(self) -> str:
+        """The dtype as text, without its module: "float32"."""
+        return str(self.dtype).removeprefix("torch.")
+
+    def __str__(self) -> str:
+        return f"{self.dtype_name}[{','.join(map(str, self.shape))}]"
+
+
+def tensor_specs(tree: Any) -> Iterator[TensorSpec]:
+    """Every :class:`TensorSpec` in a nest of tuples, lists and dicts, in order."""
+    if type(tree) is TensorSpec:
+        yield tree
+    elif isinstance(tree, (tuple, list)):
+        for item in tree:
+            yield from tensor_specs(item)
+    elif isinstance(tree, dict):
+        for item in tree.values():
+            yield from tensor_specs(item)
+
+
+@lru_cache(maxsize=4096)
+def written_arguments(op: Operator) -> tuple[int, ...]:
+    """Positions of the arguments that an operator writes in place, by its schema."""
+    schema = getattr(op, "_schema", None)
+    if schema is None:
+        return ()
+    return tuple(i for i, a in enumerate(schema.arguments) if a.alias_info is not None and a.alias_info.is_write)
+
+
+@dataclass(frozen=True, slots=True)
+class OpRecord:
+    """One run of one operator.
+
+    `args` has a value for each argument of the operator's schema, in its order, defaults filled in and tensors
+    replaced by specs; so a rule unpacks it: `x, weight, bias, *_ = op.args`. `outputs` are the tensors returned,
+    flattened, `None` where the operator returned none. `scope` is the path of the innermost module that ran it,
+    relative to the node's own module ("" = the node's module itself).
+    """
+
+    op: Operator
+    args: tuple[Any, ...]
+    outputs: tuple[TensorSpec | None, ...]
+    scope: str = ""
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """All tensor arguments, flattened."""
+        return tuple(tensor_specs(self.args))
+
+    @property
+    def out(self) -> TensorSpec:
+        """The first tensor returned, or the first that is written for operators that return nothing."""
+        for spec in self.outputs:
+            if spec is not None:
+                return spec
+        for spec in self.written:
+            return spec
+        raise IndexError(f"{self.op} returned no tensor")
+
+    @property
+    def written(self) -> tuple[TensorSpec, ...]:
+        """Tensors whose elements this run produced: arguments written in place, and results in new memory."""
+        inputs = {spec.storage for spec in self.inputs}
+        results: list[TensorSpec] = []
+        for i in written_arguments(self.op):
+            results.extend(tensor_specs(self.args[i]))
+        results.extend(s for s in self.outputs if s is not None and (s.storage not in inputs or s.storage < 0))
+        return tuple(results)
+
+    def __str__(self) -> str:
+        return f"{self.op}({', '.join(map(str, self.inputs))})"
+
+
+@dataclass(frozen=True, slots=True)
+class NodeRecord:
+    """One node of the graph and what ran while it was executed.
+
+    `kind` is the fx opcode (`call_module` …), `target` its printable target, `module` the FQN of the module in
+    whose forward the node stands (for `call_module` the called module itself). `input_nodes` names the nodes that
+    it reads. `storages[i]` is the graph-wide number of storage `i` of its operations.
+    """
+
+    name: str
+    kind: str
+    target: str
+    module: str
+    input_nodes: tuple[str, ...] = ()
+    inputs: tuple[TensorSpec, ...] = ()
+    outputs: tuple[TensorSpec, ...] = ()
+    operations: tuple[OpRecord, ...] = ()
+    storages: tuple[int, ...] = ()
+
+    @property
+    def is_call(self) -> bool:
+        """True for the nodes that compute: call_module, call_function, call_method."""
+        return self.kind.startswith("call_")
+
+
+@dataclass(frozen=True, slots=True)
+class ParameterRecord:
+    """A parameter or buffer: `names` are all the FQNs under which it is found, the first being canonical."""
+
+    names: tuple[str, ...]
+    spec: TensorSpec
+    is_buffer: bool
+    trainable: bool
+
+    @property
+    def name(self) -> str:
+        """The canonical FQN."""
+        return self.names[0]
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleRecord:
+    """A module of the model: its FQN (`""` is the root), class, and further FQNs of the same object."""
+
+    name: str
+    type_name: str
+    qualified_type: str
+    aliases: tuple[str, ...] = ()
+    training: bool = False
+    parameters: tuple[str, ...] = ()
+    """Canonical names of the parameters and buffers that the module itself owns."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleCall:
+    """One call of a module, containers included: specs of its arguments and results, and its span of nodes.
+
+    `args` and `kwargs` hold specs in place of tensors; the call covers `nodes[start:stop]` of the graph.
+    """
+
+    module: str
+    args: tuple[Any, ...]
+    kwargs: tuple[tuple[str, Any], ...]
+    output: Any
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """What work costs. All counts are exact integers; costs add up with `+`.
+
+    - `macs`: multiply-accumulates of contractions.
+    - `other_flops`: floating-point operations beside them (one each for + − × ÷, comparison, max, exp …).
+    - `transcendentals`: how many of `other_flops` are exp, log, sin, sqrt, erf, pow and their like.
+    - `zero_accumulators`: dot products that start from zero instead of a bias, each of which saves one addition
+      when additions are counted exactly (2n−1 instead of 2n).
+    - `bytes_read`, `bytes_written`: memory traffic, each operator reading what it touches once.
+    - `activations`: elements of the tensors that operators produced, views excluded.
+    """
+
+    macs: int = 0
+    other_flops: int = 0
+    transcendentals: int = 0
+    zero_accumulators: int = 0
+    bytes_read: int = 0
+    bytes_written: int = 0
+    activations: int = 0
+
+    @property
+    def flops(self) -> int:
+        """Floating-point operations: 2 × MACs + the others."""
+        return 2 * self.macs + self.other_flops
+
+    @property
+    def bytes_moved(self) -> int:
+        """Bytes read and written together."""
+        return self.bytes_read + self.bytes_written
+
+    @property
+    def arithmetic_intensity(self) -> float:
+        """FLOPs per byte moved; 0.0 where nothing is moved."""
+        return self.flops / self.bytes_moved if self.bytes_moved else 0.0
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(
+            macs=self.macs + other.macs,
+            other_flops=self.other_flops + other.other_flops,
+            transcendentals=self.transcendentals + other.transcendentals,
+            zero_accumulators=self.zero_accumulators + other.zero_accumulators,
+            bytes_read=self.bytes_read + other.bytes_read,
+            bytes_written=self.bytes_written + other.bytes_written,
+            activations=self.activations + other.activations,
+        )
+
+    def __mul__(self, times: int) -> Cost:
+        return Cost(**{f.name: getattr(self, f.name) * times for f in fields(self)})
+
+    @staticmethod
+    def total(costs: Iterable[Cost]) -> Cost:
+        """The sum of many costs."""
+        result = Cost()
+        for cost in costs:
+            result = result + cost
+        return result
+
+
+@dataclass(frozen=True, slots=True)
+class OpCost:
+    """An operation with its price. `family` is "" and `cost` only traffic where no rule was found.
+
+    `reason` says why a known operator costs no arithmetic; it is None for costed and uncosted ones.
+    """
+
+    record: OpRecord
+    cost: Cost
+    family: str
+    reason: str | None = None
+
+    @property
+    def is_costed(self) -> bool:
+        """False for an operator that ran without a rule."""
+        return self.family != ""
+
+
+@dataclass(frozen=True, eq=False)
+class NodeCost:
+    """A node of the graph with its price: the element type of `Report.nodes`."""
+
+    record: NodeRecord
+    operations: tuple[OpCost, ...]
+    cost: Cost
+
+    @property
+    def name(self) -> str:
+        """Name of the fx node."""
+        return self.record.name
+
+    @property
+    def kind(self) -> str:
+        """fx opcode: placeholder, get_attr, call_module, call_function, call_method or output."""
+        return self.record.kind
+
+    @property
+    def target(self) -> str:
+        """What is called, as text: a module FQN, a function's qualified name, a method's name."""
+        return self.record.target
+
+    @property
+    def module(self) -> str:
+        """FQN of the innermost module around the node (for call_module, the module called)."""
+        return self.record.module
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """Specs of all tensors that the node is given."""
+        return self.record.inputs
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """Specs of all tensors that the node returns."""
+        return self.record.outputs
+
+    @cached_property
+    def uncosted(self) -> tuple[Operator, ...]:
+        """Operators of this node that ran without a rule."""
+        return tuple(op.record.op for op in self.operations if not op.is_costed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recording:
+    """A graph that was captured and propagated: all that rules and reports need to know of the model's run.
+
+    `graph` is the fx graph, `root` the meta copy of the model that it refers to. `storage_bytes[i]` is the size of
+    storage `i`.
+    """
+
+    graph: torch.fx.Graph
+    root: torch.nn.Module
+    capture: str
+    model_type: str
+    nodes: tuple[NodeRecord, ...]
+    modules: tuple[ModuleRecord, ...]
+    calls: tuple[ModuleCall, ...]
+    parameters: tuple[ParameterRecord, ...]
+    storage_bytes: tuple[int, ...]
+    assumptions: tuple[str, ...] = ()

@@ -1,0 +1,88 @@
+"""Integer formulas: from sizes to counts, one file per kind of algorithm.
+
+No torch here, and nothing but `+ - * //`, `max` and `math.prod`, so that symbolic sizes pass through as well as
+integers. (Two kinds of formula need one integer function more, `int.bit_length` for ⌈log₂ n⌉ and `math.gcd` for
+the windows of adaptive pooling, and say so.) What counts as one operation is defined in docs/counting.md.
+
+A function whose name ends in `_macs` returns multiply-accumulates; every other one returns a pair
+`(flops, transcendentals)`: the floating-point operations beside MACs, and how many of them are exp, log, sqrt and
+their like.
+"""
+
+from __future__ import annotations
+
+from .contraction import attention_macs, conv_macs, conv_transpose_macs, matmul_macs, recurrent_macs
+from .linalg import (
+    cholesky,
+    det,
+    eigen,
+    fft,
+    householder_product,
+    inverse,
+    lu,
+    pairwise_distances,
+    qr,
+    search,
+    solve,
+    sort,
+    svd,
+    topk,
+    triangular_solve,
+)
+from .normalization import batch_norm, layer_norm, normalize, rms_norm, running_stats
+from .recurrent import gru_cell, lstm_cell, rnn_cell
+from .reduction import log_softmax, logsumexp, mean, softmax, total, variance, vector_norm
+from .window import (
+    adaptive_window_elements,
+    antialiased,
+    avg_pool,
+    cubic_coefficients,
+    interpolate,
+    max_pool,
+    window_sums,
+)
+
+__all__ = [
+    "adaptive_window_elements",
+    "antialiased",
+    "attention_macs",
+    "avg_pool",
+    "batch_norm",
+    "cholesky",
+    "conv_macs",
+    "conv_transpose_macs",
+    "cubic_coefficients",
+    "det",
+    "eigen",
+    "fft",
+    "gru_cell",
+    "householder_product",
+    "interpolate",
+    "inverse",
+    "layer_norm",
+    "log_softmax",
+    "logsumexp",
+    "lstm_cell",
+    "lu",
+    "matmul_macs",
+    "max_pool",
+    "mean",
+    "normalize",
+    "pairwise_distances",
+    "qr",
+    "recurrent_macs",
+    "rms_norm",
+    "rnn_cell",
+    "running_stats",
+    "search",
+    "softmax",
+    "solve",
+    "sort",
+    "svd",
+    "topk",
+    "total",
+    "triangular_solve",
+    "variance",
+    "vector_norm",
+    "window_sums",
+]

@@ -1,0 +1,85 @@
+"""Operators known to cost nothing, each with its reason.
+
+Operators whose schema says that they only alias their input (`view`, `permute`, `detach` …) need no entry: the
+registry sees that itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+
+from ..registry import OpKey, Rule
+from .common import optional
+
+aten = torch.ops.aten
+
+
+def _free(reason: str) -> Rule:
+    return Rule("free", None, reason)
+
+
+_ALLOCATES = _free("allocates memory without touching it")
+_METADATA = _free("reads or changes a tensor's metadata alone")
+_VIEW = _free("only changes how a tensor is viewed")
+_CHECK = _free("checks a condition, computes nothing")
+
+RULES: Mapping[OpKey, Rule] = {
+    aten.empty: _ALLOCATES,
+    aten.empty_like: _ALLOCATES,
+    aten.empty_strided: _ALLOCATES,
+    aten.empty_permuted: _ALLOCATES,
+    aten.new_empty: _ALLOCATES,
+    aten.new_empty_strided: _ALLOCATES,
+    aten._efficientzerotensor: _ALLOCATES,
+    aten.resize: _ALLOCATES,
+    aten.resize_: _ALLOCATES,
+    aten.resize_as_: _ALLOCATES,
+    aten._resize_output_: _ALLOCATES,
+    aten.sym_size: _METADATA,
+    aten.sym_stride: _METADATA,
+    aten.sym_numel: _METADATA,
+    aten.sym_storage_offset: _METADATA,
+    aten.sym_is_contiguous: _METADATA,
+    aten.size: _METADATA,
+    aten.stride: _METADATA,
+    aten.numel: _METADATA,
+    aten.dim: _METADATA,
+    aten.storage_offset: _METADATA,
+    aten.is_contiguous: _METADATA,
+    aten.is_same_size: _METADATA,
+    aten.is_pinned: _METADATA,
+    aten.is_set_to: _METADATA,
+    aten.is_non_overlapping_and_dense: _METADATA,
+    aten.is_strides_like_format: _METADATA,
+    aten._has_same_storage_numel: _METADATA,
+    aten.dense_dim: _METADATA,
+    aten.record_stream: _METADATA,
+    aten.set_: _METADATA,
+    aten._fused_sdp_choice: _METADATA,
+    aten._unsafe_view: _VIEW,
+    aten._reshape_alias: _VIEW,
+    aten.as_strided_: _VIEW,
+    aten.squeeze_: _VIEW,
+    aten.unsqueeze_: _VIEW,
+    aten.transpose_: _VIEW,
+    aten.t_: _VIEW,
+    aten.swapaxes_: _VIEW,
+    aten.swapdims_: _VIEW,
+    aten.detach_: _VIEW,
+    aten.unsafe_split: _VIEW,
+    aten.unsafe_split_with_sizes: _VIEW,
+    aten._assert_async: _CHECK,
+    aten._functional_assert_async: _CHECK,
+    aten._assert_scalar: _CHECK,
+    aten._functional_assert_scalar: _CHECK,
+    aten._assert_tensor_metadata: _CHECK,
+    aten.sym_constrain_range: _CHECK,
+    aten.sym_constrain_range_for_size: _CHECK,
+    aten._functional_sym_constrain_range: _CHECK,
+    aten._functional_sym_constrain_range_for_size: _CHECK,
+    aten._linalg_check_errors: _CHECK,
+    **optional("_print", _free("prints")),
+    **optional("_make_dep_token", _free("orders effects, holds no data")),
+}

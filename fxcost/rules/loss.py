@@ -1,0 +1,126 @@
+"""Losses: operations per element from one table, then the reduction; and quantizing, which is as simple.
+
+`reduction` is 0 none, 1 mean, 2 sum. Losses that PyTorch composes of other operators (cross entropy, KL divergence,
+cosine embedding …) need no rule. Not here: multilabel_margin_loss, whose work depends on the labels' values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+
+from ..records import Cost, OpRecord
+from ..registry import OpKey, Rule
+from . import formulas
+from .common import argument, arithmetic
+from .pointwise import Entry
+
+aten = torch.ops.aten
+
+TABLE: Mapping[OpKey, Entry] = {
+    aten.mse_loss: (2, 0, "(d := x - y) * d"),
+    aten.smooth_l1_loss: (6, 0, "where((a := abs(d := x - y)) < 1, 0.5 * d * d, a - 0.5)"),
+    aten.huber_loss: (6, 0, "where((a := abs(d := x - y)) <= 1, 0.5 * d * d, a - 0.5)"),
+    aten.binary_cross_entropy: (10, 2, "-(y * max(log(x), -100) + (1 - y) * max(log(1 - x), -100))"),
+    aten.binary_cross_entropy_with_logits: (9, 2, "(1 - y) * x - (min(x, 0) - log1p(exp(-abs(x))))"),
+    aten.soft_margin_loss: (5, 2, "log(1 + exp(-y * x))"),
+}
+"""Operations per element, how many are transcendental, and the expression, with beta and delta equal to one."""
+
+QUANTIZE: Mapping[OpKey, Entry] = {
+    aten.quantize_per_tensor: (5, 0, "min(max(round(x / s) + z, lo), hi)"),
+    aten.quantize_per_channel: (5, 0, "min(max(round(x / s) + z, lo), hi)"),
+    aten.quantize_per_tensor_dynamic: (5, 0, "min(max(round(x / s) + z, lo), hi)"),
+    aten.fake_quantize_per_tensor_affine_cachemask: (7, 0, "(min(max(round(x / s) + z, lo), hi) - z) * s"),
+    aten._fake_quantize_per_tensor_affine_cachemask_tensor_qparams: (
+        7,
+        0,
+        "(min(max(round(x / s) + z, lo), hi) - z) * s",
+    ),
+    aten.fake_quantize_per_channel_affine_cachemask: (7, 0, "(min(max(round(x / s) + z, lo), hi) - z) * s"),
+}
+
+
+def reduced(reduction: int, n: int) -> int:
+    """Operations that reduce n losses: none, n − 1 additions and a division, or n − 1 additions."""
+    if reduction == 0:
+        return 0
+    return (formulas.mean if reduction == 1 else formulas.total)(1, n)[0]
+
+
+def _extras(op: OpRecord) -> int:
+    """Products more per element: a weight, a positive weight (1 + (p − 1)·y, and its product), beta or delta ≠ 1."""
+    weight = argument(op, "weight") is not None
+    positive = 4 if argument(op, "pos_weight") is not None else 0
+    return weight + positive + (argument(op, "beta", 1) != 1) + (argument(op, "delta", 1) != 1)
+
+
+def elementwise(entry: Entry) -> Rule:
+    """input and target of one shape, then the reduction."""
+    operations, transcendental, _ = entry
+
+    def rule(op: OpRecord) -> Cost:
+        n = max(op.args[0].numel, op.args[1].numel)
+        return arithmetic(
+            op, (operations + _extras(op)) * n + reduced(argument(op, "reduction"), n), transcendental * n
+        )
+
+    return Rule("loss", rule)
+
+
+def quantize(entry: Entry) -> Rule:
+    """So many operations for each element."""
+
+    def rule(op: OpRecord) -> Cost:
+        return Cost(other_flops=entry[0] * op.args[0].numel)
+
+    return Rule("pointwise", rule)
+
+
+def nll_loss(op: OpRecord) -> Cost:
+    """log-probabilities (n, c, *spatial), target (n, *spatial): −x[y], times the class's weight if there is one.
+
+    The mean divides by the sum of the weights, n − 1 additions more.
+    """
+    target, weight, reduction = op.args[1:4]
+    n = target.numel
+    flops = n * (1 + (weight is not None)) + reduced(reduction, n)
+    if weight is not None and reduction == 1:
+        flops += formulas.total(1, n)[0]
+    return arithmetic(op, flops)
+
+
+def multi_margin_loss(op: OpRecord) -> Cost:
+    """x (n, c), target (n): for each wrong class max(0, margin − x[y] + x[i])^p, · weight; their sum, / c."""
+    x, p, weight = op.args[0], op.args[2], argument(op, "weight")
+    c = x.shape[-1]
+    n = x.numel // max(c, 1)
+    terms = n * max(c - 1, 0)
+    flops = terms * (3 + (p == 2) + (weight is not None)) + formulas.mean(n, c - 1)[0]
+    return arithmetic(op, flops + reduced(argument(op, "reduction"), n))
+
+
+def ctc_loss(op: OpRecord) -> Cost:
+    """log-probabilities (t, n, c): the forward recursion over t steps and 2l + 1 states of each target of length l.
+
+    A state takes log Σ exp of three predecessors (twelve operations, four transcendental) + its log-probability; the
+    loss joins the last two states (eight, three) and a negation. Lengths in tensors count as the longest possible.
+    """
+    log_probs, targets, inputs, lengths = op.args[:4]
+    t, n = log_probs.shape[0], log_probs.shape[1] if len(log_probs.shape) == 3 else 1
+    if not isinstance(lengths, (tuple, list)):
+        longest = targets.shape[1] if len(targets.shape) == 2 else targets.numel // max(n, 1)
+        inputs, lengths = (t,) * n, (longest,) * n
+    states = sum(steps * (2 * length + 1) for steps, length in zip(inputs, lengths, strict=True))
+    return arithmetic(op, 13 * states + 9 * n, 4 * states + 3 * n)
+
+
+RULES: Mapping[OpKey, Rule] = {
+    **{key: elementwise(entry) for key, entry in TABLE.items()},
+    **{key: quantize(entry) for key, entry in QUANTIZE.items()},
+    aten.nll_loss_forward: Rule("loss", nll_loss),
+    aten.nll_loss2d_forward: Rule("loss", nll_loss),
+    aten.multi_margin_loss: Rule("loss", multi_margin_loss),
+    aten._ctc_loss: Rule("loss", ctc_loss),
+}

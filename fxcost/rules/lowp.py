@@ -1,0 +1,112 @@
+"""Low-precision, quantized, grouped and semi-structured sparse matrix products.
+
+Integer multiply-accumulates are MACs too. Not here: products with general sparse matrices (a spec doesn't say how
+many elements are stored, so they stay uncosted), and `quantized::` operators, whose weights are opaque objects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+
+from ..records import Cost, OpRecord, TensorSpec
+from ..registry import OpKey, Rule
+from .common import argument, arithmetic, optional
+
+aten = torch.ops.aten
+
+
+def _elements(spec: TensorSpec) -> int:
+    """Elements of a tensor; a byte of `float4_e2m1fn_x2` holds two."""
+    return spec.numel * 2 if spec.dtype == getattr(torch, "float4_e2m1fn_x2", None) else spec.numel
+
+
+def rows_times(op: OpRecord) -> Cost:
+    """(*, k) × (k, n) in any packing of the weight → (*, n): k·n MACs for each row."""
+    x, outputs = op.args[0], op.out.numel
+    return Cost(macs=_elements(x) * op.out.shape[-1], zero_accumulators=outputs)
+
+
+def scaled_mm(op: OpRecord) -> Cost:
+    """(m, k) × (k, n), then · scale_a · scale_b, + bias, · scale_result on each output where given."""
+    after = 2 + (argument(op, "bias") is not None) + (argument(op, "scale_result") is not None)
+    return rows_times(op) + Cost(other_flops=after * op.out.numel)
+
+
+def int8_weight_mm(op: OpRecord) -> Cost:
+    """(m, k) × int8 (n, k)ᵀ → (m, n), each output times its column's scale."""
+    return rows_times(op) + Cost(other_flops=op.out.numel)
+
+
+def int4_weight_mm(op: OpRecord) -> Cost:
+    """(m, k) × packed int4 (k, n) → (m, n); each weight is dequantized once: q · scale + zero."""
+    k, n = op.args[0].shape[-1], op.out.shape[-1]
+    return rows_times(op) + Cost(other_flops=2 * k * n)
+
+
+def dynamic_int4_mm(op: OpRecord) -> Cost:
+    """(m, k) × packed int4, with the input quantized as it comes: every partial sum of a block times its scale."""
+    _x, _packed, block, k, _n = op.args[:5]
+    return rows_times(op) + Cost(other_flops=op.out.numel * max(k // max(block, 1), 1))
+
+
+def grouped_mm(op: OpRecord) -> Cost:
+    """Products of groups (mixture of experts): each row, column or slice belongs to one group.
+
+    (m, k) × (g, k, n), rows grouped: m·k·n. (g, m, k) × (g, k, n): g·m·k·n. (m, k) × (k, n) grouped along k, to
+    (g, m, n): m·k·n. (g, m, k) × (k, n), columns grouped: m·k·n. How rows are routed does not matter.
+    """
+    a, b = op.args[:2]
+    both_stacked = len(a.shape) == 3 and len(b.shape) == 3
+    m, n = a.shape[-2], b.shape[-1]
+    k = _elements(a) // max(a.numel, 1) * a.shape[-1]
+    macs = (a.shape[0] if both_stacked else 1) * m * k * n
+    return Cost(macs=macs, zero_accumulators=0 if argument(op, "bias") is not None else op.out.numel)
+
+
+def scaled_grouped_mm(op: OpRecord) -> Cost:
+    """As `grouped_mm`, then · scale_a · scale_b, + bias, · scale_result on each output where given."""
+    after = 2 + (argument(op, "bias") is not None) + (argument(op, "scale_result") is not None)
+    outputs, macs = op.out.numel, grouped_mm(op).macs
+    return Cost(macs=macs, zero_accumulators=outputs, other_flops=after * outputs)
+
+
+def mixed_linear(op: OpRecord) -> Cost:
+    """Linear with an integer weight: each output times its scale, + bias, then relu or silu if asked for."""
+    per_output, transcendental = {"relu": (1, 0), "silu": (5, 1)}.get(argument(op, "activation") or "", (0, 0))
+    outputs = op.out.numel
+    scaled = 1 + (argument(op, "bias") is not None)
+    return rows_times(op) + arithmetic(op, outputs * (scaled + per_output), outputs * transcendental)
+
+
+def semi_structured_mm(op: OpRecord) -> Cost:
+    """2:4 sparse (m, k) × dense (k, n): the stored half of the first matrix, (m, k/2), meets every column."""
+    packed, dense = argument(op, "mat1"), argument(op, "mat2")
+    return Cost(macs=packed.numel * dense.shape[-1], zero_accumulators=op.out.numel)
+
+
+def semi_structured_addmm(op: OpRecord) -> Cost:
+    """As `semi_structured_mm`, then alpha · product + beta · bias."""
+    scaled = 1 + (argument(op, "alpha") != 1) + (argument(op, "beta") != 1)
+    return semi_structured_mm(op) + Cost(other_flops=scaled * op.out.numel)
+
+
+_LOW = Rule("matmul", int4_weight_mm)
+
+RULES: Mapping[OpKey, Rule] = {
+    aten._int_mm: Rule("matmul", rows_times),
+    aten._scaled_mm: Rule("matmul", scaled_mm),
+    **optional("_scaled_mm_v2", Rule("matmul", scaled_mm)),
+    aten._weight_int8pack_mm: Rule("matmul", int8_weight_mm),
+    aten._weight_int4pack_mm: _LOW,
+    **optional("_weight_int4pack_mm_for_cpu", _LOW),
+    **optional("_weight_int4pack_mm_with_scales_and_zeros", _LOW),
+    **optional("_dyn_quant_matmul_4bit", Rule("matmul", dynamic_int4_mm)),
+    **optional("_grouped_mm", Rule("matmul", grouped_mm)),
+    **optional("_scaled_grouped_mm", Rule("matmul", scaled_grouped_mm)),
+    **optional("_scaled_grouped_mm_v2", Rule("matmul", scaled_grouped_mm)),
+    **optional("_mixed_dtypes_linear", Rule("matmul", mixed_linear)),
+    **optional("_sparse_semi_structured_mm", Rule("matmul", semi_structured_mm)),
+    **optional("_sparse_semi_structured_addmm", Rule("matmul", semi_structured_addmm)),
+}

@@ -1,0 +1,92 @@
+"""torchvision's own operators. They exist once torchvision is imported, so they are named here, not looked up.
+
+Regions of interest sample maps bilinearly: four products and three additions a sample and channel. What depends on
+boxes' values counts at its most: every pair of boxes is compared, a pooled region covers the whole map.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+
+from ..records import Cost, OpRecord
+from ..registry import OpKey, Rule
+from . import formulas
+from .common import arithmetic
+
+_ASSUMED_SAMPLES = 2
+"""Samples per bin and dimension where `sampling_ratio` ≤ 0 lets the box's size decide: torchvision's own default."""
+
+
+def nms(op: OpRecord) -> Cost:
+    """boxes (n, 4): areas (three operations), a sort by score, and 13 for each pair.
+
+    A pair: two max, two min, two subtractions, two max with zero, a product; the union's addition and subtraction;
+    a division and a compare.
+    """
+    n = op.args[0].shape[0]
+    return arithmetic(op, 3 * n + formulas.sort(1, n)[0] + 13 * (n * max(n - 1, 0) // 2))
+
+
+def roi_align(op: OpRecord) -> Cost:
+    """input (n, c, h, w), rois (k, 5) → (k, c, ph, pw): the mean of s × s samples in each bin.
+
+    For each box twelve operations at most: scaling four coordinates, shifting them by half a pixel (`aligned`), two
+    sizes, two bins. For each sample two coordinates of two, then ten for the four weights.
+    """
+    ratio = op.args[5]
+    aligned = bool(op.args[6]) if len(op.args) > 6 else True
+    samples = (ratio if ratio > 0 else _ASSUMED_SAMPLES) ** 2
+    outputs = op.out.numel
+    boxes, _, height, width = op.out.shape
+    positions = boxes * height * width * samples
+    flops = outputs * (7 * samples + samples - 1 + 1) + 14 * positions + boxes * (12 if aligned else 8)
+    return arithmetic(op, flops)
+
+
+def roi_pool(op: OpRecord) -> Cost:
+    """input (n, c, h, w), rois (k, 5) → (k, c, ph, pw): the maximum of each bin, the box covering the whole map."""
+    x, out = op.args[0].shape, op.out.shape
+    return arithmetic(op, *formulas.window_sums(op.out.numel, out[0] * out[1] * x[2] * x[3]))
+
+
+def ps_roi_pool(op: OpRecord) -> Cost:
+    """As roi_pool with means: an addition for each element but a bin's first, and a division."""
+    x, out = op.args[0].shape, op.out.shape
+    return arithmetic(op, out[0] * out[1] * x[2] * x[3])
+
+
+def deform_conv2d(op: OpRecord) -> Cost:
+    """input (n, c_in, h, w), weight (c_out, c_in/g, kh, kw), offset, mask → (n, c_out, h', w').
+
+    A convolution whose inputs are sampled bilinearly at shifted places: two additions and ten for the weights at each
+    place and offset group, seven for each channel's sample, a product with the mask if there is one.
+    """
+    x, weight, out = op.args[0].shape, op.args[1].shape, op.out.shape
+    groups, offset_groups, masked = op.args[11:14]
+    taps = weight[2] * weight[3] * out[2] * out[3] * x[0]
+    macs = formulas.conv_macs(x[0], x[1], out[1], groups, weight[2:], out[2:])
+    sampling = arithmetic(op, taps * (12 * offset_groups + x[1] * (7 + bool(masked))))
+    return Cost(macs=macs) + sampling
+
+
+LATE_RULES: Mapping[str, Rule] = {
+    "torchvision::nms": Rule("vision", nms),
+    "torchvision::roi_align": Rule("vision", roi_align),
+    "torchvision::ps_roi_align": Rule("vision", roi_align),
+    "torchvision::roi_pool": Rule("vision", roi_pool),
+    "torchvision::ps_roi_pool": Rule("vision", ps_roi_pool),
+    "torchvision::deform_conv2d": Rule("vision", deform_conv2d),
+}
+"""Rules by qualified name, for operators of a library that may not be imported (yet)."""
+
+
+def late_rules() -> dict[OpKey, Rule]:
+    """The rules of `LATE_RULES` whose operators are registered by now."""
+    found: dict[OpKey, Rule] = {}
+    for name, rule in LATE_RULES.items():
+        if torch._C._jit_get_schemas_for_operator(name):
+            namespace, _, operator = name.partition("::")
+            found[getattr(getattr(torch.ops, namespace), operator)] = rule
+    return found

@@ -1,0 +1,169 @@
+"""Capture by symbolic tracing: `torch.fx.Tracer` with what costing needs on top.
+
+- Inputs of any nesting are traced leaf by leaf, and arguments that are no tensors are passed as they are, so that
+  defaults such as `mask=None` take the path that they take when the model runs.
+- In-place operators (`x += y`) stay in place; a plain Proxy turns them into out-of-place ones.
+- A proxy is no tensor, and Python code that asks (`isinstance(x, Tensor)`, `hasattr(x, …)`) may silently take another
+  way than it would in a run. Such a question raises :class:`Doubt`.
+
+Not here: shapes and operators, which come from propagate.py.
+"""
+
+from __future__ import annotations
+
+import operator
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, fx, nn
+
+from .errors import CaptureError
+from .inputs import Arguments
+from .modules import argument_names
+
+_TENSOR_ATTRIBUTES = frozenset(dir(Tensor))
+_INPLACE = ("iadd", "isub", "imul", "itruediv", "ifloordiv", "imod", "ipow", "iand", "ior", "ixor", "ilshift", "irshift")
+_fx_lock = threading.RLock()  # torch.fx patches nn.Module process-wide while it traces
+
+
+class Doubt(CaptureError):
+    """Symbolic tracing may have taken another path than the model's run does."""
+
+
+@dataclass(frozen=True, slots=True)
+class TracedCall:
+    """A module call seen while tracing; `args` and `output` hold fx nodes, `start` and `stop` count nodes."""
+
+    module: str
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    output: Any
+    start: int
+    stop: int
+
+
+class _Proxy(fx.Proxy):
+    """A proxy that is in place where the code is, and tells when it is asked what only a tensor can answer."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in _TENSOR_ATTRIBUTES and not name.startswith("__"):
+            raise Doubt(f"the code asks for attribute {name!r} of what may be a tensor")
+        return super().__getattr__(name)
+
+    @property
+    def __class__(self) -> type:
+        caller = sys._getframe(1).f_globals.get("__name__", "")
+        if not caller.startswith(("fxcost", "torch.fx", "torch.nn.parameter", "torch._", "torch.overrides", "torch.utils")):
+            raise Doubt(f"{caller or 'code'} asks for the type of a value, isinstance(x, …), which a proxy can't answer")
+        return _Proxy
+
+    @__class__.setter
+    def __class__(self, value: type) -> None:
+        raise TypeError("the class of a proxy is fixed")
+
+
+def _in_place(name: str) -> Callable[[_Proxy, Any], Any]:
+    function = getattr(operator, name)
+
+    def method(self: _Proxy, other: Any) -> Any:
+        return self.tracer.create_proxy("call_function", function, (self, other), {})
+
+    return method
+
+
+for _name in _INPLACE:
+    setattr(_Proxy, f"__{_name}__", _in_place(_name))
+
+
+class SymbolicTracer(fx.Tracer):
+    """Traces a module or function on proxies; `leaves` decides which modules stay whole."""
+
+    def __init__(self, leaves: Callable[[nn.Module, str], bool], arguments: Arguments) -> None:
+        super().__init__()
+        self._leaves = leaves
+        self._arguments = arguments
+        self._parameter_names: dict[int, str] = {}
+        self._module_names: dict[int, str] = {}
+        self.calls: list[TracedCall] = []
+
+    def proxy(self, node: fx.Node) -> fx.Proxy:
+        """Wrap a node."""
+        return _Proxy(node, self)
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        """True for modules that become one call_module node."""
+        return self._leaves(m, module_qualified_name)
+
+    def create_args_for_root(
+        self, root_fn: Any, is_module: bool, concrete_args: Any = None
+    ) -> tuple[Callable[..., Any], list[Any]]:
+        """One placeholder per tensor among the arguments; everything else is passed as it is."""
+        root = self.root
+        for name, tensor in (*root.named_parameters(), *root.named_buffers()):
+            self._parameter_names[id(tensor)] = name
+        for name, module in root.named_modules():
+            self._module_names.setdefault(id(module), name)
+
+        def placeholders(value: Any, name: str) -> Any:
+            if isinstance(value, Tensor):
+                return self.create_proxy("placeholder", name, (), {})
+            if type(value) is tuple or type(value) is list:
+                return type(value)(placeholders(v, f"{name}_{i}") for i, v in enumerate(value))
+            if type(value) is dict:
+                return {k: placeholders(v, f"{name}_{k}") for k, v in value.items()}
+            return value
+
+        positional = argument_names(root if is_module else root_fn)
+        args = [placeholders(v, positional[i] if i < len(positional) else f"arg{i}") for i, v in enumerate(self._arguments.args)]
+        kwargs = {k: placeholders(v, k) for k, v in self._arguments.kwargs.items()}
+        return (lambda *a: root_fn(*a, **kwargs)), ([root, *args] if is_module else args)
+
+    def path_of_module(self, mod: nn.Module) -> str:
+        """FQN of a module; the first name of a module that has several."""
+        return self._module_names[id(mod)] if id(mod) in self._module_names else super().path_of_module(mod)
+
+    def create_arg(self, a: Any) -> Any:
+        """Turn a value into an argument of a node. Parameters are found by identity instead of by a search."""
+        if id(a) in self._parameter_names:
+            return self.create_node("get_attr", self._parameter_names[id(a)], (), {})
+        return super().create_arg(a)
+
+    def call_module(self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Note the call, then trace into it or make it one node."""
+        start = len(self.graph.nodes)
+        output = super().call_module(m, forward, args, kwargs)
+        nodes = (_as_nodes(args), _as_nodes(kwargs), _as_nodes(output))
+        self.calls.append(TracedCall(self.path_of_module(m), *nodes, start, len(self.graph.nodes)))
+        return output
+
+
+def _as_nodes(value: Any) -> Any:
+    if isinstance(value, fx.Proxy):
+        return value.node
+    if isinstance(value, (tuple, list)):
+        return tuple(_as_nodes(v) for v in value)
+    if isinstance(value, dict):
+        return {k: _as_nodes(v) for k, v in value.items()}
+    return value
+
+
+def trace_symbolically(
+    root: nn.Module | Callable[..., Any], arguments: Arguments, leaves: Callable[[nn.Module, str], bool]
+) -> tuple[fx.Graph, nn.Module, list[TracedCall]]:
+    """Trace `root` (a meta copy) and return the graph, the module that it refers to, and the calls seen.
+
+    Raises:
+        CaptureError: the code needs a value, or asks something that a proxy can't answer (:class:`Doubt`).
+    """
+    tracer = SymbolicTracer(leaves, arguments)
+    with _fx_lock:
+        try:
+            graph = tracer.trace(root)
+        except CaptureError:
+            raise
+        except Exception as error:
+            raise CaptureError(f"symbolic tracing failed: {type(error).__name__}: {error}") from error
+    return graph, tracer.root, tracer.calls

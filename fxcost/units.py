@@ -1,0 +1,210 @@
+"""Operators that are recorded whole: attention, recurrent layers and dropout.
+
+PyTorch decomposes `scaled_dot_product_attention`, `lstm`, `gru`, `rnn_*` and `dropout` before a dispatch mode sees
+them (on meta tensors), or picks a fused kernel by device (elsewhere). Decomposed, attention writes the S×S matrix that
+a fused kernel does not, and an LSTM falls apart into thousands of small operators. While :func:`whole_units` is
+active on a thread, these operators are redirected to operators of our own, with the same results on meta tensors, so
+that each call is one record wherever it comes from: Python, C++, TorchScript, the inside of a leaf module.
+
+How: a kernel at the AutogradMeta key (composite operators take none at Meta), behind a thread-local gate. It is
+registered when the first analysis starts and taken out when the last one ends: nothing is left in the process.
+
+Not here: the costs (rules/attention.py, rules/rnn.py), and flex attention, which arrives whole by itself.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor
+
+aten = torch.ops.aten
+
+_library = torch.library.Library("fxcost", "DEF")
+_library.define(
+    "scaled_dot_product_attention(Tensor query, Tensor key, Tensor value, Tensor? attn_mask, float dropout_p, "
+    "bool is_causal, float? scale, bool enable_gqa) -> (Tensor, Tensor logsumexp)"
+)
+_library.define(
+    "rnn(Tensor input, Tensor[] hx, Tensor[] params, str mode, bool has_biases, int num_layers, float dropout, "
+    "bool train, bool bidirectional, bool batch_first, Tensor? batch_sizes) "
+    "-> (Tensor output, Tensor hy, Tensor cy, Tensor reserve)"
+)
+
+_gate = threading.local()
+_lock = threading.Lock()
+_users = 0
+_redirects: torch.library.Library | None = None
+
+
+def _attention_meta(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None,
+    dropout_p: float,
+    is_causal: bool,
+    scale: float | None,
+    enable_gqa: bool,
+) -> tuple[Tensor, Tensor]:
+    """Shapes of attention's output and of the log-sum-exp that its backward needs.
+
+    Fused kernels hand back memory ordered (batch, sequence, heads, dim), seen as (batch, heads, sequence, dim).
+    """
+    if query.shape[-1] != key.shape[-1] or key.shape[-2] != value.shape[-2]:
+        raise RuntimeError(
+            f"scaled_dot_product_attention: query {tuple(query.shape)}, key {tuple(key.shape)} and value "
+            f"{tuple(value.shape)} do not fit: query and key need one head size, key and value one length"
+        )
+    others = (query.shape[:-2],) if enable_gqa else (query.shape[:-2], key.shape[:-2], value.shape[:-2])
+    batch = torch.broadcast_shapes(*others)
+    shape = (*batch, query.shape[-2], value.shape[-1])
+    if len(shape) == 4:
+        n, heads, length, dim = shape
+        out = query.new_empty((n, length, heads, dim)).transpose(1, 2)
+    else:
+        out = query.new_empty(shape)
+    accumulate = torch.float64 if query.dtype == torch.float64 else torch.float32
+    return out, query.new_empty(shape[:-1], dtype=accumulate)
+
+
+_SAVED_PER_STEP = {"lstm": 6, "gru": 5, "rnn_tanh": 1, "rnn_relu": 1}
+"""Values per hidden unit and step that the backward of a cell needs: its gates, and for an LSTM c and tanh(c)."""
+
+
+def _rnn_meta(
+    input: Tensor,  # noqa: A002 - the schema's own name
+    hx: Sequence[Tensor],
+    params: Sequence[Tensor],
+    mode: str,
+    has_biases: bool,
+    num_layers: int,
+    dropout: float,
+    train: bool,
+    bidirectional: bool,
+    batch_first: bool,
+    batch_sizes: Tensor | None,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Shapes of a recurrent layer's output sequence, final states, and what training keeps for the backward."""
+    directions = 2 if bidirectional else 1
+    output = input.new_empty((*input.shape[:-1], hx[0].shape[-1] * directions))
+    hidden, rows = params[1].shape[0] // {"lstm": 4, "gru": 3}.get(mode, 1), prod(input.shape[:-1])
+    kept = rows * directions * num_layers * hidden * _SAVED_PER_STEP[mode] if train else 0
+    cy = torch.empty_like(hx[1]) if mode == "lstm" else input.new_empty(0)
+    return output, torch.empty_like(hx[0]), cy, input.new_empty(kept)
+
+
+_library.impl("scaled_dot_product_attention", _attention_meta, "Meta")
+_library.impl("rnn", _rnn_meta, "Meta")
+
+attention: torch._ops.OpOverload = torch.ops.fxcost.scaled_dot_product_attention.default
+rnn: torch._ops.OpOverload = torch.ops.fxcost.rnn.default
+
+
+def _attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    *,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Tensor:
+    out: Tensor = attention(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa)[0]
+    return out
+
+
+def _dropout(input: Tensor, p: float, train: bool) -> Tensor:  # noqa: A002 - the schema's own name
+    if not train or p == 0:
+        return _decomposed(aten.dropout.default)(input, p, train)
+    out: Tensor = aten.native_dropout.default(input, p, train)[0]
+    return out
+
+
+def _rnn_input(mode: str) -> Callable[..., tuple[Tensor, ...]]:
+    def run(x: Tensor, hx: Any, params: Any, bias: bool, layers: int, p: float, *flags: bool) -> tuple[Tensor, ...]:
+        states = [hx] if isinstance(hx, Tensor) else list(hx)
+        y, hy, cy, _ = rnn(x, states, list(params), mode, bias, layers, p, *flags, None)
+        return (y, hy, cy) if mode == "lstm" else (y, hy)
+
+    return run
+
+
+def _rnn_data(mode: str) -> Callable[..., tuple[Tensor, ...]]:
+    def run(
+        x: Tensor, sizes: Tensor, hx: Any, params: Any, bias: bool, layers: int, p: float, train: bool, both: bool
+    ) -> tuple[Tensor, ...]:
+        states = [hx] if isinstance(hx, Tensor) else list(hx)
+        y, hy, cy, _ = rnn(x, states, list(params), mode, bias, layers, p, train, both, False, sizes)
+        return (y, hy, cy) if mode == "lstm" else (y, hy)
+
+    return run
+
+
+def _decomposed(op: torch._ops.OpOverload) -> Callable[..., Any]:
+    """The stock kernel. Not `op.decompose()`: that prefers Python decompositions, which eager mode never runs."""
+
+    def run(*args: Any, **kwargs: Any) -> Any:
+        return op._op_dk(torch._C.DispatchKey.CompositeImplicitAutograd, *args, **kwargs)
+
+    return run
+
+
+_UNITS: dict[torch._ops.OpOverload, Callable[..., Any]] = {
+    aten.scaled_dot_product_attention.default: _attention,
+    aten.dropout.default: _dropout,
+    aten.lstm.input: _rnn_input("lstm"),
+    aten.lstm.data: _rnn_data("lstm"),
+    aten.gru.input: _rnn_input("gru"),
+    aten.gru.data: _rnn_data("gru"),
+    aten.rnn_tanh.input: _rnn_input("rnn_tanh"),
+    aten.rnn_tanh.data: _rnn_data("rnn_tanh"),
+    aten.rnn_relu.input: _rnn_input("rnn_relu"),
+    aten.rnn_relu.data: _rnn_data("rnn_relu"),
+}
+
+
+def _gated(op: torch._ops.OpOverload, unit: Callable[..., Any]) -> Callable[..., Any]:
+    stock = _decomposed(op)
+
+    def kernel(*args: Any, **kwargs: Any) -> Any:
+        return (unit if getattr(_gate, "open", False) else stock)(*args, **kwargs)
+
+    return kernel
+
+
+def _register() -> torch.library.Library:
+    library = torch.library.Library("aten", "IMPL")
+    for op, unit in _UNITS.items():
+        library.impl(op, _gated(op, unit), "AutogradMeta")
+    return library
+
+
+@contextmanager
+def whole_units() -> Iterator[None]:
+    """While active, attention, recurrent layers and training's dropout on meta tensors run as one operator each.
+
+    Only for the calling thread; other threads see PyTorch as it is. Nests.
+    """
+    global _users, _redirects
+    with _lock:
+        _users += 1
+        if _redirects is None:
+            _redirects = _register()
+    before, _gate.open = getattr(_gate, "open", False), True
+    try:
+        yield
+    finally:
+        _gate.open = before
+        with _lock:
+            _users -= 1
+            if _users == 0 and _redirects is not None:
+                _redirects._destroy()
+                _redirects = None

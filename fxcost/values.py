@@ -1,0 +1,407 @@
+"""Follows the values of small tensors while everything runs on meta.
+
+Models read values: `.item()`, `mask.nonzero()`, `x[indices]`, `torch.split(x, lengths.tolist())`. On meta tensors there
+are none. So each meta *storage* may own a :class:`Cell`, a real CPU storage of the same size; the value of a tensor is
+the same window (offset, shape, stride) onto it, and views and in-place writes stay coherent without a rule per operator.
+
+- *Known*: an operator whose inputs are all known is also run on the CPU (integers up to 16 M elements, floats to 1 M).
+- *Pending*: integers and booleans that come from unknown floats (a router's top-k, a comparison) keep how they come
+  about. Only if the model asks for them are they evaluated, unknown floats being seeded noise, unknown integers zero.
+  What then hangs on a sampled value is said in `assumptions`.
+- *Unknown*: everything else. A float's own value is never made up: asking for it raises.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+from .errors import UnknownValueError
+from .recorder import META, OpRecorder, Storages
+from .records import Operator, written_arguments
+
+aten = torch.ops.aten
+CPU = torch.device("cpu")
+
+INTEGER_LIMIT = 1 << 24
+FLOAT_LIMIT = 1 << 20
+PARAMETER_LIMIT = 1 << 12
+
+
+def _packets(names: str) -> frozenset[Any]:
+    return frozenset(getattr(aten, n) for n in names.split() if hasattr(aten, n))
+
+
+_VALUE_FREE = _packets("new_zeros new_ones new_full zeros_like ones_like full_like zero_ fill_ zero fill")
+_OVERWRITING = _packets("zero_ fill_ copy_")
+_UNDEFINED = _packets(
+    "empty empty_like new_empty empty_strided new_empty_strided empty_permuted resize_ rand randn randint normal_ "
+    "uniform_ bernoulli bernoulli_ rand_like randn_like randint_like multinomial normal native_dropout exponential_ "
+    "randperm log_normal_ cauchy_ geometric_ random_ rrelu_with_noise"
+)
+_EMPTY = _packets("empty empty_like new_empty empty_strided new_empty_strided empty_permuted")
+_DYNAMIC = _packets(
+    "nonzero nonzero_numpy _unique2 _unique unique_dim unique_consecutive bincount masked_select repeat_interleave "
+    "unique_dim_consecutive histc histogram segment_reduce"
+)
+_INDEXING = _packets("index _unsafe_index index_put index_put_ _index_put_impl_ _unsafe_index_put")
+
+
+class NeedsRealRun(UnknownValueError):
+    """Control flow hangs on a value that only a real run can tell."""
+
+
+class Cell:
+    """What is known of a storage's contents: bytes on the CPU, or how to get them.
+
+    Cells are never written: an in-place operator gets a copy, so that a pending evaluation sees what it saw then.
+    """
+
+    __slots__ = ("evaluate", "sampled", "storage")
+
+    def __init__(
+        self,
+        storage: torch.UntypedStorage | None,
+        sampled: bool = False,
+        evaluate: Callable[[], tuple[torch.UntypedStorage, bool]] | None = None,
+    ) -> None:
+        self.storage = storage
+        self.sampled = sampled
+        self.evaluate = evaluate
+
+    def get(self) -> torch.UntypedStorage:
+        """The bytes, evaluated on first use."""
+        if self.storage is None:
+            assert self.evaluate is not None
+            self.storage, self.sampled = self.evaluate()
+            self.evaluate = None
+        return self.storage
+
+
+class ValueRecorder(OpRecorder):
+    """An OpRecorder that follows values.
+
+    `real_available` says that a real run is possible, so that control flow on a sampled value asks for one
+    (:class:`NeedsRealRun`) instead of believing the sample. `assumptions` collects what the run took for granted.
+    """
+
+    def __init__(self, storages: Storages, real_available: bool = False) -> None:
+        super().__init__(storages)
+        self.cells: dict[int, Cell] = {}
+        self.assumptions: dict[str, None] = {}
+        self.values_used = False
+        """Set when a value, or what follows from one, decided what a node did: such a node must not be replayed."""
+        self._real_available = real_available
+        self._noise = torch.Generator().manual_seed(0)
+
+    # --------------------------------------------------------------------------------------------------- known values
+
+    def know(self, meta: Tensor, real: Tensor) -> None:
+        """Say that `meta` stands for `real`, whose memory is only read."""
+        limit = PARAMETER_LIMIT if isinstance(meta, torch.nn.Parameter) else INTEGER_LIMIT
+        if real.is_floating_point() and not isinstance(meta, torch.nn.Parameter):
+            limit = FLOAT_LIMIT
+        if real.numel() > limit or meta.dtype != real.dtype or real.layout is not torch.strided:
+            return
+        self._attach(meta, real.detach().cpu(), sampled=False)
+
+    def adopted(self, tensor: Tensor, meta: torch.UntypedStorage) -> None:
+        """A real tensor got a meta twin: its value is known."""
+        whole = torch.empty(0, dtype=tensor.dtype, device=META)
+        size = meta.nbytes() // tensor.element_size()
+        if self._small_size(tensor.dtype, size):
+            number = self.storages.number(whole.set_(meta, 0, (size,), (1,)))  # type: ignore[call-overload]
+            if tensor.device == CPU:
+                self.cells[number] = Cell(tensor.untyped_storage())
+
+    def _attach(self, meta: Tensor, real: Tensor, sampled: bool) -> None:
+        number, nbytes = self.storages.number(meta), meta.untyped_storage().nbytes()
+        same = real.storage_offset() == meta.storage_offset() and real.stride() == meta.stride()
+        if same and real.untyped_storage().nbytes() == nbytes:
+            self.cells[number] = Cell(real.untyped_storage(), sampled)
+            return
+        storage = torch.UntypedStorage(nbytes)
+        _window(storage, meta).copy_(real)
+        self.cells[number] = Cell(storage, sampled)
+
+    def _cell(self, tensor: Tensor) -> Cell | None:
+        return self.cells.get(self.storages.number(tensor)) if tensor.layout is torch.strided else None
+
+    def demand(self, tensor: Tensor, why: str, scalar: bool = False) -> Tensor:
+        """The value of a meta tensor, because the model asks for it.
+
+        Raises:
+            UnknownValueError: nobody knows it; the message names the line that asked.
+            NeedsRealRun: control flow hangs on a sampled value, and a real run can tell the true one.
+        """
+        self.values_used = True
+        if not tensor.is_meta:
+            return tensor
+        cell = self._cell(tensor)
+        if cell is None:
+            if tensor.is_floating_point() or tensor.is_complex():
+                kind = NeedsRealRun if self._real_available else UnknownValueError
+                raise kind(
+                    f"{_asking_line()} needs the value of a {tensor.dtype} tensor of shape {tuple(tensor.shape)} "
+                    f"({why}), which is not known without data. Pass real weights and real inputs, so that a real run "
+                    "can be recorded"
+                )
+            return self._sampled_input(tensor, why)
+        storage = cell.get()
+        if cell.sampled:
+            if scalar and self._real_available:
+                raise NeedsRealRun(f"{_asking_line()} decides by a computed value ({why})")
+            self.assumptions[
+                f"{_asking_line()} depends on values that were not known ({why}); they were evaluated on seeded noise"
+            ] = None
+        return _window(storage, tensor)
+
+    def host_value(self, tensor: Tensor, why: str, scalar: bool = False) -> Tensor:
+        """:meth:`demand` from outside an operator, while this mode is active; the result is the caller's own."""
+        with torch.utils._python_dispatch._disable_current_modes():
+            return self.demand(tensor, why, scalar).clone()
+
+    def knows(self, storages: dict[int, int]) -> tuple[bool, ...]:
+        """Of which of these storages the value is known: part of what decides how a node behaves."""
+        return tuple([number in self.cells for number in storages]) if self.cells else ()
+
+    def _sampled_input(self, tensor: Tensor, why: str) -> Tensor:
+        self.assumptions[
+            f"{_asking_line()} depends on the values of an integer tensor that was given without data ({why}); zeros "
+            "were assumed"
+        ] = None
+        value = torch.zeros(tensor.shape, dtype=tensor.dtype)
+        self._attach(tensor, value, sampled=True)
+        return value
+
+    # --------------------------------------------------------------------------------------------------- one operator
+
+    def run(self, func: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run one operator on meta tensors, and on real values as far as they are known and small."""
+        if not isinstance(func, torch._ops.OpOverload):
+            return super().run(func, args, kwargs)
+        packet = func.overloadpacket
+        if packet is aten._local_scalar_dense:
+            return self.demand(args[0], "a tensor used as a Python number", scalar=True).item()
+        if packet is aten.equal:
+            return torch.equal(self.demand(args[0], "torch.equal"), self.demand(args[1], "torch.equal"))
+        if packet in _INDEXING:
+            args = self._explicit_indices(args)
+        elif packet in _DYNAMIC and not (packet is aten.repeat_interleave and kwargs.get("output_size") is not None):
+            return self._dynamic(func, packet, args, kwargs)
+        out = super().run(func, args, kwargs)
+        if self.cells or packet in _EMPTY or not args:
+            self._follow(func, packet, args, kwargs, out)
+        return out
+
+    def _follow(self, func: torch._ops.OpOverload, packet: Any, args: Any, kwargs: Any, out: Any) -> None:
+        outputs = [t for t in pytree.tree_leaves(out) if isinstance(t, Tensor) and t.is_meta]
+        if not outputs or not all(self._small(t) for t in outputs):
+            self._forget_written(func, args)
+            return
+        inputs = [t for t in pytree.tree_leaves((args, kwargs)) if isinstance(t, Tensor)]
+        written = [t for i in written_arguments(func) if i < len(args) for t in pytree.tree_leaves(args[i])]
+        if written:
+            self._written(func, packet, args, kwargs, [t for t in written if isinstance(t, Tensor)], inputs)
+        elif packet in _UNDEFINED:
+            if packet in _EMPTY and all(map(_is_integer, outputs)):
+                for tensor in outputs:  # uninitialised integers count as zeros
+                    self._attach(tensor, torch.zeros(tensor.shape, dtype=tensor.dtype), sampled=False)
+        elif all(self._cell(t) is not None for t in outputs):
+            return  # a view of what is known
+        else:
+            self._computed(func, packet, args, kwargs, inputs, outputs)
+
+    def _computed(
+        self, func: Any, packet: Any, args: Any, kwargs: Any, inputs: list[Tensor], outputs: list[Tensor]
+    ) -> None:
+        cells = [self._cell(t) for t in inputs]
+        evaluate = self._evaluation(func, args, kwargs, outputs)
+        if packet in _VALUE_FREE or all(c is not None and c.storage is not None for c in cells):
+            sampled = packet not in _VALUE_FREE and any(c is not None and c.sampled for c in cells)
+            results = evaluate()
+            for tensor, storage in zip(outputs, results or (), strict=True) if results else ():
+                self.cells[self.storages.number(tensor)] = Cell(storage, sampled)
+        elif inputs and all(map(_is_integer, outputs)) and all(self._small(t) for t in inputs):
+            shared: dict[str, Any] = {}
+            for i, tensor in enumerate(outputs):
+                self.cells[self.storages.number(tensor)] = Cell(None, evaluate=_lazily(evaluate, shared, i))
+
+    def _evaluation(self, func: Any, args: Any, kwargs: Any, outputs: list[Tensor]) -> Callable[[], Any]:
+        """A thunk that runs the operator on the CPU and returns the storages of its results, or None if it fails."""
+        leaves, tree = pytree.tree_flatten((args, kwargs))
+        sources = [self._source(x) if isinstance(x, Tensor) else x for x in leaves]
+        shapes = [(t.untyped_storage().nbytes(), t.dtype, t.storage_offset(), t.shape, t.stride()) for t in outputs]
+
+        def evaluate() -> list[torch.UntypedStorage] | None:
+            real = [s() if callable(s) and isinstance(s, _Source) else CPU if isinstance(s, torch.device) else s for s in sources]
+            cpu_args, cpu_kwargs = pytree.tree_unflatten(real, tree)
+            if "device" in {a.name for a in func._schema.arguments} and not any(isinstance(r, Tensor) for r in real):
+                cpu_kwargs = {**cpu_kwargs, "device": CPU}
+            with torch.utils._python_dispatch._disable_current_modes():
+                try:
+                    result = func(*cpu_args, **cpu_kwargs)
+                except Exception:  # a kernel that the CPU lacks: the value stays unknown
+                    return None
+            found = [t for t in pytree.tree_leaves(result) if isinstance(t, Tensor)]
+            storages = []
+            for tensor, (nbytes, dtype, offset, shape, stride) in zip(found, shapes, strict=False):
+                storage = torch.UntypedStorage(nbytes)
+                if tensor.shape != shape:
+                    return None
+                torch.empty(0, dtype=dtype).set_(storage, offset, shape, stride).copy_(tensor)  # type: ignore[call-overload]
+                storages.append(storage)
+            return storages
+
+        return evaluate
+
+    def _source(self, tensor: Tensor) -> _Source:
+        return _Source(tensor, self._cell(tensor) if tensor.is_meta else Cell(tensor.untyped_storage()), self._noise)
+
+    # ------------------------------------------------------------------------------------------------ in-place writes
+
+    def _written(
+        self, func: Any, packet: Any, args: Any, kwargs: Any, written: list[Tensor], inputs: list[Tensor]
+    ) -> None:
+        """An in-place operator: run it on a copy of what is known, or forget what it overwrote."""
+        numbers = {self.storages.number(t) for t in written}
+        for tensor in written:
+            whole = tensor.numel() * tensor.element_size() == tensor.untyped_storage().nbytes()
+            if packet in _OVERWRITING and whole and self._cell(tensor) is None:
+                self.cells[self.storages.number(tensor)] = Cell(torch.UntypedStorage(tensor.untyped_storage().nbytes()))
+        cells = [self._cell(t) for t in inputs]
+        integers = all(map(_is_integer, written)) and all(self._cell(t) is not None for t in written)
+        known = all(c is not None and (c.storage is not None or integers) for c in cells)
+        if packet in _UNDEFINED or not (known or (integers and all(self._small(t) for t in inputs))):
+            for number in numbers:
+                self.cells.pop(number, None)
+            return
+        sampled = any(c is None or c.sampled for c in cells)
+        for number in numbers:
+            old = self.cells[number].get()
+            sampled = sampled or self.cells[number].sampled
+            copy = torch.UntypedStorage(old.nbytes())
+            copy.copy_(old)
+            self.cells[number] = Cell(copy, sampled)
+        if self._evaluation(func, args, kwargs, [])() is None:
+            for number in numbers:
+                self.cells.pop(number, None)
+
+    def _forget_written(self, func: Any, args: Any) -> None:
+        for i in written_arguments(func):
+            for tensor in pytree.tree_leaves(args[i] if i < len(args) else None):
+                if isinstance(tensor, Tensor) and tensor.is_meta:
+                    self.cells.pop(self.storages.number(tensor), None)
+
+    # ------------------------------------------------------------------------------------ shapes that hang on values
+
+    def _explicit_indices(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Boolean masks as indices, whose count is a value, become explicit integer indices."""
+        indices: list[Any] = []
+        for index in args[1]:
+            if index is not None and index.dtype in (torch.bool, torch.uint8):
+                picked = self.demand(index, "a boolean mask as index").nonzero()
+                indices.extend(self._meta_of(column.contiguous()) for column in picked.unbind(1))
+            else:
+                indices.append(index)
+        return (args[0], indices, *args[2:])
+
+    def _dynamic(self, func: Any, packet: Any, args: Any, kwargs: Any) -> Any:
+        """Operators whose result's shape is a value: nonzero, unique, masked_select and their like."""
+        if packet is aten.masked_select:
+            mask = self.demand(args[1], "masked_select")
+            count = int(mask.expand(torch.broadcast_shapes(mask.shape, args[0].shape)).sum())
+            return torch.empty(count, dtype=args[0].dtype, device=META)
+        leaves, tree = pytree.tree_flatten((args, kwargs))
+        if packet in (aten.histc, aten.histogram, aten.segment_reduce) and any(
+            isinstance(x, Tensor) and self._cell(x) is None for x in leaves
+        ):
+            return super().run(func, args, kwargs)
+        why = str(packet).removeprefix("aten.")
+        real = [
+            self.demand(x, why) if isinstance(x, Tensor) else CPU if isinstance(x, torch.device) else x for x in leaves
+        ]
+        if packet is aten.histc and not real[0].is_floating_point():
+            real[0] = real[0].float()
+        cpu_args, cpu_kwargs = pytree.tree_unflatten(real, tree)
+        with torch.utils._python_dispatch._disable_current_modes():
+            result = func(*cpu_args, **cpu_kwargs)
+        return pytree.tree_map_only(Tensor, self._meta_of, result)
+
+    def _meta_of(self, real: Tensor) -> Tensor:
+        meta = torch.empty_strided(real.shape, real.stride(), dtype=real.dtype, device=META)
+        self._attach(meta, real, sampled=False)
+        return meta
+
+    # ------------------------------------------------------------------------------------------------------- what fits
+
+    def _small(self, tensor: Tensor) -> bool:
+        return self._small_size(tensor.dtype, tensor.numel())
+
+    def _small_size(self, dtype: torch.dtype, numel: int) -> bool:
+        return numel <= (FLOAT_LIMIT if dtype.is_floating_point or dtype.is_complex else INTEGER_LIMIT)
+
+
+class _Source:
+    """A tensor argument as it was when an operator ran: its cell then, or noise of its shape."""
+
+    __slots__ = ("cell", "dtype", "noise", "offset", "shape", "stride")
+
+    def __init__(self, tensor: Tensor, cell: Cell | None, noise: torch.Generator) -> None:
+        self.cell, self.noise = cell, noise
+        self.dtype, self.offset, self.shape, self.stride = (
+            tensor.dtype,
+            tensor.storage_offset(),
+            tensor.shape,
+            tensor.stride(),
+        )
+
+    def __call__(self) -> Tensor:
+        if self.cell is not None:
+            return torch.empty(0, dtype=self.dtype).set_(self.cell.get(), self.offset, self.shape, self.stride)  # type: ignore[call-overload, no-any-return]
+        with torch.utils._python_dispatch._disable_current_modes():
+            if self.dtype.is_floating_point:
+                return torch.rand(self.shape, generator=self.noise).to(self.dtype)
+            return torch.zeros(self.shape, dtype=self.dtype)
+
+
+def _lazily(
+    evaluate: Callable[[], list[torch.UntypedStorage] | None], shared: dict[str, Any], i: int
+) -> Callable[[], tuple[torch.UntypedStorage, bool]]:
+    """Evaluate once for all results of an operator; a value got this way counts as sampled."""
+
+    def get() -> tuple[torch.UntypedStorage, bool]:
+        if "results" not in shared:
+            shared["results"] = evaluate()
+        results = shared["results"]
+        if results is None:
+            raise UnknownValueError(f"{_asking_line()} needs a value that can't be computed on the CPU")
+        return results[i], True
+
+    return get
+
+
+def _window(storage: torch.UntypedStorage, like: Tensor) -> Tensor:
+    """The real tensor that a meta tensor is, on the storage that holds its values."""
+    empty = torch.empty(0, dtype=like.dtype, device=CPU)
+    return empty.set_(storage, like.storage_offset(), like.shape, like.stride())  # type: ignore[call-overload, no-any-return]
+
+
+def _is_integer(tensor: Tensor) -> bool:
+    return not (tensor.is_floating_point() or tensor.is_complex())
+
+
+def _asking_line() -> str:
+    """file:line of the innermost Python frame outside PyTorch and fxcost."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        name = frame.f_code.co_filename
+        if "/torch/" not in name and "/fxcost/" not in name and not name.startswith("<"):
+            return f"{name}:{frame.f_lineno}"
+        frame = frame.f_back  # type: ignore[assignment]
+    return "the model"

@@ -1,0 +1,206 @@
+"""Tables for terminals, notebooks and documents: rows from :mod:`.rows`, layout by the tabulate library."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import TYPE_CHECKING
+
+from ..errors import UnknownNameError
+from . import units
+from .rows import Row, module_rows, rows_of
+from .summary import facts, header
+
+if TYPE_CHECKING:
+    from ..records import TensorSpec
+    from ..report import Report
+
+Number = int | float | None
+MOST_ROWS = 60
+"""Rows that a printed report has at most, if fewer levels of modules make it so short."""
+NAME_WIDTH, OPERATION_WIDTH = 44, 28
+HTML = ("html", "unsafehtml")
+MARKDOWN = ("github", "pipe")
+MARKDOWN_SIGNS = re.compile(r"[\\`*|<\[\]]|(?<!\w)_|_(?!\w)")
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column: its heading, the number that it sorts by, and how it is written (by default that number)."""
+
+    heading: str
+    value: Callable[[Row], Number | str]
+    text: Callable[[int], str] = units.count
+
+
+def _specs(specs: Sequence[TensorSpec], key: Callable[[TensorSpec], str]) -> str:
+    """The first tensor, and how many follow it."""
+    return key(specs[0]) + (f" +{len(specs) - 1}" if len(specs) > 1 else "") if specs else ""
+
+
+def _shape(spec: TensorSpec) -> str:
+    return units.shape(spec.shape)
+
+
+def _elements(name: str) -> Callable[[Row], Number]:
+    """A number of the row's parameters; None where it has none to speak of."""
+    return lambda row: None if row.parameters is None else int(getattr(row.parameters, name))
+
+
+COLUMNS: dict[str, Column] = {
+    "name": Column("", lambda row: row.name),
+    "type": Column("type", lambda row: row.type_name),
+    "kind": Column("kind", lambda row: row.kind),
+    "operation": Column("operation", lambda row: row.operation),
+    "family": Column("family", lambda row: row.family),
+    "module": Column("module", lambda row: row.module),
+    "input": Column("input", lambda row: _specs(row.inputs, _shape)),
+    "output": Column("output", lambda row: _specs(row.outputs, _shape)),
+    "dtype": Column("dtype", lambda row: _specs(row.outputs[:1], lambda spec: spec.dtype_name)),
+    "calls": Column("calls", lambda row: row.calls, units.exact),
+    "params": Column("params", _elements("params")),
+    "trainable_params": Column("trainable", _elements("trainable_params")),
+    "buffers": Column("buffers", _elements("buffers")),
+    "param_bytes": Column("param bytes", _elements("param_bytes"), units.byte_size),
+    "macs": Column("MACs", lambda row: row.cost.macs),
+    "flops": Column("FLOPs", lambda row: row.cost.flops),
+    "share": Column("% FLOPs", lambda row: row.cost.flops),
+    "other_flops": Column("other FLOPs", lambda row: row.cost.other_flops),
+    "transcendentals": Column("transc.", lambda row: row.cost.transcendentals),
+    "zero_accumulators": Column("zero acc.", lambda row: row.cost.zero_accumulators),
+    "bytes": Column("bytes", lambda row: row.cost.bytes_moved, units.byte_size),
+    "bytes_read": Column("read", lambda row: row.cost.bytes_read, units.byte_size),
+    "bytes_written": Column("written", lambda row: row.cost.bytes_written, units.byte_size),
+    "activations": Column("activations", lambda row: row.cost.activations),
+    "intensity": Column("FLOPs/byte", lambda row: row.cost.arithmetic_intensity),
+}
+"""Every column that a table can show. Which of them say something depends on what the rows are."""
+
+DEFAULT_COLUMNS = {
+    "module": ("name", "output", "params", "macs", "flops", "share", "bytes"),
+    "node": ("name", "operation", "output", "macs", "flops", "share", "bytes"),
+    "operator": ("name", "calls", "macs", "flops", "transcendentals", "share", "bytes"),
+    "family": ("name", "calls", "macs", "flops", "transcendentals", "share", "bytes"),
+}
+TEXT_COLUMNS = frozenset(("name", "type", "kind", "operation", "family", "module", "input", "output", "dtype"))
+
+
+def choose(what: str, given: str, choices: Sequence[str]) -> str:
+    """`given` if it is one of the choices.
+
+    Raises:
+        UnknownNameError: it is not; the message lists them.
+    """
+    if given in choices:
+        return given
+    raise UnknownNameError(f"no {what} {given!r}; choose one of {', '.join(choices)}")
+
+
+def table(
+    report: Report,
+    *,
+    by: str = "module",
+    depth: int = 3,
+    top: int | None = None,
+    sort: str | None = None,
+    columns: Sequence[str] | None = None,
+    format: str = "rounded_outline",  # noqa: A002
+    fold: bool = True,
+    summary: bool = True,
+) -> str:
+    """A report as text; :meth:`fxcost.report.Report.table` explains the arguments.
+
+    Raises:
+        UnknownNameError: `by`, `sort`, `format` or a column is not known.
+    """
+    from tabulate import tabulate, tabulate_formats
+
+    choose("table by", by, tuple(DEFAULT_COLUMNS))
+    choose("table format", format, tabulate_formats)
+    chosen = [choose("column", name, tuple(COLUMNS)) for name in columns or DEFAULT_COLUMNS[by]]
+    if sort is None and (top is not None or by in ("operator", "family")):
+        sort = "flops"
+    rows = rows_of(report, by, depth=depth, fold=fold and sort is None, tree=sort is None)
+    if sort is not None:
+        rows = _sorted(rows, choose("column to sort by", sort, tuple(COLUMNS)))
+    shown = rows[:top]
+    body = tabulate(
+        [[_cell(report, row, name, format) for name in chosen] for row in shown],
+        headers=[by if name == "name" else COLUMNS[name].heading for name in chosen],
+        tablefmt=format,
+        colalign=["left" if name in TEXT_COLUMNS else "right" for name in chosen] if shown else None,
+        disable_numparse=True,
+        preserve_whitespace=True,
+    )
+    if not summary:
+        return body
+    return _with_summary(report, body, format, _omitted(shown, rows))
+
+
+def printed(report: Report, format: str = "rounded_outline") -> str:  # noqa: A002
+    """The module table as deep, down to 3, as it stays short: what `print(report)` shows."""
+    depth = next((d for d in (3, 2) if len(module_rows(report, depth=d, fold=True)) <= MOST_ROWS), 1)
+    return table(report, depth=depth, format=format)
+
+
+def _sorted(rows: list[Row], column: str) -> list[Row]:
+    """Largest first; text in alphabetical order."""
+    value = COLUMNS[column].value
+    if column in TEXT_COLUMNS:
+        return sorted(rows, key=lambda row: str(value(row)))
+    return sorted(rows, key=lambda row: value(row) or 0, reverse=True)
+
+
+def _omitted(shown: list[Row], rows: list[Row]) -> list[tuple[str, str]]:
+    return [("Rows", f"{len(shown):,} of {len(rows):,} shown")] if len(shown) < len(rows) else []
+
+
+def _cell(report: Report, row: Row, name: str, format: str) -> str:  # noqa: A002
+    """One cell as text, safe in the table's format."""
+    value = COLUMNS[name].value(row)
+    if name == "name":
+        return _safe(row.indent + shortened(row.label, NAME_WIDTH - len(row.indent)), format)
+    if name == "share":
+        return units.percent(row.cost.flops, report.flops)
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return _safe(shortened(value, OPERATION_WIDTH) if name == "operation" else value, format)
+    return units.ratio(value) if isinstance(value, float) else COLUMNS[name].text(value)
+
+
+def shortened(text: str, width: int) -> str:
+    """`text`, its middle left out where it is longer than `width`.
+
+    >>> shortened("encoder.layers.encoder_layer_11", 16)
+    'encoder…layer_11'
+    """
+    width = max(width, 8)
+    if len(text) <= width:
+        return text
+    return f"{text[: (width - 1) // 2]}…{text[len(text) - width // 2 :]}"
+
+
+def _safe(text: str, format: str) -> str:  # noqa: A002
+    """`text` on one line, with what the format would take for markup escaped."""
+    text = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
+    if format in MARKDOWN:
+        text = MARKDOWN_SIGNS.sub(r"\\\g<0>", text)
+    return text.replace(" ", "\N{NO-BREAK SPACE}") if format in (*MARKDOWN, *HTML) else text
+
+
+def _with_summary(report: Report, body: str, format: str, more: list[tuple[str, str]]) -> str:  # noqa: A002
+    """Put what was analysed above the table and the totals below it, in the table's own kind of markup."""
+    entries = [*facts(report), *more]
+    if format in HTML:
+        items = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in entries)
+        return f"<p>{escape(header(report))}</p>\n{body}\n<dl>{items}</dl>"
+    if format in MARKDOWN:
+        lines = [f"- {name + ': ' if name else ''}{_safe(text, format)}" for name, text in entries]
+        return "\n".join([_safe(header(report), format), "", body, "", *lines])
+    mark = {"tsv": "# "}.get(format, "% " if format.startswith("latex") else "")
+    width = max(len(name) for name, _ in entries)
+    lines = [f"{mark}{name:{width}}  {text}" for name, text in entries]
+    return "\n".join([mark + header(report), body, *lines])

@@ -1,0 +1,83 @@
+"""Breaks a long chain of boxes into columns, as a newspaper does, so that a deep network fits on a page.
+
+Graphviz ranks boxes by the longest path of edges. An edge that must not count for that (`constraint=false`) lets what
+comes after it begin at the top again. So a column break is a place in the order of execution, and the edges that cross
+it do not count.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Collection, Sequence
+from itertools import pairwise
+
+ROWS_PER_COLUMN = 5
+"""How many boxes fit above each other in the width of one column, or a little more: pages are higher than wide."""
+MOST_CROSSING = 3
+"""A break is made only where no more tensors than this pass by."""
+DEEPEST_BREAK = 2
+"""A break cuts through no more nested clusters than this."""
+
+Edge = tuple[int, int]
+
+
+def column_breaks(frames: Sequence[tuple[int, ...]], edges: Collection[Edge]) -> list[int]:
+    """Positions of the boxes at which a new column begins.
+
+    Boxes are numbered in order of execution; `frames[i]` are the numbers of the clusters around box `i`, outermost
+    first. Of the places near an even split, a break goes where it cuts through the fewest clusters and edges.
+    """
+    ranks = _ranks(len(frames), edges)
+    rows = max(ranks, default=0) + 1
+    columns = round((rows / ROWS_PER_COLUMN) ** 0.5)
+    passing = _passing(len(frames), edges)
+    breaks: list[int] = []
+    for column in range(1, columns):
+        wanted, reach = column * rows / columns, 0.35 * rows / columns
+        places = [
+            i
+            for i in range(breaks[-1] + 1 if breaks else 1, len(frames))
+            if abs(ranks[i] - wanted) <= reach and 1 <= passing[i] <= MOST_CROSSING and _is_gap(frames, i)
+        ]
+        if places:
+            breaks.append(min(places, key=lambda i: (_shared(frames, i), passing[i], abs(ranks[i] - wanted), i)))
+    return breaks
+
+
+def crosses(breaks: Sequence[int], edge: Edge) -> bool:
+    """True if an edge leads from one column to another."""
+    return bisect_right(breaks, edge[0]) != bisect_right(breaks, edge[1])
+
+
+def _ranks(boxes: int, edges: Collection[Edge]) -> list[int]:
+    """Length of the longest path to each box; edges lead forward."""
+    ranks = [0] * boxes
+    for start, stop in sorted(edges, key=lambda edge: edge[1]):
+        ranks[stop] = max(ranks[stop], ranks[start] + 1)
+    return ranks
+
+
+def _passing(boxes: int, edges: Collection[Edge]) -> list[int]:
+    """For each box, from how many boxes before it edges lead to it or to boxes after it."""
+    farthest = [0] * boxes
+    for start, stop in edges:
+        farthest[start] = max(farthest[start], stop)
+    change = [0] * (boxes + 1)
+    for start, stop in enumerate(farthest):
+        if stop > start:
+            change[start + 1] += 1
+            change[stop + 1] -= 1
+    for before, i in pairwise(range(boxes + 1)):
+        change[i] += change[before]
+    return change[:boxes]
+
+
+def _shared(frames: Sequence[tuple[int, ...]], i: int) -> int:
+    """Through how many clusters a break before box `i` cuts."""
+    return sum(a == b for a, b in zip(frames[i - 1], frames[i], strict=False))
+
+
+def _is_gap(frames: Sequence[tuple[int, ...]], i: int) -> bool:
+    """True if a break before box `i` is outside of all clusters, or between two in a frame that holds most of them."""
+    shared = _shared(frames, i)
+    return shared == 0 or (shared <= DEEPEST_BREAK and max(len(frames[i - 1]), len(frames[i])) > shared)

@@ -1,0 +1,208 @@
+"""What tables show, before it is laid out: one record per module, node, operator or family."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from ..parameters import ParameterTotals
+from ..records import Cost, TensorSpec
+
+if TYPE_CHECKING:
+    from ..module_tree import ModuleCost
+    from ..report import OperatorCost, Report
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One row. `name` identifies it, `label` is how a reader sees it, `indent` its place in a tree."""
+
+    name: str
+    label: str
+    cost: Cost
+    indent: str = ""
+    type_name: str = ""
+    kind: str = ""
+    operation: str = ""
+    family: str = ""
+    module: str = ""
+    inputs: tuple[TensorSpec, ...] = ()
+    outputs: tuple[TensorSpec, ...] = ()
+    calls: int | None = None
+    parameters: ParameterTotals | None = None
+
+
+def rows_of(report: Report, by: str, *, depth: int, fold: bool, tree: bool) -> list[Row]:
+    """The rows of a table by "module", "node", "operator" or "family", in natural order.
+
+    `tree` labels modules by their place below their parents and shows what they do themselves apart.
+    """
+    if by == "node":
+        return node_rows(report)
+    if by == "module":
+        return module_rows(report, depth=depth, fold=fold) if tree else flat_module_rows(report, depth=depth)
+    return [_group_row(entry) for entry in (report.operators if by == "operator" else report.families)]
+
+
+def node_rows(report: Report) -> list[Row]:
+    """One row per node in execution order."""
+    return [
+        Row(
+            name=node.name,
+            label=node.name,
+            cost=node.cost,
+            kind=node.kind,
+            operation=operation_name(report, node.kind, node.target),
+            family=", ".join(dict.fromkeys(op.family or "uncosted" for op in node.operations)),
+            module=node.module,
+            inputs=node.inputs,
+            outputs=node.outputs,
+        )
+        for node in report.nodes
+    ]
+
+
+def operation_name(report: Report, kind: str, target: str) -> str:
+    """What a node calls: the class of its module, or the name of its function."""
+    module = report.modules.get(report.canonical(target)) if kind == "call_module" else None
+    if module is not None and module.type_name:
+        return module.type_name
+    return target if kind.startswith("call_") else kind
+
+
+def _group_row(entry: OperatorCost) -> Row:
+    label = f"{entry.name} (not costed)" if entry.family == "uncosted" and entry.name != "uncosted" else entry.name
+    return Row(name=entry.name, label=label, cost=entry.cost, family=entry.family, calls=entry.count)
+
+
+def flat_module_rows(report: Report, *, depth: int) -> list[Row]:
+    """Every module down to `depth` by its FQN, children included in each."""
+    return [
+        _module_row(module, module.name or report.model_type, 1)
+        for module in report.modules.values()
+        if module.depth <= depth
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Branch:
+    """Modules that are alike, still to be shown: `times` counts them with the folds around them."""
+
+    run: tuple[ModuleCost, ...]
+    times: int
+    calls_above: int
+    indent: str
+    below: str
+
+
+def module_rows(report: Report, *, depth: int, fold: bool) -> list[Row]:
+    """The module tree. Under each module stand its children and a row for what it does itself: they add up to it.
+
+    With `fold` a run of children that are alike and numbered in sequence is one row with their sum.
+    """
+    root = report.modules[""]
+    rows: list[Row] = []
+    stack: list[_Branch | Row] = [_Branch((replace(root, type_name=""),), 1, root.calls, "", "")]
+    while stack:
+        entry = stack.pop()
+        if isinstance(entry, Row):
+            rows.append(entry)
+            continue
+        module = entry.run[0]
+        label = run_label(entry.run, entry.calls_above) or report.model_type
+        rows.append(replace(_module_row(module, label, entry.times), indent=entry.indent))
+        if module.depth < depth:
+            stack.extend(reversed(_below(report, entry, fold)))
+    return rows
+
+
+def _below(report: Report, entry: _Branch, fold: bool) -> list[_Branch | Row]:
+    """The children of a module in runs, then its own work if it has both."""
+    module = entry.run[0]
+    runs = runs_of([report.modules[child] for child in module.children], fold)
+    has_own = bool(runs) and (module.own != Cost() or module.own_parameters != ParameterTotals())
+    branches: list[_Branch | Row] = []
+    for i, run in enumerate(runs):
+        is_last = i == len(runs) - 1 and not has_own
+        tick, bar = ("└ ", "  ") if is_last else ("├ ", "│ ")
+        times = entry.times * len(run)
+        branches.append(_Branch(run, times, module.calls, entry.below + tick, entry.below + bar))
+    if has_own:
+        branches.append(replace(_own_row(module, entry.times), indent=entry.below + "└ "))
+    return branches
+
+
+def runs_of(modules: Sequence[ModuleCost], fold: bool) -> list[tuple[ModuleCost, ...]]:
+    """Neighbours that are alike and numbered in sequence together, all others alone."""
+    runs: list[tuple[ModuleCost, ...]] = []
+    for module in modules:
+        if fold and runs and runs[-1][-1].likeness == module.likeness and follows(runs[-1][-1], module):
+            runs[-1] += (module,)
+        else:
+            runs.append((module,))
+    return runs
+
+
+def follows(before: ModuleCost, module: ModuleCost) -> bool:
+    """True for names such as "block_2" and "block_3"."""
+    stem, number = stem_and_number(before.local_name)
+    return number is not None and stem_and_number(module.local_name) == (stem, number + 1)
+
+
+def stem_and_number(name: str) -> tuple[str, int | None]:
+    """A name without the number at its end, and that number.
+
+    >>> stem_and_number("encoder_layer_11"), stem_and_number("fc")
+    (('encoder_layer_', 11), ('fc', None))
+    """
+    stem = name.rstrip("0123456789")
+    digits = name[len(stem) :]
+    return stem, int(digits) if digits and digits.isascii() and str(int(digits)) == digits else None
+
+
+def run_name(names: Sequence[str]) -> str:
+    """One name for a run of names in sequence.
+
+    >>> run_name(["1", "2", "3"]), run_name(["layer_0", "layer_1"]), run_name(["fc"])
+    ('1–3', 'layer_0–1', 'fc')
+    """
+    return names[0] if len(names) == 1 else f"{names[0]}–{stem_and_number(names[-1])[1]}"
+
+
+def run_label(run: Sequence[ModuleCost], calls_above: int = 1) -> str:
+    """A module's local name and class, how many alike are meant, and how often a shared one is used."""
+    module = run[0]
+    label = run_name([m.local_name for m in run])
+    if module.type_name:
+        label += f" ({module.type_name})"
+    if len(run) > 1:
+        label += f" ×{len(run)}"
+    if module.calls > max(calls_above, 1):
+        label += f", used {module.calls}×"
+    return label
+
+
+def _module_row(module: ModuleCost, label: str, times: int) -> Row:
+    return Row(
+        name=module.name,
+        label=label,
+        cost=module.cost * times,
+        type_name=module.type_name,
+        module=module.name,
+        outputs=module.outputs,
+        calls=module.calls * times,
+        parameters=module.parameters * times,
+    )
+
+
+def _own_row(module: ModuleCost, times: int) -> Row:
+    """What a module does outside its children, labelled with the operators: "[add_, flatten]"."""
+    operators = dict.fromkeys(name.split(".")[-2] if "." in name else name for name in module.own_operators)
+    return Row(
+        name=module.name,
+        label=f"[{', '.join(operators) or 'parameters'}]",
+        cost=module.own * times,
+        module=module.name,
+        parameters=module.own_parameters * times,
+    )

@@ -1,0 +1,75 @@
+"""The words around every view: what was analysed, the totals, what is missing and what is assumed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from . import units
+
+if TYPE_CHECKING:
+    from ..report import Report
+
+MOST_TIED = 3
+"""How many tied parameters are named before the rest is only counted."""
+
+
+def one_line(report: Report) -> str:
+    """The report in one line, for a prompt or a log."""
+    return (
+        f"{report.model_type}: {units.count(report.macs)} MACs, {units.count(report.flops)} FLOPs, "
+        f"{units.count(report.params)} parameters, {coverage(report)}"
+    )
+
+
+def header(report: Report) -> str:
+    """What was analysed: the model's class, its inputs and how its graph was captured."""
+    inputs = [", ".join(map(str, node.outputs)) for node in report.nodes if node.kind == "placeholder" and node.outputs]
+    given = f" on {', '.join(inputs)}" if inputs else ""
+    return f"{report.model_type}{given} ({report.capture} capture)"
+
+
+def coverage(report: Report) -> str:
+    """How much of the graph has a price: "177 of 177 nodes costed"."""
+    return f"{report.costed_nodes:,} of {units.plural(len(report.nodes), 'node')} costed"
+
+
+def facts(report: Report) -> Iterator[tuple[str, str]]:
+    """Names and texts of all totals, then what was not costed and what is assumed."""
+    totals, cost = report.parameter_totals, report.cost
+    by_dtype = report.params_by_dtype
+    dtypes = ", ".join(by_dtype if len(by_dtype) == 1 else (f"{units.count(n)} {d}" for d, n in by_dtype.items()))
+    size = f"{units.byte_size(totals.param_bytes)} of {dtypes}" if dtypes else units.byte_size(totals.param_bytes)
+    yield "Parameters", f"{units.exact(totals.params)} total, {size}"
+    yield "", f"{units.exact(totals.trainable_params)} trainable, {units.exact(totals.frozen_params)} non-trainable"
+    if totals.buffers:
+        yield "Buffers", f"{units.exact(totals.buffers)}, {units.byte_size(totals.buffer_bytes)}"
+    yield "MACs", f"{units.exact(cost.macs)} ({units.count(cost.macs)})" if cost.macs >= 1000 else str(cost.macs)
+    yield "FLOPs", f"{units.exact(cost.flops)}, 1 MAC = 2 FLOPs; {units.exact(cost.other_flops)} beside the MACs"
+    traffic = f"{units.byte_size(cost.bytes_read)} read, {units.byte_size(cost.bytes_written)} written"
+    yield "Memory traffic", f"{traffic}, {units.ratio(cost.arithmetic_intensity)} FLOPs per byte"
+    yield "Activations", f"{units.exact(cost.activations)} elements"
+    yield "Coverage", coverage(report)
+    yield from caveats(report)
+
+
+def caveats(report: Report) -> Iterator[tuple[str, str]]:
+    """What a reader must know before trusting the totals; nothing for a complete report without assumptions."""
+    for operator, times in report.uncosted.items():
+        yield "Not costed", f"{operator}, {units.plural(times, 'run')}: its arithmetic is missing above"
+    tied = list(tied_names(report))
+    for names in tied[:MOST_TIED]:
+        more = f" and {len(names) - 4} more names" if len(names) > 4 else ""
+        yield "Shared", f"{names[0]} is also {', '.join(names[1:4])}{more}; it counts once"
+    if len(tied) > MOST_TIED:
+        yield "Shared", f"{len(tied) - MOST_TIED:,} more parameters and buffers stand under several names"
+    for sentence in report.assumptions:
+        yield "Assumed", sentence
+
+
+def tied_names(report: Report) -> Iterator[tuple[str, ...]]:
+    """The names of each parameter or buffer that belongs to more than one module object, as tied weights do."""
+    for parameter in report.parameters:
+        owners = {report.canonical(name.rpartition(".")[0]) for name in parameter.names}
+        if len(owners) > 1:
+            yield parameter.names
