@@ -3,14 +3,55 @@
 >>> import fxcost, torch
 >>> fxcost.analyze(torch.nn.Conv2d(3, 8, 3), (1, 3, 6, 6)).macs
 3456
+
+The names below are imported when they are first used, so that `fxcost --help` need not wait for PyTorch.
 """
 
-from .analyze import analyze, analyze_graph, trace
-from .errors import FxcostError
-from .inputs import spec
-from .records import Cost
-from .registry import rule
-from .report import Report
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .analyze import analyze, analyze_graph, trace
+    from .errors import FxcostError
+    from .inputs import spec
+    from .records import Cost
+    from .registry import rule
+    from .report import Report
 
 __version__ = "0.1.0"
 __all__ = ["Cost", "FxcostError", "Report", "analyze", "analyze_graph", "rule", "spec", "trace"]
+
+_HOMES = {
+    "Cost": "records",
+    "FxcostError": "errors",
+    "Report": "report",
+    "analyze": "analyze",
+    "analyze_graph": "analyze",
+    "rule": "registry",
+    "spec": "inputs",
+    "trace": "analyze",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'fxcost' has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+class _Package(ModuleType):
+    """A package in which a public name is never hidden by the submodule of that name (`analyze`)."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (name in __all__ and isinstance(value, ModuleType)):  # what importing a submodule would set
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -28,6 +28,7 @@ def analyze(
     leaf_modules: tuple[Any, ...] = (),
     rules: Mapping[OpKey, RuleFunction | Rule] | None = None,
     strict: bool = False,
+    real_limit: int = 2**30,
 ) -> Report:
     """What does this model cost? Runs it on meta tensors, without weights or data, and prices every operator.
 
@@ -48,17 +49,26 @@ def analyze(
         leaf_modules: module classes or FQNs that stay one node each.
         rules: rules for this analysis, operator → function, before all others.
         strict: raise where the report would list uncosted operators.
+        real_limit: bytes of weights and inputs up to which a real run of a copy may be recorded, where control flow
+            hangs on values that only data can tell; 0 forbids it.
 
     Raises:
         InputError: the inputs do not fit the model.
         ModelCopyError: a module holds something that can't be copied.
         CaptureError: `capture="symbolic"`, and the model can't be traced so.
         ModelRunError: the model raised on these inputs, or an operator has no meta kernel.
+        UnknownValueError: control flow hangs on a value that is not known, and no real run is possible.
         UncostedOperatorError: `strict`, and an operator that ran has no rule.
     """
     wanted = as_dtype(dtype) if dtype is not None else None
     recording = record(
-        model, inputs, dict(kwargs or {}), capture=capture, dtype=wanted, leaf_modules=tuple(leaf_modules)
+        model,
+        inputs,
+        dict(kwargs or {}),
+        capture=capture,
+        dtype=wanted,
+        leaf_modules=tuple(leaf_modules),
+        real_limit=real_limit,
     )
     report = Report(recording, cost_nodes(recording.nodes, _registry(rules)))
     if strict and report.uncosted:

@@ -7,25 +7,35 @@ notes what it calls; `auto` takes the first where it is beyond doubt, and the se
 
 from __future__ import annotations
 
+import copy
 import random
 import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from types import FunctionType
 from typing import Any
 
 import torch
 from torch import fx, nn
+from torch.nn.parameter import UninitializedTensorMixin
 
 from .concrete import ConcreteTracer
-from .errors import CaptureError, FxcostError, InputError, MissingMetaKernelError, ModelRunError
-from .inputs import Arguments, bind, make_arguments, parameter_dtype
+from .errors import (
+    CaptureError,
+    FxcostError,
+    InputError,
+    MissingMetaKernelError,
+    ModelRunError,
+)
+from .inputs import Arguments, bind, make_arguments, make_real_arguments, parameter_dtype
 from .isolate import MetaCopier
 from .modules import is_leaf, module_records, parameter_records, signature_source
 from .propagate import Propagator
-from .recorder import Storages
+from .recorder import Storages, is_plain
 from .records import ModuleCall, Recording
-from .symbolic import Doubt, TracedCall, trace_symbolically
+from .symbolic import TracedCall, trace_symbolically
 from .units import whole_units
 from .values import ValueRecorder
 
@@ -40,8 +50,12 @@ def record(
     capture: str = "auto",
     dtype: torch.dtype | None = None,
     leaf_modules: tuple[Any, ...] = (),
+    real_limit: int = 2**30,
 ) -> Recording:
     """Capture a model's graph and run it on meta tensors. The model is left as it is, also when this fails.
+
+    Where that fails (control flow hangs on a value that only data can tell, an operator has no meta kernel) and the
+    model and its inputs hold data of at most `real_limit` bytes, a real run of a copy is recorded instead.
 
     Raises:
         InputError: the inputs do not fit, or `capture` is none of the known ways.
@@ -56,40 +70,65 @@ def record(
         model = model.module(check_guards=False)
     if not callable(model):
         raise InputError(f"a {type(model).__name__} is no model: give an nn.Module, a GraphModule or a function")
+    make = partial(_Job, model, inputs, kwargs, dtype, leaf_modules, real_limit)
     with _unchanged_state(), whole_units(), torch.no_grad():
-        job = _Job(model, inputs, kwargs, dtype, leaf_modules)
         if isinstance(model, fx.GraphModule):
-            return job.given()
-        if capture == "concrete":
-            return job.concrete()
+            return make().given()
+        if capture == "symbolic":
+            return make().symbolic()
+        if capture == "auto":
+            try:
+                return make().symbolic()
+            except (CaptureError, ModelRunError):
+                pass  # concrete capture says what is wrong, if anything is, in terms of the user's code
+        job = make()
         try:
-            return job.symbolic()
-        except (Doubt, CaptureError, ModelRunError):
-            if capture == "symbolic":
+            return job.concrete()
+        except ModelRunError as error:
+            if not job.real_possible:
                 raise
-        return _Job(model, inputs, kwargs, dtype, leaf_modules).concrete()
+            on_meta = error
+        try:
+            return make().real(model, inputs, kwargs)
+        except ModelRunError:
+            raise on_meta from on_meta.__cause__
 
 
 class _Job:
     """One capture: the meta copy of the model and its arguments."""
 
     def __init__(
-        self, model: Any, inputs: Any, kwargs: Any, dtype: torch.dtype | None, leaf_modules: tuple[Any, ...]
+        self,
+        model: Any,
+        inputs: Any,
+        kwargs: Any,
+        dtype: torch.dtype | None,
+        leaf_modules: tuple[Any, ...],
+        real_limit: int,
     ) -> None:
         self.copier = MetaCopier(dtype)
-        self.model = self.copier.model(model)
+        captured: dict[str, Any] = {}
+        if isinstance(model, FunctionType):
+            self.model, captured = self.copier.function(model)
+        else:
+            self.model = self.copier.model(model)
         of_model = len(self.copier.real)
         self.arguments = make_arguments(inputs, kwargs, self.copier, parameter_dtype(model, dtype))
         of_inputs = [(m, r) for m, r in self.copier.real[of_model:] if not r.is_floating_point()]
         self._known = self.copier.real[:of_model] + of_inputs
         bind(signature_source(self.model), self.arguments)
         self.leaf_modules = leaf_modules
-        owner = getattr(self.model, "__self__", None)
-        found = self.model if isinstance(self.model, nn.Module) else owner
-        self.root = found if isinstance(found, nn.Module) else nn.Module()
-        self.type_name = type(found).__name__ if found is not None else getattr(model, "__name__", type(model).__name__)
+        owner = getattr(self.model, "__self__", self.model)
+        self.root = owner if isinstance(owner, nn.Module) else _holder(captured)
+        self.type_name = type(owner).__name__ if owner is self.root else getattr(model, "__name__", type(model).__name__)
+
+        self.real_possible = dtype is None and self._all_real(real_limit)
+        if any(isinstance(p, UninitializedTensorMixin) for p in self.root.parameters()):
+            self.model(*self.arguments.args, **self.arguments.kwargs)  # gives lazy modules of the copy their shapes
 
     def symbolic(self) -> Recording:
+        if isinstance(self.model, nn.Module) and (self.model._forward_hooks or self.model._forward_pre_hooks):
+            raise CaptureError("symbolic tracing starts at forward and would not run the hooks of the model itself")
         leaves: Callable[[nn.Module, str], bool] = lambda m, name: is_leaf(m, name, self.leaf_modules)  # noqa: E731
         graph, root, calls = trace_symbolically(self.model, self.arguments, leaves)
         return self._propagated(graph, root, "symbolic", calls)
@@ -102,15 +141,28 @@ class _Job:
         propagator = Propagator(root, graph, recorder, node_owner)
         values = list(self.arguments.tensors()) if capture == "symbolic" else _flat_arguments(graph, self.arguments)
         specs = [recorder.spec(v) if isinstance(v, torch.Tensor) else v for v in values]
-        with recorder:
-            propagator.run(*specs, enable_io_processing=False)
-        positions = {node: i for i, node in enumerate(graph.nodes)}
+        propagator.run(*specs, enable_io_processing=False)
         resolved = tuple(_resolved_call(call, propagator.outputs) for call in calls)
-        assert len(positions) == len(propagator.records)
         return self._recording(graph, root, capture, recorder, propagator.records, resolved)
 
+    def _all_real(self, limit: int) -> bool:
+        """True if every tensor of the model and its inputs holds data, and not more than `limit` bytes."""
+        sizes = {t.untyped_storage()._cdata: t.untyped_storage().nbytes() for _, t in self.copier.real if is_plain(t)}
+        originals = {id(meta) for meta, _ in self.copier.real}
+        everything = (*self.root.parameters(), *self.root.buffers(), *self.arguments.tensors())
+        return all(id(t) in originals for t in everything) and sum(sizes.values()) <= limit
+
     def concrete(self) -> Recording:
-        recorder = self._recorder(keep=False)
+        return self._run_concretely(self._recorder(keep=False), "concrete")
+
+    def real(self, model: Any, inputs: Any, kwargs: Any) -> Recording:
+        """Record a run on real tensors: a deep copy of the model, and copies of the inputs."""
+        self.model, self.arguments = copy.deepcopy((model, make_real_arguments(inputs, kwargs)))
+        owner = getattr(self.model, "__self__", self.model)
+        self.root = owner if isinstance(owner, nn.Module) else nn.Module()
+        return self._run_concretely(ValueRecorder(Storages(keep=False), real=True), "real")
+
+    def _run_concretely(self, recorder: ValueRecorder, capture: str) -> Recording:
         tracer = ConcreteTracer(self.root, recorder, self.leaf_modules)
         try:
             with recorder:
@@ -119,10 +171,10 @@ class _Job:
             raise
         except Exception as error:
             raise _model_raised(error, tracer.failed_in, self.arguments) from error
-        return self._recording(tracer.graph, self.root, "concrete", recorder, tracer.records, tuple(tracer.calls))
+        return self._recording(tracer.graph, self.root, capture, recorder, tracer.records, tuple(tracer.calls))
 
     def _recorder(self, keep: bool) -> ValueRecorder:
-        recorder = ValueRecorder(Storages(keep))
+        recorder = ValueRecorder(Storages(keep), real_available=self.real_possible)
         for meta, real in self._known:
             recorder.know(meta, real)
         return recorder
@@ -142,6 +194,19 @@ class _Job:
             storage_bytes=tuple(recorder.storages.nbytes),
             assumptions=tuple(recorder.assumptions),
         )
+
+
+def _holder(captured: dict[str, Any]) -> nn.Module:
+    """A root for a function's graph, with the modules and tensors that the function uses."""
+    root = nn.Module()
+    for name, value in captured.items():
+        if isinstance(value, nn.Module):
+            root.add_module(name, value)
+        elif isinstance(value, nn.Parameter):
+            root.register_parameter(name, value)
+        else:
+            root.register_buffer(name, value)
+    return root
 
 
 def node_owner(node: fx.Node) -> str:

@@ -119,28 +119,32 @@ def model_options(function: Function) -> Function:
     return function
 
 
+def _split(context: click.Context, parameter: click.Parameter, value: str | None) -> list[str] | None:
+    return None if value is None else [part.strip() for part in value.split(",")]
+
+
+LAYOUT = ("by", "depth", "top", "sort", "columns", "format")
+"""Options that go to `Report.table` as they are; without any of them, what `print(report)` shows is printed."""
+
+
 @fxcost.command()
 @model_options
 @click.option("--by", type=click.Choice(["module", "node", "operator", "family"]), help="Rows of the table.")
 @click.option("--depth", type=click.IntRange(min=0), help="Levels of modules to show.")
 @click.option("--top", type=click.IntRange(min=1), help="Show only so many rows, the largest first.")
 @click.option("--sort", metavar="COLUMN", help="Sort the rows, largest first.")
-@click.option("--columns", metavar="A,B,…", help="Columns to show: name,output,params,macs,flops,bytes …")
-@click.option("--format", "format_", metavar="FORMAT", help="Any format of tabulate: github, html, plain, tsv …")
+@click.option("--columns", metavar="A,B,…", callback=_split, help="Columns: name,output,params,macs,flops,bytes …")
+@click.option("--format", metavar="FORMAT", help="Any format of tabulate: github, html, plain, tsv …")
 @click.option("--dot", metavar="PATH", help="Write the graph for Graphviz; - is the standard output.")
 @click.option("--json", metavar="PATH", help="Write the whole report as JSON.")
 @click.option("--csv", metavar="PATH", help="Write the nodes as CSV.")
 @click.option("--strict", is_flag=True, help="Fail (exit code 1) if an operator ran that has no rule.")
-def cost(
-    dot: str | None, json: str | None, csv: str | None, strict: bool, columns: str | None, format_: str | None,
-    by: str | None, depth: int | None, top: int | None, sort: str | None, **model: Any,
-) -> int:  # fmt: skip
+def cost(*, dot: str | None, json: str | None, csv: str | None, strict: bool, **options: Any) -> int:
     """Count what MODEL costs (the default command: `fxcost MODEL`)."""
-    report = analyse(ModelOptions(**model))
-    chosen = columns.replace(" ", "").split(",") if columns else None
-    layout: dict[str, Any] = {"by": by, "depth": depth, "top": top, "sort": sort, "columns": chosen, "format": format_}
-    given = {name: value for name, value in layout.items() if value is not None}
-    table = report.table(**given) if given else str(report)
+    chosen = {name: options.pop(name) for name in LAYOUT}
+    layout = {name: value for name, value in chosen.items() if value is not None}
+    report = analyse(ModelOptions(**options))
+    table = report.table(**layout) if layout else str(report)
     views = [(dot, report.to_dot), (json, report.to_json), (csv, report.to_csv)]
     written = [write(path, view()) for path, view in views if path is not None]
     if "-" not in written:

@@ -280,7 +280,7 @@ class ConcreteTracer(TorchFunctionMode):
         if name is None:
             name = f"_tensor_constant{self._constants}"
             self._constants += 1
-            self.root.__dict__[name] = tensor if tensor.is_meta else self.recorder.twin(tensor)
+            self.root.__dict__[name] = tensor if tensor.is_meta or self.recorder.real else self.recorder.twin(tensor)
             self._attributes[id(tensor)] = name
         if name not in self._attribute_nodes:
             node = self._attribute_nodes[name] = self.graph.get_attr(name)

@@ -45,6 +45,8 @@ def translate(recorder: ValueRecorder, func: Any, args: tuple[Any, ...], kwargs:
         Taken: there is nothing to call; the exception carries the result.
         UnknownValueError: a value is asked for that is not known.
     """
+    if recorder.real:
+        return func, args, kwargs
     if func in _TAKE_VALUES and args[0].is_meta and (func is not Tensor.__format__ or args[0].dim() == 0):
         real = recorder.host_value(args[0], f"Tensor.{func.__name__}", scalar=args[0].dim() == 0)
         raise Taken(_TAKE_VALUES[func](real, *args[1:], **kwargs))

@@ -128,6 +128,14 @@ def make_arguments(
     return Arguments(tuple(map(on_meta, positional)), {k: on_meta(v) for k, v in named.items()})
 
 
+def make_real_arguments(inputs: Any, kwargs: dict[str, Any] | None) -> Arguments:
+    """The user's inputs as they are, for a real run; every tensor among them holds data."""
+    if isinstance(inputs, dict):
+        return Arguments((), {**inputs, **(kwargs or {})})
+    positional = inputs if isinstance(inputs, (tuple, list)) and not hasattr(inputs, "_fields") else (inputs,)
+    return Arguments(() if inputs is None else tuple(positional), dict(kwargs or {}))
+
+
 def is_shape(value: Any) -> bool:
     """True for a non-empty tuple of ints, which stands for one tensor."""
     return isinstance(value, tuple) and bool(value) and all(type(n) is int for n in value)

@@ -69,6 +69,25 @@ class MetaCopier:
                 self.tensor(tensor)  # first, so that a deepcopy on the way finds them in the memo
         return self.value(model)
 
+    def function(self, function: types.FunctionType) -> tuple[types.FunctionType, dict[str, Any]]:
+        """A function with copies of the modules and tensors that it takes from its closure and its globals.
+
+        Returns the function and the copies by name.
+        """
+        cells = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True))
+        outside = {n: function.__globals__[n] for n in function.__code__.co_names if n in function.__globals__}
+        outside.update({n: cell.cell_contents for n, cell in cells.items() if cell != types.CellType()})
+        copies = {n: self.model(v) for n, v in outside.items() if isinstance(v, (nn.Module, Tensor))}
+        result = types.FunctionType(
+            function.__code__,
+            {**function.__globals__, **copies},
+            function.__name__,
+            function.__defaults__,
+            tuple(types.CellType(copies[n]) if n in copies else cell for n, cell in cells.items()),
+        )
+        result.__kwdefaults__ = function.__kwdefaults__
+        return result, copies
+
     def value(self, value: Any) -> Any:
         """Copy any object."""
         kind = type(value)
@@ -150,12 +169,12 @@ class MetaCopier:
             lazy = type(tensor)(device=META, dtype=tensor.dtype)  # type: ignore[call-arg]
             return self._remember(tensor, lazy)  # type: ignore[no-any-return]
         meta = self._meta(tensor)
-        if not tensor.is_meta:
-            self.real.append((meta, tensor))
         if isinstance(tensor, nn.Parameter):
             meta = nn.Parameter(meta, requires_grad=tensor.requires_grad)
         elif tensor.requires_grad and tensor.is_leaf:
             meta.requires_grad_()
+        if not tensor.is_meta:
+            self.real.append((meta, tensor))
         if type(tensor) in (Tensor, nn.Parameter) and tensor.__dict__:
             meta.__dict__.update(tensor.__dict__)
         return self._remember(tensor, meta)  # type: ignore[no-any-return]
@@ -181,9 +200,6 @@ class MetaCopier:
 
 
 _PROTOCOL = ("__deepcopy__", "__copy__", "__reduce__", "__reduce_ex__", "__getstate__", "__new__")
-_HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: set for classes that Python code defines
-
-
 @functools.lru_cache(maxsize=4096)
 def _copies_plainly(cls: type) -> bool:
     """True if copying a module of this class is copying its `__dict__`: it has no copy protocol of its own."""
@@ -196,5 +212,9 @@ def _copies_plainly(cls: type) -> bool:
 def _is_plain_object(cls: type) -> bool:
     """True for objects that are nothing but a `__dict__`: classes defined in Python, without slots or protocol."""
     own = any(getattr(cls, name, None) is not getattr(object, name, None) for name in (*_PROTOCOL, "__setstate__"))
-    heap = all(base.__flags__ & _HEAP_TYPE for base in cls.__mro__[:-1])
-    return heap and not own and not any("__slots__" in base.__dict__ for base in cls.__mro__[:-1])
+    bases = cls.__mro__[:-1]
+    python_made = any("__dict__" in base.__dict__ for base in bases) and cls.__basicsize__ <= _PLAIN_SIZE
+    return python_made and not own and not any("__slots__" in base.__dict__ for base in bases)
+
+
+_PLAIN_SIZE = type("_Plain", (), {}).__basicsize__

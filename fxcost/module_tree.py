@@ -18,8 +18,8 @@ class ModuleCost:
     """One module of the tree. `own` things exclude its children, the others include them.
 
     `type_name` is "" for a module that the model does not list (it was made inside a forward). `calls` is how often
-    the module was called, `outputs` what its first call returned. Two modules with equal `likeness` are alike: same
-    class, parameters, costs, results and children, whatever their names.
+    the module was called, `outputs` what its first call returned, `own_operators` what it ran itself at a cost. Two
+    modules with equal `likeness` are alike: same class, parameters, costs, results and children, whatever their names.
     """
 
     name: str
@@ -55,7 +55,7 @@ class _Draft:
     children: list[str] = field(default_factory=list)
     calls: int = 0
     outputs: tuple[TensorSpec, ...] = ()
-    operators: dict[str, None] = field(default_factory=dict)
+    operators: dict[str, bool] = field(default_factory=dict)
     own: Cost = field(default_factory=Cost)
     cost: Cost = field(default_factory=Cost)
     own_parameters: ParameterTotals = field(default_factory=ParameterTotals)
@@ -94,7 +94,8 @@ class _Builder:
             name = f"{node.module}.{scope}".strip(".") if scope else node.module
             draft = self.draft(name)
             draft.own = draft.own + op.cost
-            draft.operators[str(op.record.op)] = None
+            operator = str(op.record.op)
+            draft.operators[operator] = draft.operators.get(operator, False) or op.cost != Cost()
 
     def add_calls(self, recording: Recording) -> None:
         """Count calls: from the calls that capture saw, else from the nodes that call a module."""
@@ -161,7 +162,7 @@ def _finished(draft: _Draft) -> ModuleCost:
         aliases=draft.aliases,
         calls=draft.calls,
         outputs=draft.outputs,
-        own_operators=tuple(draft.operators),
+        own_operators=tuple(name for name, costs in draft.operators.items() if costs),
         own=draft.own,
         cost=draft.cost,
         own_parameters=draft.own_parameters,

@@ -107,7 +107,7 @@ class Propagator(ShapeProp):
         tensors, named = self._to_tensors(args), self._to_tensors(kwargs)
         self.recorder.segment, self.recorder.values_used = segment, False
         try:
-            with self._host_calls:
+            with self.recorder, self._host_calls:
                 if n.op == "call_module":
                     with InnerScopes(self.fetch_attr(str(n.target)), segment):
                         out = self.call_module(n.target, tensors, named)
@@ -127,7 +127,9 @@ class Propagator(ShapeProp):
         local = {number: i for i, number in enumerate(numbers)}
         for spec in tensor_specs(result):
             local.setdefault(spec.storage, len(local))
-        by_value = self.recorder.values_used or any(self.recorder.knows(local)[len(slots) :])
+        by_value = self.recorder.values_used or any(
+            s.storage in self.recorder.cells and s.storage not in slots for s in tensor_specs(result)
+        )
         if key is not None and not changed and not by_value and _only_specs(result):
             sizes = tuple(self.storages.nbytes[number] for number in list(local)[len(slots) :])
             self._memo[key] = _Replay(operations, _renumbered(result, local), len(slots), sizes)

@@ -16,10 +16,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
+from .higher_order import flex_attention, handler
 from .meta_kernels import META_KERNELS
 from .records import Operator, OpRecord, TensorSpec
+from .units import composite_kernel
 
 META = torch.device("meta")
 _MISSING = object()
@@ -104,8 +106,15 @@ def _signature(op: Operator) -> tuple[tuple[str, Any], ...]:
 
 
 @lru_cache(maxsize=4096)
-def _takes_device(op: Operator) -> bool:
-    return any(name == "device" for name, _ in _signature(op))
+def _device_position(op: Operator) -> int | None:
+    """Where in its schema an operator takes a device; None if it takes none."""
+    names = [name for name, _ in _signature(op)]
+    return names.index("device") if "device" in names else None
+
+
+@lru_cache(maxsize=4096)
+def _composite(op: Operator) -> Callable[..., Any] | None:
+    return composite_kernel(op) if isinstance(op, torch._ops.OpOverload) else None
 
 
 class Segment:
@@ -122,13 +131,18 @@ class Segment:
 class OpRecorder(TorchDispatchMode):
     """Runs every operator on meta tensors and records it into the open :class:`Segment`.
 
+    With `real`, operators run on the tensors that they are given, on their device: for models whose control flow needs
+    the values.
     `orphan` is called with the segment of an operator that ran while no segment was open, and with its arguments and
     result.
     """
 
-    def __init__(self, storages: Storages) -> None:
+    supports_higher_order_operators = True
+
+    def __init__(self, storages: Storages, *, real: bool = False) -> None:
         super().__init__()
         self.storages = storages
+        self.real = real
         self.segment: Segment | None = None
         self.orphan: Callable[[Operator, Any, Any, Any, Segment], None] | None = None
         self._twins: dict[int, tuple[torch.UntypedStorage, torch.UntypedStorage]] = {}
@@ -136,7 +150,15 @@ class OpRecorder(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Operator, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        args, kwargs = self._on_meta(func, args, kwargs or {})
+        kwargs = kwargs or {}
+        if not self.real:
+            args, kwargs = self._on_meta(func, args, kwargs)
+        if (body := handler(func)) is not None:
+            with self:  # the operators in its body are recorded, not the operator itself
+                return body(self, *args, **kwargs)
+        if (parts := _composite(func)) is not None:
+            with self:
+                return parts(*args, **kwargs)
         if self.segment is not None:
             out = self.run(func, args, kwargs)
             self.segment.operations.append(self.record(func, args, kwargs, out, self.segment))
@@ -152,17 +174,21 @@ class OpRecorder(TorchDispatchMode):
         return out
 
     def run(self, func: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Run one operator on meta tensors."""
+        """Run one operator."""
+        if self.real:
+            return func(*args, **kwargs)
+        if isinstance(func, torch._ops.HigherOrderOperator) and func.name() == "flex_attention":
+            return flex_attention(self, *args, **kwargs)
         return META_KERNELS.get(func, func)(*args, **kwargs)
 
     # ------------------------------------------------------------------------------------------- everything on meta
 
     def _on_meta(self, func: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
-        if _takes_device(func):
-            device = kwargs.get("device")
-            if device is not None and device != META:
-                kwargs = {**kwargs, "device": META}
-            elif device is None and not any(isinstance(a, Tensor) for a in args):
+        position = _device_position(func)
+        if position is not None:
+            if position < len(args):
+                args = (*args[:position], META, *args[position + 1 :])
+            elif kwargs.get("device") is not None or not any(isinstance(a, Tensor) for a in args):
                 kwargs = {**kwargs, "device": META}
         if self._has_real(args) or (kwargs and self._has_real(tuple(kwargs.values()))):
             args = self._swap(args)
@@ -189,6 +215,10 @@ class OpRecorder(TorchDispatchMode):
 
     def twin(self, tensor: Tensor) -> Tensor:
         """The meta tensor that stands for a real one; views of one storage have twins that share one too."""
+        with _disable_current_modes():
+            return self._twin(tensor)
+
+    def _twin(self, tensor: Tensor) -> Tensor:
         if tensor.layout is not torch.strided:
             return tensor.to(META)
         storage = tensor.untyped_storage()
@@ -199,6 +229,13 @@ class OpRecorder(TorchDispatchMode):
         meta = self._twins[storage._cdata][1]
         empty = torch.empty(0, dtype=tensor.dtype, device=META)
         return empty.set_(meta, tensor.storage_offset(), tensor.shape, tensor.stride())  # type: ignore[call-overload, no-any-return]
+
+    def value_of(self, tensor: Tensor) -> Tensor | None:
+        """A tensor's value if it is known; this recorder knows none."""
+        return None
+
+    def assume(self, text: str) -> None:
+        """Something was taken for granted. For subclasses that collect assumptions."""
 
     def adopted(self, tensor: Tensor, meta: torch.UntypedStorage) -> None:
         """A real tensor was replaced by a meta one. For subclasses that follow values."""
@@ -222,7 +259,7 @@ class OpRecorder(TorchDispatchMode):
 
     def spec(self, tensor: Tensor) -> TensorSpec:
         """Describe a tensor, its storage numbered through the graph."""
-        if not tensor.is_meta:
+        if not tensor.is_meta and not self.real:
             tensor = self.twin(tensor)
         if not is_plain(tensor):
             return TensorSpec(tuple(tensor.shape), tensor.dtype)
@@ -244,6 +281,9 @@ class OpRecorder(TorchDispatchMode):
             return tuple([self._described(v, segment) for v in value])
         if isinstance(value, dict):
             return tuple([self._described(v, segment) for v in value.values()])
+        if isinstance(value, torch.ScriptObject) and hasattr(value, "unpack"):
+            weight = value.unpack()[0]  # packed quantized weights: what rules need is their shape
+            return TensorSpec(tuple(weight.shape), weight.dtype)
         return value
 
     def _flatten(self, out: Any, segment: Segment, into: list[TensorSpec | None]) -> None:

@@ -14,6 +14,7 @@ Not here: the costs (rules/attention.py, rules/rnn.py), and flex attention, whic
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -40,6 +41,7 @@ _gate = threading.local()
 _lock = threading.Lock()
 _users = 0
 _redirects: torch.library.Library | None = None
+_flex: _FlexOnMeta
 
 
 def _attention_meta(
@@ -148,6 +150,17 @@ def _rnn_data(mode: str) -> Callable[..., tuple[Tensor, ...]]:
     return run
 
 
+def _pad_packed(
+    data: Tensor, batch_sizes: Tensor, batch_first: bool, padding_value: float, total_length: int
+) -> tuple[Tensor, Tensor]:
+    """`_pad_packed_sequence`, whose C++ reads and writes memory directly: fill with padding, copy the valid rows."""
+    sizes: list[int] = batch_sizes.tolist()
+    padded = data.new_full((max(len(sizes), total_length), sizes[0], *data.shape[1:]), padding_value)
+    padded.view(-1, *data.shape[1:])[: data.shape[0]].copy_(data)
+    lengths = torch.tensor([sum(size > i for size in sizes) for i in range(sizes[0])])
+    return padded.transpose(0, 1) if batch_first else padded, lengths
+
+
 def _decomposed(op: torch._ops.OpOverload) -> Callable[..., Any]:
     """The stock kernel. Not `op.decompose()`: that prefers Python decompositions, which eager mode never runs."""
 
@@ -160,6 +173,7 @@ def _decomposed(op: torch._ops.OpOverload) -> Callable[..., Any]:
 _UNITS: dict[torch._ops.OpOverload, Callable[..., Any]] = {
     aten.scaled_dot_product_attention.default: _attention,
     aten.dropout.default: _dropout,
+    aten._pad_packed_sequence.default: _pad_packed,
     aten.lstm.input: _rnn_input("lstm"),
     aten.lstm.data: _rnn_data("lstm"),
     aten.gru.input: _rnn_input("gru"),
@@ -180,11 +194,43 @@ def _gated(op: torch._ops.OpOverload, unit: Callable[..., Any]) -> Callable[...,
     return kernel
 
 
+class _FlexOnMeta:
+    """flex_attention refuses meta tensors and compiles itself before its operator is reached.
+
+    While an analysis runs, neither happens on threads that analyse, and the compilation on none.
+    """
+
+    def __init__(self) -> None:
+        self._module = sys.modules.get("torch.nn.attention.flex_attention")  # who calls it has imported it
+        if self._module is not None:
+            self._validate = self._module._validate_device
+            self._uncompiled = self._module._FLEX_ATTENTION_DISABLE_COMPILE_DEBUG
+            self._module._validate_device = self._on_meta
+            self._module._FLEX_ATTENTION_DISABLE_COMPILE_DEBUG = True
+
+    def _on_meta(self, query: Tensor, key: Tensor, value: Tensor) -> None:
+        if not (getattr(_gate, "open", False) and query.is_meta):
+            self._validate(query, key, value)
+
+    def undo(self) -> None:
+        """Put back what was there."""
+        if self._module is not None:
+            self._module._validate_device = self._validate
+            self._module._FLEX_ATTENTION_DISABLE_COMPILE_DEBUG = self._uncompiled
+
+
 def _register() -> torch.library.Library:
     library = torch.library.Library("aten", "IMPL")
     for op, unit in _UNITS.items():
         library.impl(op, _gated(op, unit), "AutogradMeta")
     return library
+
+
+def composite_kernel(op: torch._ops.OpOverload) -> Callable[..., Any] | None:
+    """How a composite operator runs that reached a dispatch mode whole, as under inference mode; None for others."""
+    if not torch._C._dispatch_has_kernel_for_dispatch_key(op.name(), "CompositeImplicitAutograd"):
+        return None
+    return _UNITS.get(op) or _decomposed(op)
 
 
 @contextmanager
@@ -193,11 +239,12 @@ def whole_units() -> Iterator[None]:
 
     Only for the calling thread; other threads see PyTorch as it is. Nests.
     """
-    global _users, _redirects
+    global _users, _redirects, _flex
     with _lock:
         _users += 1
         if _redirects is None:
             _redirects = _register()
+            _flex = _FlexOnMeta()
     before, _gate.open = getattr(_gate, "open", False), True
     try:
         yield
@@ -208,3 +255,4 @@ def whole_units() -> Iterator[None]:
             if _users == 0 and _redirects is not None:
                 _redirects._destroy()
                 _redirects = None
+                _flex.undo()

@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
+from torch.utils._python_dispatch import _disable_current_modes
 
 from .errors import UnknownValueError
 from .recorder import META, OpRecorder, Storages
@@ -90,8 +91,8 @@ class ValueRecorder(OpRecorder):
     (:class:`NeedsRealRun`) instead of believing the sample. `assumptions` collects what the run took for granted.
     """
 
-    def __init__(self, storages: Storages, real_available: bool = False) -> None:
-        super().__init__(storages)
+    def __init__(self, storages: Storages, *, real: bool = False, real_available: bool = False) -> None:
+        super().__init__(storages, real=real)
         self.cells: dict[int, Cell] = {}
         self.assumptions: dict[str, None] = {}
         self.values_used = False
@@ -161,9 +162,24 @@ class ValueRecorder(OpRecorder):
             ] = None
         return _window(storage, tensor)
 
+    def value_of(self, tensor: Tensor) -> Tensor | None:
+        """The tensor's value if it is known without sampling."""
+        if not tensor.is_meta:
+            return tensor
+        cell = self._cell(tensor)
+        if cell is None or cell.storage is None or cell.sampled:
+            return None
+        self.values_used = True
+        with _disable_current_modes():
+            return _window(cell.storage, tensor).clone()
+
+    def assume(self, text: str) -> None:
+        """Note what was taken for granted."""
+        self.assumptions[text] = None
+
     def host_value(self, tensor: Tensor, why: str, scalar: bool = False) -> Tensor:
         """:meth:`demand` from outside an operator, while this mode is active; the result is the caller's own."""
-        with torch.utils._python_dispatch._disable_current_modes():
+        with _disable_current_modes():
             return self.demand(tensor, why, scalar).clone()
 
     def knows(self, storages: dict[int, int]) -> tuple[bool, ...]:
@@ -183,21 +199,32 @@ class ValueRecorder(OpRecorder):
 
     def run(self, func: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run one operator on meta tensors, and on real values as far as they are known and small."""
-        if not isinstance(func, torch._ops.OpOverload):
+        if self.real or not isinstance(func, torch._ops.OpOverload):
             return super().run(func, args, kwargs)
         packet = func.overloadpacket
         if packet is aten._local_scalar_dense:
             return self.demand(args[0], "a tensor used as a Python number", scalar=True).item()
         if packet is aten.equal:
             return torch.equal(self.demand(args[0], "torch.equal"), self.demand(args[1], "torch.equal"))
+        if packet is aten._pack_padded_sequence:
+            return self._packed(args)
+        if packet is aten._nested_tensor_from_mask_left_aligned:
+            mask = self._cell(args[1])
+            return mask is not None and bool(_left_aligned(self.demand(args[1], "a padding mask")))
         if packet in _INDEXING:
             args = self._explicit_indices(args)
         elif packet in _DYNAMIC and not (packet is aten.repeat_interleave and kwargs.get("output_size") is not None):
             return self._dynamic(func, packet, args, kwargs)
         out = super().run(func, args, kwargs)
-        if self.cells or packet in _EMPTY or not args:
+        if not self._stays_unknown(func, packet, args, out):
             self._follow(func, packet, args, kwargs, out)
         return out
+
+    def _stays_unknown(self, func: Any, packet: Any, args: Any, out: Any) -> bool:
+        """The common case, told cheaply: a float result of an unknown input."""
+        if not isinstance(out, Tensor) or _is_integer(out) or packet in _VALUE_FREE or written_arguments(func):
+            return False
+        return any(isinstance(a, Tensor) and self.storages.number(a) not in self.cells for a in args)
 
     def _follow(self, func: torch._ops.OpOverload, packet: Any, args: Any, kwargs: Any, out: Any) -> None:
         outputs = [t for t in pytree.tree_leaves(out) if isinstance(t, Tensor) and t.is_meta]
@@ -243,7 +270,7 @@ class ValueRecorder(OpRecorder):
             cpu_args, cpu_kwargs = pytree.tree_unflatten(real, tree)
             if "device" in {a.name for a in func._schema.arguments} and not any(isinstance(r, Tensor) for r in real):
                 cpu_kwargs = {**cpu_kwargs, "device": CPU}
-            with torch.utils._python_dispatch._disable_current_modes():
+            with _disable_current_modes():
                 try:
                     result = func(*cpu_args, **cpu_kwargs)
                 except Exception:  # a kernel that the CPU lacks: the value stays unknown
@@ -281,6 +308,7 @@ class ValueRecorder(OpRecorder):
             for number in numbers:
                 self.cells.pop(number, None)
             return
+        self.values_used = True
         sampled = any(c is None or c.sampled for c in cells)
         for number in numbers:
             old = self.cells[number].get()
@@ -311,6 +339,17 @@ class ValueRecorder(OpRecorder):
                 indices.append(index)
         return (args[0], indices, *args[2:])
 
+    def _packed(self, args: Any) -> tuple[Tensor, Tensor]:
+        """Packing of padded sequences: sizes are the values of lengths.
+
+        Source: ATen/native/PackedSequence.cpp. Packed data has a row per valid step; `batch_sizes` says how many
+        sequences are still running at each step.
+        """
+        x, lengths, _batch_first = args
+        steps = self.demand(lengths, "lengths of packed sequences")
+        sizes = torch.tensor([int((steps > t).sum()) for t in range(int(steps.max()))], dtype=torch.int64)
+        return x.new_empty((int(steps.sum()), *x.shape[2:])), sizes  # PyTorch wants the sizes on the CPU
+
     def _dynamic(self, func: Any, packet: Any, args: Any, kwargs: Any) -> Any:
         """Operators whose result's shape is a value: nonzero, unique, masked_select and their like."""
         if packet is aten.masked_select:
@@ -329,7 +368,7 @@ class ValueRecorder(OpRecorder):
         if packet is aten.histc and not real[0].is_floating_point():
             real[0] = real[0].float()
         cpu_args, cpu_kwargs = pytree.tree_unflatten(real, tree)
-        with torch.utils._python_dispatch._disable_current_modes():
+        with _disable_current_modes():
             result = func(*cpu_args, **cpu_kwargs)
         return pytree.tree_map_only(Tensor, self._meta_of, result)
 
@@ -364,10 +403,15 @@ class _Source:
     def __call__(self) -> Tensor:
         if self.cell is not None:
             return torch.empty(0, dtype=self.dtype).set_(self.cell.get(), self.offset, self.shape, self.stride)  # type: ignore[call-overload, no-any-return]
-        with torch.utils._python_dispatch._disable_current_modes():
+        with _disable_current_modes():
             if self.dtype.is_floating_point:
                 return torch.rand(self.shape, generator=self.noise).to(self.dtype)
             return torch.zeros(self.shape, dtype=self.dtype)
+
+
+def _left_aligned(mask: Tensor) -> Tensor:
+    """True if every row of a (N, L) mask is True, …, True, False, …, False."""
+    return (mask[:, 1:] <= mask[:, :-1]).all()
 
 
 def _lazily(

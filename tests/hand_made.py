@@ -128,7 +128,11 @@ def residual_net(uncosted: bool = False, assumptions: tuple[str, ...] = (), mode
     block, add = operation(CONV, BLOCK_COST, (FEATURES,), (FEATURES,)), operation(ADD, ADD_COST, (FEATURES,) * 2)
     build.node("x", "placeholder", "x", out=(IMAGE,))
     build.node("stem", "call_module", "stem", "stem", (FEATURES,), (conv,))
-    modules = [module("", model_type), module("stem", "Conv2d"), module("relu", "ReLU", *(f"blocks.{i}.act" for i in range(3)))]
+    modules = [
+        module("", model_type),
+        module("stem", "Conv2d"),
+        module("relu", "ReLU", *(f"blocks.{i}.act" for i in range(3))),
+    ]
     modules.append(module("blocks", "Sequential"))
     parameters = [parameter("stem.weight", shape=(4, 3, 3, 3), storage=0)]
     for i in range(3):
@@ -144,8 +148,43 @@ def residual_net(uncosted: bool = False, assumptions: tuple[str, ...] = (), mode
     op = operation(UNKNOWN if uncosted else LINEAR, head, (FLAT,), (LOGITS,), family="" if uncosted else "matmul")
     build.node("head", "call_module", "head", "head", (LOGITS,), (op,))
     build.node("output", "output", "output")
+    calls = [ModuleCall(f"blocks.{i}", (), (), FEATURES, 2 + 3 * i, 5 + 3 * i) for i in range(3)]
+    calls.append(ModuleCall("blocks", (), (), FEATURES, 2, 11))
     modules += [module("head", "Linear"), module("tied", "Embedding")]
     parameters.append(parameter("head.weight", "tied.weight", shape=(10, 256), storage=9))
     parameters.append(parameter("head.bias", shape=(10,), storage=10, trainable=False))
     parameters.append(parameter("counter", shape=(), storage=11, is_buffer=True, dtype=torch.int64))
-    return build.report(tuple(modules), tuple(parameters), assumptions=assumptions, model_type=model_type)
+    return build.report(tuple(modules), tuple(parameters), tuple(calls), assumptions, model_type)
+
+
+def deep_chain(depth: int) -> Report:
+    """`depth` modules inside each other, each of which adds its input to itself."""
+    build = Builder()
+    modules, path = [module("", "Net")], ""
+    op = operation(ADD, ADD_COST, (FEATURES,), (FEATURES,))
+    for i in range(depth):
+        path = f"{path}.m".lstrip(".")
+        modules.append(module(path, "Wrapper"))
+        build.node(f"add_{i}", "call_function", "operator.add", path, (FEATURES,), (op,))
+    return build.report(tuple(modules))
+
+
+def transformer(layers: int, calls: bool = True) -> Report:
+    """An embedding, equal layers in a list that is never called itself, each reading a mask, and a head."""
+    build, modules, seen = Builder(), [module("", "Net"), module("layers", "ModuleList")], []
+    op = operation(LINEAR, HEAD_COST, (FLAT,), (FLAT,))
+    build.node("x", "placeholder", "x", out=(FLAT,)).node("mask", "placeholder", "mask", out=(FLAT,), reads=())
+    build.node("embed", "call_module", "embed", "embed", (FLAT,), (op,), ("x",))
+    modules.append(module("embed", "Embedding"))
+    for i in range(layers):
+        path, before, start = f"layers.{i}", build.nodes[-1].name, len(build.nodes)
+        modules += [module(path, "Layer"), module(f"{path}.attn", "Attention"), module(f"{path}.fc", "Linear")]
+        build.node(f"attn_{i}", "call_module", f"{path}.attn", f"{path}.attn", (FLAT,), (op,), (before, "mask"))
+        build.node(f"size_{i}", "call_method", "size", path)
+        build.node(f"fc_{i}", "call_module", f"{path}.fc", f"{path}.fc", (FLAT,), (op,), (f"attn_{i}",))
+        build.node(f"add_{i}", "call_function", "operator.add", path, (FLAT,), (op,), (before, f"fc_{i}"))
+        spans = ((f"{path}.attn", start, start + 1), (f"{path}.fc", start + 2, start + 3), (path, start, start + 4))
+        seen += [ModuleCall(name, (), (), FLAT, begin, end) for name, begin, end in spans]
+    build.node("head", "call_module", "head", "head", (LOGITS,), (op,)).node("output", "output", "output")
+    modules.append(module("head", "Linear"))
+    return build.report(tuple(modules), calls=tuple(seen) if calls else ())

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from functools import cache, lru_cache
 from importlib.metadata import entry_points
 
-from ..registry import Registry, Rule, merge, user_rules
+from ..registry import OpKey, Registry, Rule, merge, user_rules
 from . import (
     attention,
     conv,
@@ -58,6 +59,16 @@ def default_registry() -> Registry:
 
     Rules for operators of libraries that are imported by now (torchvision) are among the built-in ones.
     """
-    packaged = {key: rule for point in entry_points(group="fxcost.rules") for key, rule in point.load().items()}
-    more = {**vision.late_rules(), **packaged, **user_rules()}
-    return BUILT_IN.overlay(more) if more else BUILT_IN
+    built_in = _with(vision.registered())
+    more = {**_packaged(), **user_rules()}
+    return built_in.overlay(more) if more else built_in
+
+
+@lru_cache(maxsize=8)
+def _with(names: tuple[str, ...]) -> Registry:
+    return BUILT_IN.overlay(vision.late_rules(names)) if names else BUILT_IN
+
+
+@cache
+def _packaged() -> dict[OpKey, Rule]:
+    return {key: rule for point in entry_points(group="fxcost.rules") for key, rule in point.load().items()}

@@ -72,7 +72,7 @@ def grid_sampler(op: OpRecord) -> Cost:
 
 def affine_grid(op: OpRecord) -> Cost:
     """theta (n, d, d + 1), size (n, c, *spatial) → (n, *spatial, d): products with homogeneous coordinates."""
-    n, _, d_in = op.args[0].shape
+    d_in = op.args[0].shape[-1]
     return contraction(op, op.out.numel * d_in, op.out.numel)
 
 

@@ -61,8 +61,7 @@ def _right_hand_sides(op: OpRecord, b: TensorSpec, n: int) -> tuple[int, int]:
 
 def solve(op: OpRecord) -> Cost:
     """A (*, n, n), B (*, n, k) or (*, n): LU and two substitutions."""
-    a, b = op.args[:2]
-    batch, n, _ = _matrices(a)
+    batch, n, _ = _matrices(op.args[0])
     sides = op.out.numel // max(batch * n, 1)
     return _cost(op, formulas.solve(batch, n, sides))
 

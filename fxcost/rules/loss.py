@@ -51,9 +51,9 @@ def reduced(reduction: int, n: int) -> int:
 
 def _extras(op: OpRecord) -> int:
     """Products more per element: a weight, a positive weight (1 + (p − 1)·y, and its product), beta or delta ≠ 1."""
-    weight = argument(op, "weight") is not None
-    positive = 4 if argument(op, "pos_weight") is not None else 0
-    return weight + positive + (argument(op, "beta", 1) != 1) + (argument(op, "delta", 1) != 1)
+    weights: int = (argument(op, "weight") is not None) + (4 if argument(op, "pos_weight") is not None else 0)
+    others: int = sum(argument(op, name, 1) != 1 for name in ("beta", "delta"))
+    return weights + others
 
 
 def elementwise(entry: Entry) -> Rule:

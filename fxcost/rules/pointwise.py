@@ -14,13 +14,14 @@ Work on integers and booleans is no floating-point work. A complex operation is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 
-from ..records import Cost, OpRecord
+from ..records import Cost, OpRecord, TensorSpec
 from ..registry import OpKey, Rule
-from .common import argument, arithmetic, is_floating
+from .common import argument, arithmetic
 
 aten = torch.ops.aten
 
@@ -78,8 +79,8 @@ TABLE: Mapping[OpKey, Entry] = {
     aten.nan_to_num: (3, 0, "where(x != x, 0, where(x == inf, 3e38, where(x == -inf, -3e38, x)))"),
     aten.angle: (1, 0, "where(x < 0, pi, 0)"),
     # boolean logic, bits
-    aten.logical_and: (0, 0, "x and y"),
-    aten.logical_or: (0, 0, "x or y"),
+    aten.logical_and: (0, 0, "bool(x) and bool(y)"),
+    aten.logical_or: (0, 0, "bool(x) or bool(y)"),
     aten.logical_xor: (0, 0, "bool(x) ^ bool(y)"),
     aten.logical_not: (0, 0, "not x"),
     # transcendental functions
@@ -130,7 +131,6 @@ TABLE: Mapping[OpKey, Entry] = {
     aten.threshold: (1, 0, "where(x > 0.5, x, 0.25)"),
     aten.hardshrink: (2, 0, "where(x < -0.5, x, where(x > 0.5, x, 0))"),
     aten.softshrink: (4, 0, "where(x < -0.5, x + 0.5, where(x > 0.5, x - 0.5, 0))"),
-    aten.selu: (7, 1, "1.0507009873554805 * (max(x, 0) + min(0, 1.6732632423543772 * (exp(x) - 1)))"),
     aten.celu: (7, 1, "max(x, 0) + min(0, 1.5 * (exp(x / 1.5) - 1))"),
     aten.glu: (5, 1, "x * (1 / (1 + exp(-y)))"),
     aten.log_sigmoid_forward: (6, 2, "min(x, 0) - log1p(exp(-abs(x)))"),
@@ -139,7 +139,17 @@ TABLE: Mapping[OpKey, Entry] = {
     aten.polar: (4, 2, "(x * cos(y), x * sin(y))"),
 }
 
-_NO_WORK = "integer and boolean work, or none"
+NUMBERS: Mapping[OpKey, tuple[str, Any, int]] = {
+    aten.add: ("alpha", 1, 1),
+    aten.sub: ("alpha", 1, 1),
+    aten.rsub: ("alpha", 1, 1),
+    aten.addcmul: ("value", 1, 1),
+    aten.addcdiv: ("value", 1, 1),
+    aten.div: ("rounding_mode", None, 1),
+    aten.round: ("decimals", 0, 2),
+}
+"""A number that an operator may be given, its neutral value, and the operations that any other value adds."""
+
 COMPLEX: Mapping[OpKey, Entry] = {
     aten.add: (2, 0, "(a + c, b + d)"),
     aten.sub: (2, 0, "(a - c, b - d)"),
@@ -160,40 +170,36 @@ def one_per_element(op: OpRecord) -> Cost:
     return arithmetic(op, op.out.numel)
 
 
-def per_element(entry: Entry, complex_entry: Entry | None = None) -> Callable[[OpRecord], Cost]:
-    """A rule: so many operations for each element of the result."""
-    operations, transcendental, _ = entry
+def per_element(key: OpKey) -> Rule:
+    """A rule from the tables: so many operations for each element of the result."""
+    operations, transcendental, _ = TABLE[key]
+    name, neutral, more = NUMBERS.get(key, ("", None, 0))
+    complex_entry = COMPLEX.get(key)
 
     def rule(op: OpRecord) -> Cost:
-        if not is_floating(op):
-            return Cost()
-        if any(s.dtype.is_complex for s in op.inputs):
-            return _complex(op, entry, complex_entry)
-        n = op.out.numel
-        return Cost(other_flops=(operations + _extras(op)) * n, transcendentals=transcendental * n)
+        n, extra = op.out.numel, more if argument(op, name, neutral) != neutral else 0
+        if complex_entry is not None and any(s.dtype.is_complex for s in op.inputs):
+            return complex_cost(op, complex_entry, 2 * extra)
+        return arithmetic(op, (operations + extra) * n, transcendental * n)
 
-    return rule
+    return Rule("pointwise", rule)
 
 
-def _complex(op: OpRecord, real: Entry, entry: Entry | None) -> Cost:
-    n = op.out.numel
-    if entry is None:
-        return arithmetic(op, real[0] * n, real[1] * n)
-    operands = [a for a in op.args[:2] if a is not None]
-    both = all(a.dtype.is_complex if hasattr(a, "dtype") else isinstance(a, complex) for a in operands)
-    products = entry[0] in (6, 11) and len(operands) == 2
-    operations = 2 if products and not both else entry[0]
-    return Cost(other_flops=(operations + 2 * _extras(op)) * n, transcendentals=entry[1] * n)
+def complex_cost(op: OpRecord, entry: Entry, extra: int = 0) -> Cost:
+    """Complex arithmetic by its entry; a real factor or divisor leaves two operations of a product or quotient."""
+    n, operations = op.out.numel, entry[0]
+    if entry in (COMPLEX[aten.mul], COMPLEX[aten.div]) and not all(_is_complex(a) for a in op.args[:2]):
+        operations = 2
+    return Cost(other_flops=(operations + extra) * n, transcendentals=entry[1] * n)
 
 
-def _extras(op: OpRecord) -> int:
-    """Operations more for what an overload is given.
+def _is_complex(operand: Any) -> bool:
+    return operand.dtype.is_complex if isinstance(operand, TensorSpec) else isinstance(operand, complex)
 
-    A product for `alpha` and for `value` where they are not one, a rounding for `rounding_mode`, a product and a
-    division for `decimals`.
-    """
-    scalings = (argument(op, "alpha", 1) != 1) + (argument(op, "value", 1) != 1)
-    return scalings + (argument(op, "rounding_mode") is not None) + 2 * (argument(op, "decimals", 0) != 0)
+
+def conjugate(op: OpRecord) -> Cost:
+    """Negates imaginary parts; real numbers stay as they are."""
+    return complex_cost(op, COMPLEX[aten.conj_physical]) if _is_complex(op.args[0]) else Cost()
 
 
 def power(op: OpRecord) -> Cost:
@@ -224,7 +230,7 @@ def gelu(op: OpRecord) -> Cost:
 
 def elu(op: OpRecord) -> Cost:
     """scale · (x if x > 0 else alpha · (exp(input_scale · x) − 1)): three operations and a product for each ≠ 1."""
-    scalings = sum(argument(op, name, 1) != 1 for name in ("alpha", "scale", "input_scale"))
+    scalings: int = sum(argument(op, name, 1) != 1 for name in ("alpha", "scale", "input_scale"))
     return arithmetic(op, (3 + scalings) * op.out.numel, op.out.numel)
 
 
@@ -251,18 +257,23 @@ def multigamma(op: OpRecord) -> Cost:
     return arithmetic(op, 3 * p * op.out.numel, p * op.out.numel)
 
 
+def integer(op: OpRecord) -> Cost:
+    """Work on integers, booleans or bits: no floating-point operation."""
+    return Cost()
+
+
 def special_function(op: OpRecord) -> Cost:
     """A function without a short closed form counts as one transcendental operation."""
     return arithmetic(op, op.out.numel, op.out.numel)
 
 
 _SPECIAL = Rule("pointwise", special_function)
-_NONE = Rule("pointwise", lambda op: Cost(), _NO_WORK)
+_NONE = Rule("pointwise", integer, "integer and boolean work, or bits alone")
 
 RULES: Mapping[OpKey, Rule] = {
-    **{key: Rule("pointwise", per_element(entry, COMPLEX.get(key))) for key, entry in TABLE.items()},
-    aten.conj_physical: Rule("pointwise", per_element((0, 0, "x"), COMPLEX[aten.conj_physical])),
-    aten._conj_physical: Rule("pointwise", per_element((0, 0, "x"), COMPLEX[aten._conj_physical])),
+    **{key: per_element(key) for key in TABLE},
+    aten.conj_physical: Rule("pointwise", conjugate),
+    aten._conj_physical: Rule("pointwise", conjugate),
     aten.pow: Rule("pointwise", power),
     aten.clamp: Rule("pointwise", clamp),
     aten.gelu: Rule("pointwise", gelu),

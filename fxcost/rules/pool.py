@@ -41,7 +41,8 @@ def max_pool(dims: int) -> Rule:
 
 def _adaptive_elements(op: OpRecord, dims: int) -> int:
     """Elements in all windows of an adaptive pooling over the last `dims` dimensions, for all channels."""
-    x, out = op.args[0].shape, op.out.shape
+    x: tuple[int, ...] = op.args[0].shape
+    out = op.out.shape
     return prod(x[:-dims]) * formulas.adaptive_window_elements(x[-dims:], out[-dims:])
 
 

@@ -82,11 +82,15 @@ LATE_RULES: Mapping[str, Rule] = {
 """Rules by qualified name, for operators of a library that may not be imported (yet)."""
 
 
-def late_rules() -> dict[OpKey, Rule]:
-    """The rules of `LATE_RULES` whose operators are registered by now."""
+def registered() -> tuple[str, ...]:
+    """Names in `LATE_RULES` whose operators exist by now."""
+    return tuple(name for name in LATE_RULES if torch._C._jit_get_schemas_for_operator(name))
+
+
+def late_rules(names: tuple[str, ...]) -> dict[OpKey, Rule]:
+    """The rules of operators that exist, by operator."""
     found: dict[OpKey, Rule] = {}
-    for name, rule in LATE_RULES.items():
-        if torch._C._jit_get_schemas_for_operator(name):
-            namespace, _, operator = name.partition("::")
-            found[getattr(getattr(torch.ops, namespace), operator)] = rule
+    for name in names:
+        namespace, _, operator = name.partition("::")
+        found[getattr(getattr(torch.ops, namespace), operator)] = LATE_RULES[name]
     return found

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 from ..records import Cost, NodeCost
 from . import units
 from .as_json import COST_FIELDS
-from .as_table import shortened
 from .blocks import Blocks, Box, Cluster, blocks, readable_blocks
-from .columns import column_breaks, crosses
+from .columns import broken, column_breaks, crosses
 from .rows import operation_name, run_name
 from .summary import caveats, coverage
+from .words import printable, shortened
 
 if TYPE_CHECKING:
     from ..report import Report
@@ -53,11 +53,6 @@ def quoted(text: str) -> str:
     """
     text = text.replace("&", "&amp;").replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
     return f'"{printable(text)}"'
-
-
-def printable(text: str) -> str:
-    """Text whose control characters are replaced."""
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 
 def one_line(text: str) -> str:
@@ -96,7 +91,9 @@ class _Picture:
         self.costs = [Cost.total(node.cost for node in self._nodes(box)) * box.times for box in drawing.boxes]
         self.darkest = max((cost.flops for cost in self.costs), default=0)
         self.number = {box.start: i for i, box in enumerate(drawing.boxes)}
-        self.frames: list[tuple[int, ...]] = [()] * len(drawing.boxes)
+        self.edges = drawing.edges()
+        self.breaks = column_breaks(drawing.frames, self.edges, _folded(drawing.root))
+        self.unframed = broken(drawing.frames, self.breaks)
 
     def _nodes(self, box: Box) -> Sequence[NodeCost]:
         return self.nodes[box.start : box.stop]
@@ -105,38 +102,37 @@ class _Picture:
         """The text, line by line."""
         yield "digraph {"
         yield from (f"  {line}" for line in HEAD)
-        yield f"  label={_lines(shortened(line, TITLE_WIDTH) for line in self._title())}"
+        yield f"  label={_lines(shortened(printable(line), TITLE_WIDTH) for line in self._title())}"
         yield from self._clusters()
         yield from self._edges()
         yield "}"
 
     def _title(self) -> Iterator[str]:
         report = self.report
-        yield printable(report.model_type)
+        yield report.model_type
         size = f"{units.count(report.params)} parameters, {units.count(report.macs)} MACs"
         yield f"{size}, {units.count(report.flops)} FLOPs (1 MAC = 2 FLOPs)"
         yield f"{coverage(report)}; darkest box: {units.percent(self.darkest, report.flops)} of the FLOPs"
         yield from (f"{name}: {text}" for name, text in caveats(report))
 
     def _clusters(self) -> Iterator[str]:
-        """Nested subgraphs with the boxes in them; notes for each box the clusters around it."""
-        stack: list[tuple[Box | Cluster | None, str, tuple[int, ...]]]
-        stack = [(item, "", ()) for item in reversed(self.drawing.root.items)]
-        clusters = 0
+        """Nested subgraphs with the boxes in them. A cluster that columns break has no frame."""
+        stack: list[tuple[Box | Cluster | None, str, int]]
+        stack = [(item, "", 1) for item in reversed(self.drawing.root.items)]
         while stack:
-            item, within, frames = stack.pop()
-            indent = "  " * (len(frames) + 1)
+            item, within, depth = stack.pop()
+            indent = "  " * depth
             if item is None:
                 yield f"{indent}}}"
             elif isinstance(item, Box):
-                self.frames[self.number[item.start]] = frames
                 yield f"{indent}n{self.number[item.start]} [{self._attributes(item, within)}]"
+            elif item.number in self.unframed:
+                stack.extend((inner, within, depth) for inner in reversed(item.items))
             else:
-                yield f"{indent}subgraph cluster_{clusters} {{"
+                yield f"{indent}subgraph cluster_{item.number} {{"
                 yield f"{indent}  {self._frame(item, within)}"
-                stack.append((None, "", frames))
-                stack.extend((inner, item.module or within, (*frames, clusters)) for inner in reversed(item.items))
-                clusters += 1
+                stack.append((None, "", depth))
+                stack.extend((inner, item.module or within, depth + 1) for inner in reversed(item.items))
 
     def _frame(self, cluster: Cluster, within: str) -> str:
         """Attributes of a cluster: dashed if it is drawn once for several."""
@@ -170,6 +166,9 @@ class _Picture:
     def _box_name(self, box: Box, within: str) -> str:
         """A module's name and class, or the name of a function."""
         node = self.nodes[box.start]
+        if box.stop - box.start > 1 and not box.module:
+            first, last = (self._box_name(Box(i, i + 1, 1), within) for i in (box.start, box.stop - 1))
+            return f"{first} … {last}, {box.stop - box.start} operations"
         if box.module or node.kind == "call_module":
             module = box.module or node.target
             label = self._module_label(module, box.last_module or module, within)
@@ -188,16 +187,19 @@ class _Picture:
         return "  ".join(map(one_line, filter(None, (name, known.type_name if known else ""))))
 
     def _edges(self) -> Iterator[str]:
-        """One edge for each pair of boxes; the way back from one folded block to the next is left out."""
-        box_of = self.drawing.box_of
-        edges: dict[tuple[int, int], dict[str, None]] = {}
-        position = {node.name: i for i, node in enumerate(self.nodes)}
-        for i, node in enumerate(self.nodes):
-            for source in (position[name] for name in node.record.input_nodes if name in position):
-                if box_of[source] < box_of[i]:
-                    tensors = (f"{spec}, {units.byte_size(spec.nbytes)}" for spec in self.nodes[source].outputs)
-                    edges.setdefault((box_of[source], box_of[i]), {}).update(dict.fromkeys(tensors))
-        breaks = column_breaks(self.frames, edges)
-        for edge, passed in edges.items():
-            free = " constraint=false headport=n" if crosses(breaks, edge) else ""
-            yield f"  n{edge[0]} -> n{edge[1]} [tooltip={_lines(passed)}{free}]"
+        """One edge for each pair of boxes."""
+        for edge, sources in self.edges.items():
+            tensors = dict.fromkeys(f"{t}, {units.byte_size(t.nbytes)}" for node in sources for t in node.outputs)
+            free = " constraint=false headport=n" if crosses(self.breaks, edge) else ""
+            yield f"  n{edge[0]} -> n{edge[1]} [tooltip={_lines(tensors)}{free}]"
+
+
+def _folded(root: Cluster) -> set[int]:
+    """The numbers of the clusters that are drawn once for several."""
+    found, stack = set(), [root]
+    while stack:
+        cluster = stack.pop()
+        if cluster.repeats > 1:
+            found.add(cluster.number)
+        stack.extend(item for item in cluster.items if isinstance(item, Cluster))
+    return found

@@ -12,6 +12,7 @@ from ..errors import UnknownNameError
 from . import units
 from .rows import Row, module_rows, rows_of
 from .summary import facts, header
+from .words import printable, shortened
 
 if TYPE_CHECKING:
     from ..records import TensorSpec
@@ -115,34 +116,47 @@ def table(
     Raises:
         UnknownNameError: `by`, `sort`, `format` or a column is not known.
     """
-    from tabulate import tabulate, tabulate_formats
-
     choose("table by", by, tuple(DEFAULT_COLUMNS))
-    choose("table format", format, tabulate_formats)
-    chosen = [choose("column", name, tuple(COLUMNS)) for name in columns or DEFAULT_COLUMNS[by]]
     if sort is None and (top is not None or by in ("operator", "family")):
         sort = "flops"
     rows = rows_of(report, by, depth=depth, fold=fold and sort is None, tree=sort is None)
     if sort is not None:
         rows = _sorted(rows, choose("column to sort by", sort, tuple(COLUMNS)))
-    shown = rows[:top]
-    body = tabulate(
-        [[_cell(report, row, name, format) for name in chosen] for row in shown],
-        headers=[by if name == "name" else COLUMNS[name].heading for name in chosen],
-        tablefmt=format,
-        colalign=["left" if name in TEXT_COLUMNS else "right" for name in chosen] if shown else None,
-        disable_numparse=True,
-        preserve_whitespace=True,
-    )
-    if not summary:
-        return body
-    return _with_summary(report, body, format, _omitted(shown, rows))
+    shown = rows if top is None else rows[: max(top, 0)]
+    body = laid_out(report, shown, by, columns or DEFAULT_COLUMNS[by], format)
+    return _with_summary(report, body, format, len(shown), len(rows)) if summary else body
 
 
 def printed(report: Report, format: str = "rounded_outline") -> str:  # noqa: A002
     """The module table as deep, down to 3, as it stays short: what `print(report)` shows."""
-    depth = next((d for d in (3, 2) if len(module_rows(report, depth=d, fold=True)) <= MOST_ROWS), 1)
-    return table(report, depth=depth, format=format)
+    for depth in (3, 2, 1):
+        rows = module_rows(report, depth=depth, fold=True)
+        if len(rows) <= MOST_ROWS:
+            break
+    body = laid_out(report, rows[:MOST_ROWS], "module", DEFAULT_COLUMNS["module"], format)
+    return _with_summary(report, body, format, min(len(rows), MOST_ROWS), len(rows))
+
+
+def laid_out(report: Report, rows: Sequence[Row], by: str, columns: Sequence[str], format: str) -> str:  # noqa: A002
+    """Rows as a table alone.
+
+    Raises:
+        UnknownNameError: the format or a column is not known.
+    """
+    from tabulate import tabulate, tabulate_formats
+
+    choose("table format", format, tabulate_formats)
+    chosen = [choose("column", name, tuple(COLUMNS)) for name in columns]
+    return str(
+        tabulate(
+            [[_cell(report, row, name, format) for name in chosen] for row in rows],
+            headers=[by if name == "name" else COLUMNS[name].heading for name in chosen],
+            tablefmt=format,
+            colalign=["left" if name in TEXT_COLUMNS else "right" for name in chosen] if rows else None,
+            disable_numparse=True,
+            preserve_whitespace=True,
+        )
+    )
 
 
 def _sorted(rows: list[Row], column: str) -> list[Row]:
@@ -151,10 +165,6 @@ def _sorted(rows: list[Row], column: str) -> list[Row]:
     if column in TEXT_COLUMNS:
         return sorted(rows, key=lambda row: str(value(row)))
     return sorted(rows, key=lambda row: value(row) or 0, reverse=True)
-
-
-def _omitted(shown: list[Row], rows: list[Row]) -> list[tuple[str, str]]:
-    return [("Rows", f"{len(shown):,} of {len(rows):,} shown")] if len(shown) < len(rows) else []
 
 
 def _cell(report: Report, row: Row, name: str, format: str) -> str:  # noqa: A002
@@ -171,36 +181,26 @@ def _cell(report: Report, row: Row, name: str, format: str) -> str:  # noqa: A00
     return units.ratio(value) if isinstance(value, float) else COLUMNS[name].text(value)
 
 
-def shortened(text: str, width: int) -> str:
-    """`text`, its middle left out where it is longer than `width`.
-
-    >>> shortened("encoder.layers.encoder_layer_11", 16)
-    'encoder…layer_11'
-    """
-    width = max(width, 8)
-    if len(text) <= width:
-        return text
-    return f"{text[: (width - 1) // 2]}…{text[len(text) - width // 2 :]}"
-
-
 def _safe(text: str, format: str) -> str:  # noqa: A002
     """`text` on one line, with what the format would take for markup escaped."""
-    text = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
+    text = printable(text)
     if format in MARKDOWN:
         text = MARKDOWN_SIGNS.sub(r"\\\g<0>", text)
     return text.replace(" ", "\N{NO-BREAK SPACE}") if format in (*MARKDOWN, *HTML) else text
 
 
-def _with_summary(report: Report, body: str, format: str, more: list[tuple[str, str]]) -> str:  # noqa: A002
+def _with_summary(report: Report, body: str, format: str, shown: int, rows: int) -> str:  # noqa: A002
     """Put what was analysed above the table and the totals below it, in the table's own kind of markup."""
-    entries = [*facts(report), *more]
+    entries = list(facts(report))
+    if shown < rows:
+        entries.insert(0, ("Rows", f"{shown:,} of {rows:,} shown"))
     if format in HTML:
-        items = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in entries)
-        return f"<p>{escape(header(report))}</p>\n{body}\n<dl>{items}</dl>"
+        items = "".join(f"<dt>{escape(name)}</dt><dd>{escape(printable(text))}</dd>" for name, text in entries)
+        return f"<p>{escape(printable(header(report)))}</p>\n{body}\n<dl>{items}</dl>"
     if format in MARKDOWN:
         lines = [f"- {name + ': ' if name else ''}{_safe(text, format)}" for name, text in entries]
         return "\n".join([_safe(header(report), format), "", body, "", *lines])
     mark = {"tsv": "# "}.get(format, "% " if format.startswith("latex") else "")
     width = max(len(name) for name, _ in entries)
-    lines = [f"{mark}{name:{width}}  {text}" for name, text in entries]
-    return "\n".join([mark + header(report), body, *lines])
+    lines = [f"{mark}{name:{width}}  {printable(text)}" for name, text in entries]
+    return "\n".join([mark + printable(header(report)), body, *lines])

@@ -41,22 +41,40 @@ class Box:
 class Cluster:
     """A frame around boxes: a module (`module` is not ""), or a pattern that is repeated."""
 
-    module: str
-    last_module: str
-    repeats: int
+    number: int
+    module: str = ""
+    last_module: str = ""
+    repeats: int = 1
     items: list[Box | Cluster] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
 class Blocks:
-    """A finished drawing of `nodes`: the outermost cluster, its boxes in order of execution, and for each node the
-    position of its box among them.
+    """A finished drawing of `nodes`: the outermost cluster and its boxes in order of execution.
+
+    `box_of` has the position of each node's box, `frames` the numbers of the clusters around each box, outermost
+    first and without the root.
     """
 
     nodes: tuple[NodeCost, ...]
     root: Cluster
     boxes: tuple[Box, ...]
     box_of: tuple[int, ...]
+    frames: tuple[tuple[int, ...], ...]
+
+    def edges(self) -> dict[tuple[int, int], tuple[NodeCost, ...]]:
+        """Which box hands something to which later one, with the nodes whose results it hands on.
+
+        The way back from one folded block to the next is not among them.
+        """
+        position = {node.name: i for i, node in enumerate(self.nodes)}
+        found: dict[tuple[int, int], dict[str, NodeCost]] = {}
+        for node, box in zip(self.nodes, self.box_of, strict=True):
+            for name in node.record.input_nodes:
+                source = position.get(name)
+                if source is not None and self.box_of[source] < box:
+                    found.setdefault((self.box_of[source], box), {})[name] = self.nodes[source]
+        return {edge: tuple(sources.values()) for edge, sources in found.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +141,9 @@ class _Layout:
         position = {node.name: i for i, node in enumerate(self.nodes)}
         self.reads = [[position[n] for n in node.record.input_nodes if n in position] for node in self.nodes]
         self.kinds: dict[object, int] = {}
+        self.clusters = -1
+        self.boxes: list[tuple[Box, tuple[int, ...]]] = []
+        self.folds: list[tuple[int, int, int]] = []
         self.node_kinds = [self._kind(_appearance(report, node)) for node in self.nodes]
 
     def _kind(self, key: object) -> int:
@@ -130,44 +151,48 @@ class _Layout:
 
     def build(self) -> Blocks:
         """The drawing."""
-        root = Cluster("", "", 1)
-        boxes: list[Box] = []
-        folds: list[tuple[int, int, int]] = []
-        stack = [(root, 0, len(self.nodes), 0, 1)]
+        root = self._cluster()
+        stack: list[tuple[Cluster, int, int, int, int, tuple[int, ...]]] = [(root, 0, len(self.nodes), 0, 1, ())]
         while stack:
-            cluster, start, stop, level, times = stack.pop()
+            cluster, start, stop, level, times, frames = stack.pop()
             items = self._split(start, stop, level)
             at = 0
             while at < len(items):
                 period, repeats = self._repeats(items, at) if self.fold else (1, 1)
-                inner, end = cluster, items[at + period - 1].stop
+                run = items[at : at + period * repeats]
+                inner, around = cluster, frames
                 if repeats > 1:
-                    folds.append((items[at].start, end - items[at].start, repeats))
-                    if period > 1:
-                        inner = Cluster("", "", repeats)
-                        cluster.items.append(inner)
-                for offset, item in enumerate(items[at : at + period]):
-                    last = items[at + offset + (repeats - 1) * period]
+                    self.folds.append((run[0].start, run[period - 1].stop - run[0].start, repeats))
+                if repeats > 1 and period > 1:
+                    inner = self._cluster(repeats=repeats)
+                    cluster.items.append(inner)
+                    around = (*frames, inner.number)
+                for item, last in zip(run[:period], run[-period:], strict=True):
                     drawn = self._draw(item, last, level, times * repeats, repeats if period == 1 else 1)
                     inner.items.append(drawn)
                     if isinstance(drawn, Box):
-                        boxes.append(drawn)
+                        self.boxes.append((drawn, around))
                     else:
-                        stack.append((drawn, item.start, item.stop, level + 1, times * repeats))
-                at += period * repeats
-        return self._finished(root, boxes, folds)
+                        below = (*around, drawn.number)
+                        stack.append((drawn, item.start, item.stop, level + 1, times * repeats, below))
+                at += len(run)
+        return self._finished(root)
 
-    def _finished(self, root: Cluster, boxes: list[Box], folds: list[tuple[int, int, int]]) -> Blocks:
+    def _cluster(self, module: str = "", last_module: str = "", repeats: int = 1) -> Cluster:
+        self.clusters += 1
+        return Cluster(self.clusters, module, last_module, repeats)
+
+    def _finished(self, root: Cluster) -> Blocks:
         """Number the boxes in order of execution and point every node, folded ones too, at its box."""
-        boxes.sort(key=lambda box: box.start)
+        self.boxes.sort(key=lambda entry: entry[0].start)
         box_of = [-1] * len(self.nodes)
-        for number, box in enumerate(boxes):
-            for i in range(box.start, box.stop):
-                box_of[i] = number
-        for start, length, repeats in reversed(folds):  # inner folds were found after the outer ones
+        for number, (box, _) in enumerate(self.boxes):
+            box_of[box.start : box.stop] = [number] * (box.stop - box.start)
+        for start, length, repeats in reversed(self.folds):  # inner folds were found after the outer ones
             for i in range(start + length, start + length * repeats):
                 box_of[i] = box_of[i - length]
-        return Blocks(self.nodes, root, tuple(boxes), tuple(box_of))
+        boxes, frames = (tuple(column) for column in zip(*self.boxes, strict=True)) if self.boxes else ((), ())
+        return Blocks(self.nodes, root, boxes, tuple(box_of), frames)
 
     def _split(self, start: int, stop: int, level: int) -> list[_Item]:
         """Neighbours that ran in the same call on this level together, nodes outside of one alone."""
@@ -193,7 +218,7 @@ class _Layout:
             return Box(item.start, item.stop, times, "", last_module if called and repeats > 1 else "")
         if level + 1 >= self.levels:
             return Box(item.start, item.stop, times, module, last_module)
-        return Cluster(module, last_module, repeats)
+        return self._cluster(module, last_module, repeats)
 
     def _repeats(self, items: Sequence[_Item], at: int) -> tuple[int, int]:
         """Length of the pattern that starts at an item, and how often it comes: the pair that saves most."""
@@ -202,20 +227,22 @@ class _Layout:
             repeats = 1
             while self._is_repeated(items, at, period, repeats):
                 repeats += 1
-            if repeats >= (2 if period == 1 else 3) and period * (repeats - 1) > best[0] * (best[1] - 1):
+            least = 2 if period == 1 and items[at].part is not None else 3
+            if repeats >= least and period * (repeats - 1) > best[0] * (best[1] - 1):
                 best = (period, repeats)
         return best
 
     def _is_repeated(self, items: Sequence[_Item], at: int, period: int, copy: int) -> bool:
         """True if copy number `copy` of a pattern does what the first does, in modules named in sequence."""
         first, other = items[at : at + period], items[at + copy * period : at + (copy + 1) * period]
-        if [item.kind for item in first] != [item.kind for item in other] or not any(item.part for item in first):
+        if [item.kind for item in first] != [item.kind for item in other]:
             return False
         if any(_stem(a.part) != _stem(b.part) for a, b in zip(first, other, strict=True)):
             return False
         length = first[-1].stop - first[0].start
         wires = self._wires(first[0].start + length, length, first[0].start)
-        return (bool(wires) or period == 1) and wires == self._wires(other[0].start, length, first[0].start)
+        can_be_parallel = period == 1 and first[0].part is not None
+        return (bool(wires) or can_be_parallel) and wires == self._wires(other[0].start, length, first[0].start)
 
     def _wires(self, start: int, length: int, first: int) -> list[tuple[int, int]]:
         """Which nodes of one copy read which nodes of the copies before it, relative to that copy."""
@@ -243,13 +270,41 @@ def blocks(report: Report, collapse: int, fold: bool = True) -> Blocks:
 
 
 def readable_blocks(report: Report, most: int, fold: bool = True) -> Blocks:
-    """The most detailed drawing that has at most `most` boxes; the least detailed if all have more."""
+    """The most detailed drawing of at most `most` boxes. If even the modules of the root are more than that,
+    neighbours among them are drawn as one box.
+    """
     best = blocks(report, 1, fold)
+    if len(best.boxes) > most:
+        return _merged(best, -(-len(best.boxes) // most))
     for depth in range(2, MOST_LEVELS):
         deeper = blocks(report, depth, fold)
-        if len(deeper.boxes) > most:
-            break
-        if deeper == best:
+        if len(deeper.boxes) > most or deeper == best:
             break
         best = deeper
     return best
+
+
+def _merged(drawing: Blocks, size: int) -> Blocks:
+    """Every `size` neighbours outside of clusters as one box; inputs, constants and results stay as they are."""
+    merged: list[tuple[Box, tuple[int, ...], list[int]]] = []
+    for i, (box, frames) in enumerate(zip(drawing.boxes, drawing.frames, strict=True)):
+        before = merged[-1] if merged else None
+        alone = bool(frames) or box.times > 1 or not drawing.nodes[box.start].record.is_call
+        if before is None or alone or not before[2] or len(before[2]) == size or before[0].stop != box.start:
+            merged.append((box, frames, [] if alone else [i]))
+        else:
+            merged[-1] = (Box(before[0].start, box.stop, 1), frames, [*before[2], i])
+    number = {box.start: i for i, (box, _, _) in enumerate(merged)}
+    kept = {box.start: box for box, _, _ in merged}
+    moved, current = [], -1
+    for box in drawing.boxes:
+        current = number.get(box.start, current)
+        moved.append(current)
+    items = [kept.get(item.start) if isinstance(item, Box) else item for item in drawing.root.items]
+    return Blocks(
+        nodes=drawing.nodes,
+        root=Cluster(0, items=[item for item in items if item is not None]),
+        boxes=tuple(box for box, _, _ in merged),
+        box_of=tuple(moved[i] for i in drawing.box_of),
+        frames=tuple(frames for _, frames, _ in merged),
+    )

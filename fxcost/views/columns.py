@@ -12,7 +12,7 @@ from collections.abc import Collection, Sequence
 from itertools import pairwise
 
 ROWS_PER_COLUMN = 5
-"""How many boxes fit above each other in the width of one column, or a little more: pages are higher than wide."""
+"""How many rows of boxes make a column as high as `n` columns of one box are wide, divided by `n`."""
 MOST_CROSSING = 3
 """A break is made only where no more tensors than this pass by."""
 DEEPEST_BREAK = 2
@@ -21,15 +21,17 @@ DEEPEST_BREAK = 2
 Edge = tuple[int, int]
 
 
-def column_breaks(frames: Sequence[tuple[int, ...]], edges: Collection[Edge]) -> list[int]:
+def column_breaks(frames: Sequence[tuple[int, ...]], edges: Collection[Edge], whole: Collection[int] = ()) -> list[int]:
     """Positions of the boxes at which a new column begins.
 
     Boxes are numbered in order of execution; `frames[i]` are the numbers of the clusters around box `i`, outermost
-    first. Of the places near an even split, a break goes where it cuts through the fewest clusters and edges.
+    first. Of the places near an even split, a break goes where it cuts through the fewest clusters and edges. It
+    never cuts through the clusters in `whole`.
     """
     ranks = _ranks(len(frames), edges)
     rows = max(ranks, default=0) + 1
-    columns = round((rows / ROWS_PER_COLUMN) ** 0.5)
+    boxes_per_row = len(frames) / rows
+    columns = round((rows / (ROWS_PER_COLUMN * boxes_per_row)) ** 0.5) if frames else 0
     passing = _passing(len(frames), edges)
     breaks: list[int] = []
     for column in range(1, columns):
@@ -37,10 +39,10 @@ def column_breaks(frames: Sequence[tuple[int, ...]], edges: Collection[Edge]) ->
         places = [
             i
             for i in range(breaks[-1] + 1 if breaks else 1, len(frames))
-            if abs(ranks[i] - wanted) <= reach and 1 <= passing[i] <= MOST_CROSSING and _is_gap(frames, i)
+            if abs(ranks[i] - wanted) <= reach and 1 <= passing[i] <= MOST_CROSSING and _is_gap(frames, i, whole)
         ]
         if places:
-            breaks.append(min(places, key=lambda i: (_shared(frames, i), passing[i], abs(ranks[i] - wanted), i)))
+            breaks.append(min(places, key=lambda i: (len(_shared(frames, i)), passing[i], abs(ranks[i] - wanted), i)))
     return breaks
 
 
@@ -72,12 +74,19 @@ def _passing(boxes: int, edges: Collection[Edge]) -> list[int]:
     return change[:boxes]
 
 
-def _shared(frames: Sequence[tuple[int, ...]], i: int) -> int:
-    """Through how many clusters a break before box `i` cuts."""
-    return sum(a == b for a, b in zip(frames[i - 1], frames[i], strict=False))
+def broken(frames: Sequence[tuple[int, ...]], breaks: Collection[int]) -> set[int]:
+    """The clusters through which breaks cut; drawn, their frames would hold half the page."""
+    return {cluster for i in breaks for cluster in _shared(frames, i)}
 
 
-def _is_gap(frames: Sequence[tuple[int, ...]], i: int) -> bool:
-    """True if a break before box `i` is outside of all clusters, or between two in a frame that holds most of them."""
+def _shared(frames: Sequence[tuple[int, ...]], i: int) -> list[int]:
+    """The clusters through which a break before box `i` cuts."""
+    return [a for a, b in zip(frames[i - 1], frames[i], strict=False) if a == b]
+
+
+def _is_gap(frames: Sequence[tuple[int, ...]], i: int, whole: Collection[int]) -> bool:
+    """True if a break before box `i` is outside of all clusters, or between two inside of few."""
     shared = _shared(frames, i)
-    return shared == 0 or (shared <= DEEPEST_BREAK and max(len(frames[i - 1]), len(frames[i])) > shared)
+    if any(cluster in whole for cluster in shared):
+        return False
+    return not shared or (len(shared) <= DEEPEST_BREAK and max(len(frames[i - 1]), len(frames[i])) > len(shared))

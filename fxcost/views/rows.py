@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from ..module_tree import ModuleCost
     from ..report import OperatorCost, Report
 
+MOST_OPERATORS = 3
+"""How many operators the label of a module's own row names."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
@@ -79,7 +82,7 @@ def _group_row(entry: OperatorCost) -> Row:
 def flat_module_rows(report: Report, *, depth: int) -> list[Row]:
     """Every module down to `depth` by its FQN, children included in each."""
     return [
-        _module_row(module, module.name or report.model_type, 1)
+        _module_row(module, flat_label(module) or report.model_type, 1)
         for module in report.modules.values()
         if module.depth <= depth
     ]
@@ -170,6 +173,11 @@ def run_name(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{names[0]}–{stem_and_number(names[-1])[1]}"
 
 
+def flat_label(module: ModuleCost) -> str:
+    """A module's FQN and class; "" for the root."""
+    return f"{module.name} ({module.type_name})" if module.name and module.type_name else module.name
+
+
 def run_label(run: Sequence[ModuleCost], calls_above: int = 1) -> str:
     """A module's local name and class, how many alike are meant, and how often a shared one is used."""
     module = run[0]
@@ -198,10 +206,13 @@ def _module_row(module: ModuleCost, label: str, times: int) -> Row:
 
 def _own_row(module: ModuleCost, times: int) -> Row:
     """What a module does outside its children, labelled with the operators: "[add_, flatten]"."""
-    operators = dict.fromkeys(name.split(".")[-2] if "." in name else name for name in module.own_operators)
+    operators = list(dict.fromkeys(name.split(".")[-2] if "." in name else name for name in module.own_operators))
+    more = ["…"] * (len(operators) > MOST_OPERATORS)
+    held = "parameters" if module.own_parameters.params else "buffers"
+    label = ", ".join(operators[:MOST_OPERATORS] + more) or held
     return Row(
         name=module.name,
-        label=f"[{', '.join(operators) or 'parameters'}]",
+        label=f"[{label}]",
         cost=module.own * times,
         module=module.name,
         parameters=module.own_parameters * times,

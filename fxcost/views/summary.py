@@ -40,17 +40,22 @@ def facts(report: Report) -> Iterator[tuple[str, str]]:
     by_dtype = report.params_by_dtype
     dtypes = ", ".join(by_dtype if len(by_dtype) == 1 else (f"{units.count(n)} {d}" for d, n in by_dtype.items()))
     size = f"{units.byte_size(totals.param_bytes)} of {dtypes}" if dtypes else units.byte_size(totals.param_bytes)
-    yield "Parameters", f"{units.exact(totals.params)} total, {size}"
-    yield "", f"{units.exact(totals.trainable_params)} trainable, {units.exact(totals.frozen_params)} non-trainable"
+    trainable, other = units.exact(totals.trainable_params), units.exact(totals.frozen_params)
+    yield "Parameters", f"{units.exact(totals.params)} total: {trainable} trainable, {other} non-trainable; {size}"
     if totals.buffers:
         yield "Buffers", f"{units.exact(totals.buffers)}, {units.byte_size(totals.buffer_bytes)}"
-    yield "MACs", f"{units.exact(cost.macs)} ({units.count(cost.macs)})" if cost.macs >= 1000 else str(cost.macs)
-    yield "FLOPs", f"{units.exact(cost.flops)}, 1 MAC = 2 FLOPs; {units.exact(cost.other_flops)} beside the MACs"
+    yield "MACs", _both(cost.macs)
+    yield "FLOPs", f"{_both(cost.flops)}; 1 MAC = 2 FLOPs, plus {units.exact(cost.other_flops)} other operations"
     traffic = f"{units.byte_size(cost.bytes_read)} read, {units.byte_size(cost.bytes_written)} written"
     yield "Memory traffic", f"{traffic}, {units.ratio(cost.arithmetic_intensity)} FLOPs per byte"
     yield "Activations", f"{units.exact(cost.activations)} elements"
     yield "Coverage", coverage(report)
     yield from caveats(report)
+
+
+def _both(n: int) -> str:
+    """A count exactly and, if it is long, in short: "4,089,184,256 (4.09 G)"."""
+    return units.exact(n) if n < 1000 else f"{units.exact(n)} ({units.count(n)})"
 
 
 def caveats(report: Report) -> Iterator[tuple[str, str]]:

@@ -1,0 +1,99 @@
+"""Higher-order operators (torch.cond, while_loop, scan, map, flex_attention, checkpoint …) on meta tensors.
+
+Their bodies are run, so that the operators in them are recorded like all others. What can't be known is assumed, and
+said so: the branch of a `cond` whose predicate has no value, the steps of a loop whose condition has none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from .errors import UnknownValueError
+from .records import Operator
+
+MAX_STEPS = 100_000
+"""A while_loop that runs longer on known values is taken to be endless."""
+
+
+class Runner(Protocol):
+    """What a handler needs of the recorder."""
+
+    def value_of(self, tensor: Tensor) -> Tensor | None:
+        """The tensor's value if it is known without sampling."""
+
+    def assume(self, text: str) -> None:
+        """Say what was taken for granted."""
+
+
+def cond(run: Runner, pred: Any, true_fn: Callable[..., Any], false_fn: Callable[..., Any], operands: Any) -> Any:
+    """`torch.cond`: the branch that a known predicate takes; the true branch if nobody knows."""
+    if isinstance(pred, Tensor):
+        value = run.value_of(pred)
+        if value is None:
+            run.assume("torch.cond on an unknown predicate: the true branch was taken")
+            return true_fn(*operands)
+        pred = bool(value)
+    return (true_fn if pred else false_fn)(*operands)
+
+
+def while_loop(run: Runner, cond_fn: Callable[..., Any], body_fn: Callable[..., Any], carried: Any, more: Any) -> Any:
+    """`torch.while_loop`: as many steps as known values say; one step if the condition is not known."""
+    for _ in range(MAX_STEPS):
+        going = cond_fn(*carried, *more)
+        if isinstance(going, Tensor):
+            value = run.value_of(going)
+            if value is None:
+                run.assume("torch.while_loop on an unknown condition: one step was taken")
+                return tuple(body_fn(*carried, *more))
+            going = bool(value)
+        if not going:
+            return tuple(carried)
+        carried = tuple(body_fn(*carried, *more))
+    raise UnknownValueError(f"torch.while_loop ran {MAX_STEPS:,} steps and did not end; its condition may never fail")
+
+
+def scan(run: Runner, combine_fn: Callable[..., Any], init: Any, xs: Any, additional_inputs: Any = ()) -> Any:
+    """`torch.scan` over dim 0: final carries, then the outputs of all steps stacked."""
+    carried, steps = list(init), []
+    length = xs[0].shape[0]
+    for i in range(length):
+        results = list(combine_fn(*carried, *[x[i] for x in xs], *additional_inputs))
+        carried = results[: len(init)]
+        steps.append(results[len(init) :])
+    return (*carried, *[torch.stack(column) for column in zip(*steps, strict=True)])
+
+
+def map_over(run: Runner, function: Callable[..., Any], xs: Any, additional: Any = ()) -> Any:
+    """`torch._higher_order_ops.map`: the function on every slice along dim 0, results stacked."""
+    results = [function(*[x[i] for x in xs], *additional) for i in range(xs[0].shape[0])]
+    return [torch.stack(column) for column in zip(*results, strict=True)]
+
+
+def flex_attention(run: Runner, query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any) -> tuple[Tensor, ...]:
+    """Shapes of flex attention: output (B, Hq, Lq, dv), log-sum-exp and maximum (B, Hq, Lq)."""
+    batch, heads, length, _dim = query.shape
+    rows = query.new_empty((batch, heads, length), dtype=torch.float32)
+    return query.new_empty((batch, heads, length, value.shape[-1])), rows, torch.empty_like(rows)
+
+
+def call_body(run: Runner, body: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Operators that only wrap a function: its body, once."""
+    return body(*args, **kwargs)
+
+
+def _by_name() -> dict[str, Callable[..., Any]]:
+    wrappers = ("wrap", "tag_activation_checkpoint", "wrap_activation_checkpoint", "wrap_with_set_grad_enabled")
+    known: dict[str, Callable[..., Any]] = {"cond": cond, "while_loop": while_loop, "scan": scan, "map_impl": map_over}
+    return {**known, **dict.fromkeys(wrappers, call_body)}
+
+
+_HANDLERS = _by_name()
+
+
+def handler(func: Operator) -> Callable[..., Any] | None:
+    """How to run the body of a higher-order operator; None for those that are recorded whole."""
+    return _HANDLERS.get(func.name()) if isinstance(func, torch._ops.HigherOrderOperator) else None

@@ -1,0 +1,30 @@
+"""Makes the helper modules beside this file importable from all tests, and compares views with golden files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Golden files are written only when asked for."""
+    parser.addoption("--update-goldens", action="store_true", help="write golden files instead of comparing with them")
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
+    """Compares a text with tests/golden/NAME, to the byte; `--update-goldens` writes the file instead."""
+
+    def compare(name: str, text: str) -> None:
+        path = GOLDEN / name
+        if request.config.getoption("--update-goldens"):
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(text.encode())
+        assert path.exists(), f"no golden file {name}; run pytest --update-goldens and look at what it wrote"
+        assert text == path.read_bytes().decode(), f"{name} differs; if that is right, run pytest --update-goldens"
+
+    return compare

@@ -1,0 +1,77 @@
+"""README.md is true: its examples run, its table is what is printed, its links lead somewhere."""
+
+import doctest
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from fxcost import cli
+from fxcost.shapes import parse_inputs
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def blocks(language):
+    """Code blocks of the README in one language."""
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+def test_python_examples():
+    """All Python blocks, one after the other in one session, print what they say."""
+    pytest.importorskip("torchvision")
+    (text,) = ["\n".join(blocks("python"))]
+    test = doctest.DocTestParser().get_doctest(text, {}, "README.md", "README.md", 0)
+    assert len(test.examples) > 10
+    output = []
+    doctest.DocTestRunner().run(test, out=output.append)
+    assert not output, "".join(output)
+
+
+def test_the_table_is_what_the_command_prints(capsys):
+    """The first block is the exact output of the command in the comment above it."""
+    pytest.importorskip("torchvision")
+    command, table = re.search(r"<!-- output of: fxcost (.*?) -->\n```text\n(.*?)```", README, flags=re.DOTALL).groups()
+    assert cli.main(command.split()) == 0
+    assert capsys.readouterr().out == table
+
+
+def commands():
+    """Every fxcost command line in the console blocks of the README and of docs/cli.md."""
+    text = README + (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    lines = "".join(re.findall(r"```console\n(.*?)```", text, flags=re.DOTALL)).splitlines()
+    return sorted({line.removeprefix("$ ").rpartition("&& ")[2] for line in lines if "fxcost " in line})
+
+
+@pytest.mark.parametrize("command", commands())
+def test_command_lines_parse(command):
+    """Command lines that users are shown are understood: their options, their inputs and their arguments."""
+    program, *args = command.split()
+    assert program == "fxcost"
+    options = cli.cost.make_context("cost", args).params
+    inputs = parse_inputs(options["inputs"])
+    assert len(inputs.args) + len(inputs.kwargs) == len(options["inputs"])
+    assert len(cli.parse_arguments(options["arguments"])) == len(options["arguments"])
+    assert ":" in options["model"]
+
+
+def test_ci_runs_the_test_command_of_the_readme():
+    """.ci/run reads the one command between the markers, so that it can't be another one."""
+    script = (ROOT / ".ci" / "run").read_text()
+    (extract,) = re.findall(r"^command=\$\((.*)\)$", script, flags=re.MULTILINE)
+    found = subprocess.run(["bash", "-c", extract], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert found == 'pip install ".[test]" && pytest\n'
+    assert 'eval "$command"' in script
+    assert os.access(ROOT / ".ci" / "run", os.X_OK)
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(path):
+    """Every relative link and picture is a file of the repository."""
+    links = re.findall(r"\]\((?!https?://|#)([^)#]+)", path.read_text(encoding="utf-8"))
+    missing = [link for link in links if not (path.parent / link).exists()]
+    assert not missing
