@@ -1,8 +1,14 @@
-"""Shapes of operators whose meta kernel is missing, or refuses what a real kernel takes."""
+"""Runs operators on meta tensors: PyTorch's meta kernels, remembered, and our own where there is none that fits.
+
+Half of PyTorch's meta kernels are Python code that takes up to half a millisecond, and deep models ask the same
+question over and over. An operator that returns fresh tensors is a function of its arguments' shapes, strides, dtypes
+and scalars on meta, so :class:`ShapeMemo` asks once per analysis.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -55,3 +61,79 @@ META_KERNELS: dict[Any, Callable[..., Any]] = {
 }
 if hasattr(aten, "_grouped_mm"):
     META_KERNELS[aten._grouped_mm.default] = grouped_mm
+
+
+Made = tuple[tuple[torch.Size, tuple[int, ...], torch.dtype], ...]
+_SCALARS = frozenset({int, float, bool})
+_PLAIN = frozenset({str, type(None), torch.dtype, torch.device, torch.memory_format, torch.layout})
+_VALUE_TAGS = (torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape, torch.Tag.inplace_view)
+
+
+@lru_cache(maxsize=4096)
+def returns_fresh(op: Any) -> bool:
+    """True if an operator writes nothing, aliases nothing and returns only tensors, by its schema."""
+    if not isinstance(op, torch._ops.OpOverload) or any(tag in op.tags for tag in _VALUE_TAGS):
+        return False
+    schema = op._schema
+    tensors = all(str(r.type) == "Tensor" and r.alias_info is None for r in schema.returns)
+    return tensors and bool(schema.returns) and not schema.is_mutable
+
+
+class ShapeMemo:
+    """What operators returned on meta tensors, by what they were given."""
+
+    def __init__(self) -> None:
+        self._made: dict[Any, Made | None] = {}
+
+    def run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run an operator on meta tensors, or make what it returned before for the same question."""
+        kernel = META_KERNELS.get(func, func)
+        if not returns_fresh(func) or torch.is_grad_enabled():
+            return kernel(*args, **kwargs)
+        key = (func, _question(args), _question(tuple(kwargs.items())))
+        try:
+            made = self._made.get(key, _UNASKED)
+        except TypeError:  # an argument that can't be hashed
+            return kernel(*args, **kwargs)
+        if made is _UNASKED:
+            out = kernel(*args, **kwargs)
+            self._made[key] = _describe(out, args)
+            return out
+        if made is None:
+            return kernel(*args, **kwargs)
+        fresh = [torch.empty_strided(shape, stride, dtype=dtype, device="meta") for shape, stride, dtype in made]
+        return fresh[0] if len(func._schema.returns) == 1 else tuple(fresh)
+
+
+_UNASKED: Any = object()
+
+
+def _question(value: Any) -> Any:
+    """A hashable stand-in for an argument; unhashable itself for what it does not know."""
+    kind = type(value)
+    if kind is Tensor or kind is torch.nn.Parameter:
+        if value.layout is not torch.strided or value.is_complex() or value.is_quantized:
+            return [value]
+        return (value.shape, value.stride(), value.dtype)
+    if kind is tuple or isinstance(value, list):
+        return tuple([_question(v) for v in value])
+    if kind in _SCALARS:
+        return (kind, value)  # 1, 1.0 and True are equal, and not the same argument
+    if kind in _PLAIN:
+        return value
+    return [value]
+
+
+def _describe(out: Any, args: Any) -> Made | None:
+    """What an operator returned, if all of it is dense and in fresh memory."""
+    given = {t.untyped_storage()._cdata for t in torch.utils._pytree.tree_leaves(args) if isinstance(t, Tensor)}
+    made = []
+    for tensor in out if isinstance(out, (tuple, list)) else (out,):
+        if type(tensor) is not Tensor or tensor.layout is not torch.strided:
+            return None
+        storage = tensor.untyped_storage()
+        dense = storage.nbytes() == tensor.numel() * tensor.element_size()
+        if storage._cdata in given or not dense or tensor.storage_offset():
+            return None
+        made.append((tensor.shape, tensor.stride(), tensor.dtype))
+    return tuple(made)

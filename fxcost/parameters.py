@@ -29,7 +29,13 @@ class ParameterTotals:
         return self.params - self.trainable_params
 
     def __add__(self, other: ParameterTotals) -> ParameterTotals:
-        return ParameterTotals(**{f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self)})
+        return ParameterTotals(
+            params=self.params + other.params,
+            trainable_params=self.trainable_params + other.trainable_params,
+            buffers=self.buffers + other.buffers,
+            param_bytes=self.param_bytes + other.param_bytes,
+            buffer_bytes=self.buffer_bytes + other.buffer_bytes,
+        )
 
     def __mul__(self, times: int) -> ParameterTotals:
         return ParameterTotals(**{f.name: getattr(self, f.name) * times for f in fields(self)})

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
 from .higher_order import flex_attention, handler
-from .meta_kernels import META_KERNELS
+from .meta_kernels import ShapeMemo
 from .records import Operator, OpRecord, TensorSpec
 from .units import composite_kernel
 
@@ -145,6 +145,7 @@ class OpRecorder(TorchDispatchMode):
         self.real = real
         self.segment: Segment | None = None
         self.orphan: Callable[[Operator, Any, Any, Any, Segment], None] | None = None
+        self._shapes = ShapeMemo()
         self._twins: dict[int, tuple[torch.UntypedStorage, torch.UntypedStorage]] = {}
 
     def __torch_dispatch__(
@@ -179,7 +180,7 @@ class OpRecorder(TorchDispatchMode):
             return func(*args, **kwargs)
         if isinstance(func, torch._ops.HigherOrderOperator) and func.name() == "flex_attention":
             return flex_attention(self, *args, **kwargs)
-        return META_KERNELS.get(func, func)(*args, **kwargs)
+        return self._shapes.run(func, args, kwargs)
 
     # ------------------------------------------------------------------------------------------- everything on meta
 

@@ -3,6 +3,8 @@
 - Inputs of any nesting are traced leaf by leaf, and arguments that are no tensors are passed as they are, so that
   defaults such as `mask=None` take the path that they take when the model runs.
 - In-place operators (`x += y`) stay in place; a plain Proxy turns them into out-of-place ones.
+- What is computed without the inputs (from buffers, constants, factories such as `torch.arange`) is traced as well;
+  plain tracing computes it on the spot and leaves it out of the graph.
 - A proxy is no tensor, and Python code that asks (`isinstance(x, Tensor)`, `hasattr(x, …)`) may silently take another
   way than it would in a run. Such a question raises :class:`Doubt`.
 
@@ -16,9 +18,11 @@ import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import MethodWrapperType
 from typing import Any
 
 from torch import Tensor, fx, nn
+from torch.overrides import TorchFunctionMode
 
 from .errors import CaptureError
 from .inputs import Arguments
@@ -53,6 +57,9 @@ class _Proxy(fx.Proxy):
             raise Doubt(f"the code asks for attribute {name!r} of what may be a tensor")
         return super().__getattr__(name)
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        raise Doubt("the code copies a value")
+
     @property
     def __class__(self) -> type:
         caller = sys._getframe(1).f_globals.get("__name__", "")
@@ -78,8 +85,27 @@ for _name in _INPLACE:
     setattr(_Proxy, f"__{_name}__", _in_place(_name))
 
 
+class _OwnCalls(TorchFunctionMode):
+    """Makes nodes of torch calls that touch no proxy and return a tensor; the others just run."""
+
+    def __init__(self, tracer: fx.Tracer) -> None:
+        super().__init__()
+        self._tracer = tracer
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        out = func(*args, **kwargs)
+        if type(out) is Tensor and not isinstance(func, MethodWrapperType):
+            return self._tracer.create_proxy("call_function", func, tuple(args), kwargs)
+        if isinstance(out, Tensor) or (type(out) in (tuple, list) and any(isinstance(o, Tensor) for o in out)):
+            raise Doubt(f"{getattr(func, '__name__', func)} is called on constants")
+        return out
+
+
 class SymbolicTracer(fx.Tracer):
     """Traces a module or function on proxies; `leaves` decides which modules stay whole."""
+
+    proxy_buffer_attributes = True
 
     def __init__(self, leaves: Callable[[nn.Module, str], bool], arguments: Arguments) -> None:
         super().__init__()
@@ -112,6 +138,8 @@ class SymbolicTracer(fx.Tracer):
                 return self.create_proxy("placeholder", name, (), {})
             if type(value) is tuple or type(value) is list:
                 return type(value)(placeholders(v, f"{name}_{i}") for i, v in enumerate(value))
+            if isinstance(value, tuple) and hasattr(value, "_fields"):
+                return type(value)(*[placeholders(v, f"{name}_{f}") for f, v in zip(value._fields, value, strict=True)])
             if type(value) is dict:
                 return {k: placeholders(v, f"{name}_{k}") for k, v in value.items()}
             return value
@@ -130,6 +158,15 @@ class SymbolicTracer(fx.Tracer):
         if id(a) in self._parameter_names:
             return self.create_node("get_attr", self._parameter_names[id(a)], (), {})
         return super().create_arg(a)
+
+    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
+        """Reading a parameter gives a get_attr node, one per parameter, found by identity instead of by a search."""
+        name = self._parameter_names.get(id(attr_val)) if isinstance(attr_val, nn.Parameter) else None
+        if name is None:
+            return attr_val
+        if name not in parameter_proxy_cache:
+            parameter_proxy_cache[name] = self.create_proxy("get_attr", name, (), {})
+        return parameter_proxy_cache[name]
 
     def call_module(self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Note the call, then trace into it or make it one node."""
@@ -161,7 +198,8 @@ def trace_symbolically(
     tracer = SymbolicTracer(leaves, arguments)
     with _fx_lock:
         try:
-            graph = tracer.trace(root)
+            with _OwnCalls(tracer):
+                graph = tracer.trace(root)
         except CaptureError:
             raise
         except Exception as error:

@@ -14,7 +14,7 @@ the same window (offset, shape, stride) onto it, and views and in-place writes s
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -227,14 +227,14 @@ class ValueRecorder(OpRecorder):
         return any(isinstance(a, Tensor) and self.storages.number(a) not in self.cells for a in args)
 
     def _follow(self, func: torch._ops.OpOverload, packet: Any, args: Any, kwargs: Any, out: Any) -> None:
-        outputs = [t for t in pytree.tree_leaves(out) if isinstance(t, Tensor) and t.is_meta]
+        outputs = [t for t in _tensors(out) if t.is_meta]
         if not outputs or not all(self._small(t) for t in outputs):
             self._forget_written(func, args)
             return
-        inputs = [t for t in pytree.tree_leaves((args, kwargs)) if isinstance(t, Tensor)]
-        written = [t for i in written_arguments(func) if i < len(args) for t in pytree.tree_leaves(args[i])]
+        inputs = [*_tensors(args), *_tensors(tuple(kwargs.values()))]
+        written = [t for i in written_arguments(func) if i < len(args) for t in _tensors(args[i])]
         if written:
-            self._written(func, packet, args, kwargs, [t for t in written if isinstance(t, Tensor)], inputs)
+            self._written(func, packet, args, kwargs, written, inputs)
         elif packet in _UNDEFINED:
             if packet in _EMPTY and all(map(_is_integer, outputs)):
                 for tensor in outputs:  # uninitialised integers count as zeros
@@ -275,7 +275,7 @@ class ValueRecorder(OpRecorder):
                     result = func(*cpu_args, **cpu_kwargs)
                 except Exception:  # a kernel that the CPU lacks: the value stays unknown
                     return None
-            found = [t for t in pytree.tree_leaves(result) if isinstance(t, Tensor)]
+            found = list(_tensors(result))
             storages = []
             for tensor, (nbytes, dtype, offset, shape, stride) in zip(found, shapes, strict=False):
                 storage = torch.UntypedStorage(nbytes)
@@ -322,8 +322,8 @@ class ValueRecorder(OpRecorder):
 
     def _forget_written(self, func: Any, args: Any) -> None:
         for i in written_arguments(func):
-            for tensor in pytree.tree_leaves(args[i] if i < len(args) else None):
-                if isinstance(tensor, Tensor) and tensor.is_meta:
+            for tensor in _tensors(args[i] if i < len(args) else None):
+                if tensor.is_meta:
                     self.cells.pop(self.storages.number(tensor), None)
 
     # ------------------------------------------------------------------------------------ shapes that hang on values
@@ -412,6 +412,14 @@ class _Source:
 def _left_aligned(mask: Tensor) -> Tensor:
     """True if every row of a (N, L) mask is True, …, True, False, …, False."""
     return (mask[:, 1:] <= mask[:, :-1]).all()
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, (tuple, list)):
+        for item in value:
+            yield from _tensors(item)
 
 
 def _lazily(

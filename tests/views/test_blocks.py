@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hand_made import ADD, ADD_COST, LINEAR, Builder, deep_chain, module, operation, residual_net, spec, transformer
 
-from fxcost.records import Cost
+from fxcost.records import Cost, ModuleCall
 from fxcost.report import Report
 from fxcost.views.blocks import MOST_LEVELS, Blocks, Box, Cluster, blocks, readable_blocks
 from fxcost.views.columns import broken, column_breaks, crosses
@@ -113,15 +113,29 @@ def test_equal_functions_side_by_side_are_not_folded() -> None:
 
 
 def test_a_module_called_twice_in_a_row_is_two_boxes() -> None:
-    """Capture's calls tell the two apart."""
-    report = transformer(1)
-    assert len([box for box in blocks(report, 2).boxes if box.module == "layers.0"]) == 1
+    """Only capture's calls tell the two apart; folded, they are one box that stands for two."""
+    build, op = Builder().node("x", "placeholder", "x", out=(spec(2),)), operation(ADD, ADD_COST)
+    for i in range(4):
+        build.node(f"n{i}", "call_function", "operator.add", "block", (spec(2),), (op,))
+    modules = (module("", "Net"), module("block", "Block"))
+    calls = tuple(ModuleCall("block", (), (), spec(2), start, start + 2) for start in (1, 3))
+    seen = blocks(build.report(modules, calls=calls), 1, fold=False)
+    assert [(box.start, box.stop) for box in seen.boxes] == [(0, 1), (1, 3), (3, 5)]
+    assert names(blocks(build.report(modules, calls=calls), 1))[1] == ("block", "block", 2)
+    assert [(box.start, box.stop) for box in blocks(build.report(modules), 1).boxes] == [(0, 1), (1, 5)]
+
+
+def test_projections_of_different_names_are_not_folded() -> None:
+    """Query, key and value are alike in all but their names."""
+    build, op = Builder().node("x", "placeholder", "x", out=(spec(2),)), operation(ADD, ADD_COST)
+    for name in ("q_proj", "k_proj", "v_proj"):
+        build.node(name, "call_module", name, name, (spec(2),), (op,), ("x",))
+    modules = (module("", "Net"), *(module(name, "Linear") for name in ("q_proj", "k_proj", "v_proj")))
+    assert [times for _, _, times in names(blocks(build.report(modules), 1))] == [1, 1, 1, 1]
 
 
 def test_a_shared_module_does_not_tear_its_callers_apart() -> None:
     """ReLU stands at the root, but runs inside the blocks' calls."""
-    from dataclasses import replace
-
     report = residual_net()
     assert ("blocks.0", "blocks.2", 3) in names(blocks(report, 2))
 

@@ -1,0 +1,133 @@
+"""torchvision's operators: found once torchvision is imported, never imported by us."""
+
+import itertools
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from oracle import Accumulator, Number, counting, counts, filled, floor, maximum, minimum, numbers, prove, total
+from recording import price, price_of
+from strategies import drawn, flags, sizes, values
+
+torchvision = pytest.importorskip("torchvision")
+
+
+def test_rules_wait_for_torchvision():
+    """Without torchvision no operator of its is known; importing it later makes the next registry know them."""
+    program = """
+import sys
+from fxcost.rules import default_registry, vision
+assert 'torchvision' not in sys.modules and not vision.registered()
+before = default_registry()
+import torchvision, torch
+assert len(vision.registered()) == len(vision.LATE_RULES)
+op = torch.ops.torchvision.nms.default
+assert before.find(op) is None and default_registry().find(op).family == 'vision'
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def bilinear(plane, y, x):
+    """Four weights of the position (ten operations with the floors), and the value that they give."""
+    (h, w), (y0, x0) = plane.shape, (floor(y), floor(x))
+    ly, lx = y - y0, x - x0
+    hy, hx = 1 - ly, 1 - lx
+    weights = [hy * hx, hy * lx, ly * hx, ly * lx]
+    places = [(int(y0.value) + i, int(x0.value) + j) for i, j in itertools.product((0, 1), repeat=2)]
+    inside = [(min(i, h - 1), min(j, w - 1)) for i, j in places]
+    return weights, inside
+
+
+def test_roi_align_counts_its_samples():
+    """Two boxes, two samples a bin and dimension: positions once, values for each channel."""
+    x, rois = values(1, 3, 8, 8), torch.tensor([[0, 1.0, 1.5, 6.0, 7.0], [0, 0.5, 1.0, 5.0, 6.5]], dtype=torch.float64)
+    ph, pw, s = 2, 3, 2
+
+    def reference(x, rois):
+        out = filled((2, 3, ph, pw))
+        for k in range(2):
+            x1, y1, x2, y2 = (c * 1.0 - 0.5 for c in rois[k, 1:])
+            width, height = x2 - x1, y2 - y1
+            bin_w, bin_h = width / pw, height / ph
+            for i, j in itertools.product(range(ph), range(pw)):
+                samples = []
+                for a, b in itertools.product(range(s), repeat=2):
+                    y, xx = y1 + bin_h * (i + (a + 0.5) / s), x1 + bin_w * (j + (b + 0.5) / s)
+                    samples.append(bilinear(x[0, 0], y, xx))
+                for c in range(3):
+                    taken = [total([w * x[0, c][p] for w, p in zip(*sample, strict=True)]) for sample in samples]
+                    out[k, c, i, j] = total(taken) / len(taken)
+        return out
+
+    call = lambda x, r: torchvision.ops.roi_align(x, r, (ph, pw), 1.0, s, aligned=True)  # noqa: E731
+    prove(call, reference, x, rois)
+
+
+def test_adaptive_sampling_counts_as_two():
+    """sampling_ratio ≤ 0 lets the box decide; it counts as torchvision's usual two."""
+    x, rois = values(1, 3, 8, 8), torch.zeros(2, 5, dtype=torch.float64)
+    fixed, adaptive = (price(lambda x, r, s=s: torchvision.ops.roi_align(x, r, 2, 1.0, s), x, rois) for s in (2, -1))
+    assert fixed.flops == adaptive.flops
+
+
+@drawn(sizes, sizes, flags, flags, examples=8)
+def test_deformable_convolution(n, groups, masked, biased):
+    """A convolution of bilinear samples; positions serve all channels of their offset group."""
+    c_in, c_out, k, h = 2 * groups, groups, 2, 3
+    x, weight = values(n, c_in, h, h), values(c_out, 2, k, k, seed=1)
+    out = h - k + 1
+    offset = values(n, 2 * k * k, out, out, low=0.1, high=0.4)
+    mask = values(n, k * k, out, out) if masked else None
+    bias = values(c_out) if biased else None
+
+    def reference(x, offset, weight, bias, mask):
+        result = filled((n, c_out, out, out))
+        for b, i, j in np.ndindex(n, out, out):
+            column = {}
+            for tap, (p, q) in enumerate(itertools.product(range(k), repeat=2)):
+                dy, dx = offset[b, 2 * tap, i, j], offset[b, 2 * tap + 1, i, j]
+                padded = np.full((c_in, h + 1, h + 1), Number(0.0), dtype=object)
+                padded[:, :h, :h] = x[b]
+                weights, places = bilinear(padded[0], (i + p) + dy, (j + q) + dx)
+                for c in range(c_in):
+                    sample = total([w * padded[c][at] for w, at in zip(weights, places, strict=True)])
+                    column[c, p, q] = sample if mask is None else sample * mask[b, tap, i, j]
+            for o in range(c_out):
+                accumulator = Accumulator(0.0 if bias is None else bias[o])  # the operator always takes a bias
+                for c, p, q in np.ndindex(2, k, k):
+                    accumulator.add(column[2 * o + c, p, q], weight[o, c, p, q])
+                result[b, o, i, j] = accumulator.result
+        return result
+
+    call = lambda x, o, w, b, m: torchvision.ops.deform_conv2d(x, o, w, b, mask=m)  # noqa: E731
+    prove(call, reference, x, offset, weight, bias, mask)
+
+
+def test_suppression_compares_every_pair():
+    """Areas, a sort, and thirteen operations for each pair: disjoint boxes, none of which is dropped."""
+    n = 8
+    corners = torch.arange(n, dtype=torch.float64) * 10
+    boxes = torch.stack([corners, corners, corners + 5, corners + 5], 1)
+    with counting() as tally:
+        b = numbers(boxes)
+        areas = [(q[2] - q[0]) * (q[3] - q[1]) for q in b]
+        overlapping = 0
+        for i, j in itertools.combinations(range(n), 2):
+            width = maximum(minimum(b[i, 2], b[j, 2]) - maximum(b[i, 0], b[j, 0]), 0)
+            height = maximum(minimum(b[i, 3], b[j, 3]) - maximum(b[i, 1], b[j, 1]), 0)
+            inter = width * height
+            overlapping += inter / (areas[i] + areas[j] - inter) > 0.5
+    kept = torchvision.ops.nms(boxes, torch.rand(n, dtype=torch.float64), 0.5)
+    assert len(kept) == n - overlapping
+    cost = price_of(torch.ops.torchvision.nms.default, boxes, boxes[:, 0], 0.5, outputs=kept)
+    assert cost.other_flops == tally.flops + n * 3
+
+
+def test_pooled_regions_cover_the_map_at_most():
+    """Maxima take one compare less than elements, means a division more."""
+    x, rois = values(1, 8, 6, 6), torch.zeros(3, 5, dtype=torch.float64)
+    assert price(lambda x, r: torchvision.ops.roi_pool(x, r, 2), x, rois).flops == 3 * 8 * (36 - 4)
+    assert price(lambda x, r: torchvision.ops.ps_roi_pool(x, r, 2), x, rois).flops == 3 * 2 * 36
+    assert counts(price(lambda x, r: torchvision.ops.ps_roi_align(x, r, 2, 1.0, 2), x, rois)).flops > 0
