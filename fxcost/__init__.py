@@ -36,7 +36,9 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name.endswith("Error") and name not in _HOMES:
+        _HOMES[name] = "errors"  # the children of FxcostError
+    if name not in _HOMES or (_HOMES[name] == "errors" and not hasattr(import_module(".errors", __name__), name)):
         raise AttributeError(f"module 'fxcost' has no attribute {name!r}")
     value = globals()[name] = getattr(import_module(f".{_HOMES[name]}", __name__), name)
     return value

@@ -10,7 +10,6 @@ from __future__ import annotations
 import copy
 import random
 import sys
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -37,6 +36,7 @@ from .recorder import Storages, is_plain
 from .records import ModuleCall, Recording
 from .symbolic import TracedCall, trace_symbolically
 from .units import whole_units
+from .user_code import raising_line
 from .values import ValueRecorder
 
 CAPTURES = ("auto", "symbolic", "concrete")
@@ -257,7 +257,7 @@ def _resolved_call(call: TracedCall, outputs: dict[fx.Node, Any]) -> ModuleCall:
 
 def _model_raised(error: Exception, module: str | None, arguments: Arguments) -> ModelRunError:
     """The error of ours for what the model raised: in which module, at which line of the user's code."""
-    line = user_line(error)
+    line = raising_line(error)
     where = f"module {module!r}" if module else "the model"
     text = " ".join(str(error).split())
     shapes = ", ".join(f"{tuple(t.shape)} {str(t.dtype).removeprefix('torch.')}" for t in arguments.tensors())
@@ -270,14 +270,6 @@ def _model_raised(error: Exception, module: str | None, arguments: Arguments) ->
         f"{where} raised{line}: {type(error).__name__}: {text} (model inputs: {shapes or 'none'}). Check that the "
         "inputs have the shapes and dtypes that the model takes; fxcost.spec(1, 128, dtype='int64') makes integer ones"
     )
-
-
-def user_line(error: BaseException) -> str:
-    """` at file:line (code)` of the innermost frame outside PyTorch and fxcost, "" if there is none."""
-    for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        if "/torch/" not in frame.filename and "/fxcost/" not in frame.filename and frame.filename[0] != "<":
-            return f" at {frame.filename}:{frame.lineno} ({frame.line})"
-    return ""
 
 
 @contextmanager

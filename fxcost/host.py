@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from .autocast import region_dtype
 from .recorder import META
 from .values import ValueRecorder
 
@@ -47,6 +48,7 @@ def translate(recorder: ValueRecorder, func: Any, args: tuple[Any, ...], kwargs:
     """
     if recorder.real:
         return func, args, kwargs
+    recorder.region = region_dtype()
     if func in _TAKE_VALUES and args[0].is_meta and (func is not Tensor.__format__ or args[0].dim() == 0):
         real = recorder.host_value(args[0], f"Tensor.{func.__name__}", scalar=args[0].dim() == 0)
         raise Taken(_TAKE_VALUES[func](real, *args[1:], **kwargs))

@@ -55,6 +55,8 @@ def as_dtype(dtype: torch.dtype | str) -> torch.dtype:
     """
     if isinstance(dtype, torch.dtype):
         return dtype
+    if not isinstance(dtype, str):
+        raise InputError(f"{dtype!r} is no dtype; give a torch.dtype or a name such as 'bfloat16' or 'int64'")
     aliases = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32", "fp64": "float64"}
     name = dtype.removeprefix("torch.")
     found = getattr(torch, aliases.get(name, name), None)

@@ -97,11 +97,13 @@ class InnerScopes:
 
         @functools.wraps(forward)
         def run(*args: Any, **kwargs: Any) -> Any:
-            before, segment.scope = segment.scope, name
+            before, segment.scope, start = segment.scope, name, len(segment.operations)
             try:
-                return forward(*args, **kwargs)
+                out = forward(*args, **kwargs)
             finally:
                 segment.scope = before
+            segment.note(name, True, args, kwargs, out, start)
+            return out
 
         return run
 

@@ -49,6 +49,7 @@ class Propagator(ShapeProp):
         self.records: list[NodeRecord] = []
         self.outputs: dict[fx.Node, Any] = {}
         self._memo: dict[Any, _Replay] = {}
+        self._made: dict[TensorSpec, Tensor] = {}
         self._host_calls = HostCalls(recorder)
 
     def run_node(self, n: fx.Node) -> Any:
@@ -104,8 +105,10 @@ class Propagator(ShapeProp):
     def _execute(self, n: fx.Node, args: Any, kwargs: Any, key: Any, slots: dict[int, int]) -> Any:
         segment = Segment()
         segment.slots.update(slots)
+        self._made = {}
         tensors, named = self._to_tensors(args), self._to_tensors(kwargs)
         self.recorder.segment, self.recorder.values_used = segment, False
+        self.recorder.running = f"node {n.name!r}" + (f" in module {self.owners(n)!r}" if self.owners(n) else "")
         try:
             with self.recorder, self._host_calls:
                 if n.op == "call_module":
@@ -160,8 +163,10 @@ class Propagator(ShapeProp):
 
     def _to_tensors(self, value: Any) -> Any:
         kind = type(value)
-        if kind is TensorSpec:
-            return self.storages.tensor(value)
+        if kind is TensorSpec:  # one argument given twice stays one object: attention asks `query is key`
+            if value not in self._made:
+                self._made[value] = self.storages.tensor(value)
+            return self._made[value]
         if isinstance(value, tuple) and hasattr(value, "_fields"):
             return kind(*[self._to_tensors(v) for v in value])
         if isinstance(value, (tuple, list)):

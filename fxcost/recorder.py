@@ -18,9 +18,10 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
+from .autocast import cast, cast_to
 from .higher_order import flex_attention, handler
 from .meta_kernels import ShapeMemo
-from .records import Operator, OpRecord, TensorSpec
+from .records import InnerCall, Operator, OpRecord, TensorSpec
 from .units import composite_kernel
 
 META = torch.device("meta")
@@ -118,14 +119,39 @@ def _composite(op: Operator) -> Callable[..., Any] | None:
 
 
 class Segment:
-    """What ran while one node was executed: records whose storages are numbered within the segment."""
+    """What ran while one node was executed: records whose storages are numbered within the segment.
 
-    __slots__ = ("operations", "scope", "slots")
+    With `whole`, for nodes that hide calls, these are noted too.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("calls", "operations", "scope", "slots", "whole")
+
+    def __init__(self, whole: bool = False) -> None:
         self.operations: list[OpRecord] = []
         self.slots: dict[int, int] = {}
         self.scope = ""
+        self.whole = whole
+        self.calls: list[InnerCall] = []
+
+    def note(self, target: str, is_module: bool, args: Any, kwargs: Any, out: Any, start: int) -> None:
+        """Note a call that began when `start` operations had run and has just returned."""
+        named = tuple([(name, outline(value)) for name, value in kwargs.items()])
+        stop = len(self.operations)
+        self.calls.append(InnerCall(target, is_module, outline(args), named, outline(out), start, stop, self.scope))
+
+
+def outline(value: Any) -> Any:
+    """A value with specs, without storages, in place of tensors; lists become tuples, other objects their type's name."""
+    if isinstance(value, Tensor):
+        stride = tuple(value.stride()) if is_plain(value) else ()
+        return TensorSpec(tuple(value.shape), value.dtype, stride)
+    if isinstance(value, (tuple, list)):
+        return tuple([outline(v) for v in value])
+    if isinstance(value, dict):
+        return {k: outline(v) for k, v in value.items()}
+    if value is None or isinstance(value, (int, float, str, bool, torch.dtype, TensorSpec)):
+        return value
+    return f"<{type(value).__name__}>"
 
 
 class OpRecorder(TorchDispatchMode):
@@ -144,6 +170,8 @@ class OpRecorder(TorchDispatchMode):
         self.storages = storages
         self.real = real
         self.segment: Segment | None = None
+        self.region: torch.dtype | None = None
+        """Dtype of the autocast region that runs; whoever opens a segment says so, as operators can't see it."""
         self.orphan: Callable[[Operator, Any, Any, Any, Segment], None] | None = None
         self._shapes = ShapeMemo()
         self._twins: dict[int, tuple[torch.UntypedStorage, torch.UntypedStorage]] = {}
@@ -154,6 +182,7 @@ class OpRecorder(TorchDispatchMode):
         kwargs = kwargs or {}
         if not self.real:
             args, kwargs = self._on_meta(func, args, kwargs)
+            args = self._autocast(func, args)
         if (body := handler(func)) is not None:
             with self:  # the operators in its body are recorded, not the operator itself
                 return body(self, *args, **kwargs)
@@ -240,6 +269,16 @@ class OpRecorder(TorchDispatchMode):
 
     def adopted(self, tensor: Tensor, meta: torch.UntypedStorage) -> None:
         """A real tensor was replaced by a meta one. For subclasses that follow values."""
+
+    def _autocast(self, func: Operator, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        wanted = cast_to(func, self.region) if self.region is not None else None
+        if wanted is None:
+            return args
+        region, self.region = self.region, None
+        with self:
+            args = tuple([cast(a, wanted) for a in args])  # casts are operators too, and are recorded
+        self.region = region
+        return args
 
     # ----------------------------------------------------------------------------------------------------- recording
 

@@ -132,12 +132,32 @@ class OpRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class InnerCall:
+    """A call inside a node: of a torch function, or of a module within a module that stays whole.
+
+    `target` is a function's qualified name, or a module's path relative to the node's module; `args` and `kwargs` hold
+    specs (without storages) in place of tensors. The call covers `operations[start:stop]` of its node; `scope` is as in
+    :class:`OpRecord`. What a PyTorch function calls in its turn is not noted.
+    """
+
+    target: str
+    is_module: bool
+    args: tuple[Any, ...]
+    kwargs: tuple[tuple[str, Any], ...]
+    output: Any
+    start: int
+    stop: int
+    scope: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class NodeRecord:
     """One node of the graph and what ran while it was executed.
 
     `kind` is the fx opcode (`call_module` …), `target` its printable target, `module` the FQN of the module in
     whose forward the node stands (for `call_module` the called module itself). `input_nodes` names the nodes that
-    it reads. `storages[i]` is the graph-wide number of storage `i` of its operations.
+    it reads. `storages[i]` is the graph-wide number of storage `i` of its operations. `args` and `kwargs` are what a
+    call was given, specs in place of tensors. `calls` are those inside modules and functions that stay whole.
     """
 
     name: str
@@ -149,6 +169,9 @@ class NodeRecord:
     outputs: tuple[TensorSpec, ...] = ()
     operations: tuple[OpRecord, ...] = ()
     storages: tuple[int, ...] = ()
+    args: tuple[Any, ...] = ()
+    kwargs: tuple[tuple[str, Any], ...] = ()
+    calls: tuple[InnerCall, ...] = ()
 
     @property
     def is_call(self) -> bool:

@@ -23,7 +23,9 @@ from typing import Any
 
 from torch import Tensor, fx, nn
 from torch.overrides import TorchFunctionMode
+from torch.utils import _pytree as pytree
 
+from .autocast import region_dtype
 from .errors import CaptureError
 from .inputs import Arguments
 from .modules import argument_names
@@ -86,7 +88,10 @@ for _name in _INPLACE:
 
 
 class _OwnCalls(TorchFunctionMode):
-    """Makes nodes of torch calls that touch no proxy and return a tensor; the others just run."""
+    """Makes nodes of torch calls that touch no proxy and return a tensor; the others just run.
+
+    Nothing is computed with the user's own tensors: what is not on meta is not of the copy.
+    """
 
     def __init__(self, tracer: fx.Tracer) -> None:
         super().__init__()
@@ -94,7 +99,12 @@ class _OwnCalls(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        given = [t for t in pytree.tree_leaves((args, kwargs)) if type(t) in (Tensor, nn.Parameter)]
+        if any(not t.is_meta for t in given):
+            raise Doubt(f"{getattr(func, '__name__', func)} is called on a tensor that is not the model's")
         out = func(*args, **kwargs)
+        if out is None and given:
+            raise Doubt(f"{getattr(func, '__name__', func)} changes a constant")
         if type(out) is Tensor and not isinstance(func, MethodWrapperType):
             return self._tracer.create_proxy("call_function", func, tuple(args), kwargs)
         if isinstance(out, Tensor) or (type(out) in (tuple, list) and any(isinstance(o, Tensor) for o in out)):
@@ -105,12 +115,12 @@ class _OwnCalls(TorchFunctionMode):
 class SymbolicTracer(fx.Tracer):
     """Traces a module or function on proxies; `leaves` decides which modules stay whole."""
 
-    proxy_buffer_attributes = True
-
     def __init__(self, leaves: Callable[[nn.Module, str], bool], arguments: Arguments) -> None:
         super().__init__()
         self._leaves = leaves
         self._arguments = arguments
+        self._thread = threading.get_ident()
+        self._region = region_dtype()
         self._parameter_names: dict[int, str] = {}
         self._module_names: dict[int, str] = {}
         self.calls: list[TracedCall] = []
@@ -168,8 +178,16 @@ class SymbolicTracer(fx.Tracer):
             parameter_proxy_cache[name] = self.create_proxy("get_attr", name, (), {})
         return parameter_proxy_cache[name]
 
+    def create_node(self, *args: Any, **kwargs: Any) -> fx.Node:
+        """Create a node. A graph does not keep autocast regions, so none may begin or end while tracing."""
+        if region_dtype() is not self._region:
+            raise Doubt("the code runs under torch.autocast in parts, which a graph does not keep")
+        return super().create_node(*args, **kwargs)
+
     def call_module(self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Note the call, then trace into it or make it one node."""
+        if threading.get_ident() != self._thread:  # someone else's module: torch.fx patches the class, for all threads
+            return forward(*args, **kwargs)
         start = len(self.graph.nodes)
         output = super().call_module(m, forward, args, kwargs)
         nodes = (_as_nodes(args), _as_nodes(kwargs), _as_nodes(output))

@@ -13,7 +13,6 @@ the same window (offset, shape, stride) onto it, and views and in-place writes s
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -25,6 +24,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 from .errors import UnknownValueError
 from .recorder import META, OpRecorder, Storages
 from .records import Operator, written_arguments
+from .user_code import asking_line
 
 aten = torch.ops.aten
 CPU = torch.device("cpu")
@@ -97,6 +97,8 @@ class ValueRecorder(OpRecorder):
         self.assumptions: dict[str, None] = {}
         self.values_used = False
         """Set when a value, or what follows from one, decided what a node did: such a node must not be replayed."""
+        self.running = "the model"
+        """What messages name where no line of the model's code is running, as when a graph is propagated."""
         self._real_available = real_available
         self._noise = torch.Generator().manual_seed(0)
 
@@ -148,7 +150,7 @@ class ValueRecorder(OpRecorder):
             if tensor.is_floating_point() or tensor.is_complex():
                 kind = NeedsRealRun if self._real_available else UnknownValueError
                 raise kind(
-                    f"{_asking_line()} needs the value of a {tensor.dtype} tensor of shape {tuple(tensor.shape)} "
+                    f"{self._line()} needs the value of a {tensor.dtype} tensor of shape {tuple(tensor.shape)} "
                     f"({why}), which is not known without data. Pass real weights and real inputs, so that a real run "
                     "can be recorded"
                 )
@@ -156,9 +158,9 @@ class ValueRecorder(OpRecorder):
         storage = cell.get()
         if cell.sampled:
             if scalar and self._real_available:
-                raise NeedsRealRun(f"{_asking_line()} decides by a computed value ({why})")
+                raise NeedsRealRun(f"{self._line()} decides by a computed value ({why})")
             self.assumptions[
-                f"{_asking_line()} depends on values that were not known ({why}); they were evaluated on seeded noise"
+                f"{self._line()} depends on values that were not known ({why}); they were evaluated on seeded noise"
             ] = None
         return _window(storage, tensor)
 
@@ -186,9 +188,12 @@ class ValueRecorder(OpRecorder):
         """Of which of these storages the value is known: part of what decides how a node behaves."""
         return tuple([number in self.cells for number in storages]) if self.cells else ()
 
+    def _line(self) -> str:
+        return asking_line(self.running)
+
     def _sampled_input(self, tensor: Tensor, why: str) -> Tensor:
         self.assumptions[
-            f"{_asking_line()} depends on the values of an integer tensor that was given without data ({why}); zeros "
+            f"{self._line()} depends on the values of an integer tensor that was given without data ({why}); zeros "
             "were assumed"
         ] = None
         value = torch.zeros(tensor.shape, dtype=tensor.dtype)
@@ -432,7 +437,7 @@ def _lazily(
             shared["results"] = evaluate()
         results = shared["results"]
         if results is None:
-            raise UnknownValueError(f"{_asking_line()} needs a value that can't be computed on the CPU")
+            raise UnknownValueError(f"{asking_line()} needs a value that can't be computed on the CPU")
         return results[i], True
 
     return get
@@ -446,14 +451,3 @@ def _window(storage: torch.UntypedStorage, like: Tensor) -> Tensor:
 
 def _is_integer(tensor: Tensor) -> bool:
     return not (tensor.is_floating_point() or tensor.is_complex())
-
-
-def _asking_line() -> str:
-    """file:line of the innermost Python frame outside PyTorch and fxcost."""
-    frame = sys._getframe(1)
-    while frame is not None:
-        name = frame.f_code.co_filename
-        if "/torch/" not in name and "/fxcost/" not in name and not name.startswith("<"):
-            return f"{name}:{frame.f_lineno}"
-        frame = frame.f_back  # type: ignore[assignment]
-    return "the model"

@@ -54,13 +54,12 @@ def arithmetic(op: OpRecord, flops: int, transcendentals: int = 0) -> Cost:
     return Cost(other_flops=times * flops, transcendentals=times * transcendentals)
 
 
-def contraction(op: OpRecord, macs: int, zero_accumulators: int = 0, other_flops: int = 0) -> Cost:
+def contraction(op: OpRecord, macs: int, zero_accumulators: int = 0) -> Cost:
     """Multiply-accumulates of a contraction. A complex one is four real ones into two accumulators."""
     is_complex = any(s.dtype.is_complex for s in op.inputs)
     return Cost(
         macs=4 * macs if is_complex else macs,
         zero_accumulators=2 * zero_accumulators if is_complex else zero_accumulators,
-        other_flops=other_flops,
     )
 
 

@@ -14,7 +14,7 @@ import torch
 from ..records import Cost, OpRecord, TensorSpec
 from ..registry import OpKey, Rule
 from . import formulas
-from .common import argument, arithmetic
+from .common import argument, arithmetic, optional
 
 aten = torch.ops.aten
 
@@ -137,6 +137,20 @@ def pinv(op: OpRecord) -> Cost:
     return _cost(op, (formulas.svd(batch, m, n, True)[0] + batch * (k + n * k + 2 * m * n * k), 0))
 
 
+def polar(op: OpRecord) -> Cost:
+    """A = U H by the SVD A = W S Vᴴ: U = W Vᴴ, H = V S Vᴴ."""
+    batch, m, n = _matrices(op.args[0])
+    k = min(m, n)
+    products = 2 * m * n * k + n * k + 2 * n * n * k
+    return _cost(op, (formulas.svd(batch, m, n, True)[0] + batch * products, 0))
+
+
+def matrix_sqrt(op: OpRecord) -> Cost:
+    """Symmetric (*, n, n): eigenvalues and vectors, n roots, V √Λ Vᴴ."""
+    batch, n, _ = _matrices(op.args[0])
+    return _cost(op, (formulas.eigen(batch, n, True, True)[0] + batch * (n + n * n + 2 * n * n * n), batch * n))
+
+
 def eigh(op: OpRecord) -> Cost:
     """Symmetric (*, n, n) → eigenvalues, and vectors if asked for."""
     batch, n, _ = _matrices(op.args[0])
@@ -216,6 +230,8 @@ RULES: Mapping[OpKey, Rule] = {
     aten.ormqr: _rule(ormqr),
     aten._linalg_svd: _rule(svd),
     aten.linalg_pinv: _rule(pinv),
+    **optional("linalg_polar", _rule(polar)),
+    **optional("linalg_matrix_sqrth", _rule(matrix_sqrt)),
     aten._linalg_eigh: _rule(eigh),
     aten.linalg_eig: _rule(eig),
     aten._linalg_eigvals: _rule(eigvals),

@@ -94,10 +94,10 @@ def nll_loss(op: OpRecord) -> Cost:
 def multi_margin_loss(op: OpRecord) -> Cost:
     """x (n, c), target (n): for each wrong class max(0, margin − x[y] + x[i])^p, · weight; their sum, / c."""
     x, p, weight = op.args[0], op.args[2], argument(op, "weight")
-    c = x.shape[-1]
+    c = x.shape[-1] if x.shape else 1
     n = x.numel // max(c, 1)
     terms = n * max(c - 1, 0)
-    flops = terms * (3 + (p == 2) + (weight is not None)) + formulas.mean(n, c - 1)[0]
+    flops = terms * (3 + (p == 2) + (weight is not None)) + formulas.mean(n, max(c - 1, 0))[0]
     return arithmetic(op, flops + reduced(argument(op, "reduction"), n))
 
 

@@ -51,9 +51,9 @@ def started_at(op: OpRecord, macs: int) -> Cost:
     """
     outputs, alpha, beta = op.out.numel, argument(op, "alpha", 1), argument(op, "beta", 1)
     if beta == 0:
-        return contraction(op, macs, outputs, 0 if alpha == 1 else outputs)
+        return contraction(op, macs, outputs) + arithmetic(op, 0 if alpha == 1 else outputs)
     scaling = outputs * ((beta != 1) + (0 if alpha == 1 else 2))
-    return contraction(op, macs, 0 if alpha == 1 else outputs, scaling)
+    return contraction(op, macs, 0 if alpha == 1 else outputs) + arithmetic(op, scaling)
 
 
 def addmm(op: OpRecord) -> Cost:

@@ -167,4 +167,5 @@ RULES: Mapping[OpKey, Rule] = {
     aten.count_nonzero: _BOOLEAN,
     aten._is_all_true: _BOOLEAN,
     aten._is_any_true: _BOOLEAN,
+    **optional("hash_tensor", _BOOLEAN),
 }

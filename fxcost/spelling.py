@@ -1,0 +1,45 @@
+"""How the running code spells a torch call: `a + b` or `a.add(b)`.
+
+PyTorch reports both as `Tensor.add`. The difference is in the caller's bytecode alone, and it matters to a graph that
+should read as the code does, and to tools that patch functions and see one of the two.
+"""
+
+from __future__ import annotations
+
+import dis
+import operator
+from collections.abc import Callable
+from types import CodeType, FrameType
+from typing import Any
+
+_BINARY_OP = dis.opmap["BINARY_OP"]
+_SYMBOLS: list[str] = [symbol for _, symbol in dis._nb_ops]  # type: ignore[attr-defined]
+_OPERATORS: dict[tuple[str, str], Callable[..., Any]] = {
+    ("add", "+"): operator.add,
+    ("sub", "-"): operator.sub,
+    ("mul", "*"): operator.mul,
+    ("div", "/"): operator.truediv,
+    ("matmul", "@"): operator.matmul,
+    ("add_", "+="): operator.iadd,
+    ("sub_", "-="): operator.isub,
+    ("mul_", "*="): operator.imul,
+    ("div_", "/="): operator.itruediv,
+}
+_METHODS = frozenset(method for method, _ in _OPERATORS)
+
+
+def operator_of(method: str, caller: FrameType, known: dict[CodeType, bytes]) -> Callable[..., Any] | None:
+    """The Python operator by which `caller` is calling a tensor's method; None if it calls the method by name.
+
+    `known` remembers bytecode, which Python copies each time it is asked for.
+    """
+    if method not in _METHODS:
+        return None
+    code = caller.f_code
+    bytecode = known.get(code)
+    if bytecode is None:
+        bytecode = known[code] = code.co_code
+    at = caller.f_lasti
+    if bytecode[at] != _BINARY_OP:
+        return None
+    return _OPERATORS.get((method, _SYMBOLS[bytecode[at + 1]]))

@@ -1,0 +1,36 @@
+"""Which line of the user's code is running: for messages. What is not in PyTorch or fxcost is the user's."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+
+_OURS = tuple(str(Path(file).parent) + "/" for file in (torch.__file__, __file__) if file)
+_ENTRY = str(Path(__file__).with_name("capture.py"))
+
+
+@lru_cache(maxsize=1024)
+def _is_users(filename: str) -> bool:
+    return not filename.startswith(("<", *_OURS))
+
+
+def asking_line(otherwise: str = "the model") -> str:
+    """`file:line` of the innermost frame of the model's own code; `otherwise` if none of it is running."""
+    frame = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename != _ENTRY:
+        if _is_users(frame.f_code.co_filename):
+            return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+        frame = frame.f_back  # type: ignore[assignment]
+    return otherwise
+
+
+def raising_line(error: BaseException) -> str:
+    """` at file:line (code)` of the innermost frame of the user's code that an error passed, "" if there is none."""
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if _is_users(frame.filename):
+            return f" at {frame.filename}:{frame.lineno} ({frame.line})"
+    return ""
