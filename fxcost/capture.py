@@ -8,6 +8,7 @@ notes what it calls; `auto` takes the first where it is beyond doubt, and the se
 from __future__ import annotations
 
 import copy
+import gc
 import random
 import sys
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ from typing import Any
 
 import torch
 from torch import fx, nn
-from torch.nn.parameter import UninitializedTensorMixin
+from torch.nn.parameter import is_lazy
 
 from .concrete import ConcreteTracer
 from .errors import (
@@ -108,6 +109,7 @@ class _Job:
     ) -> None:
         self.copier = MetaCopier(dtype)
         captured: dict[str, Any] = {}
+        self.model: Any
         if isinstance(model, FunctionType):
             self.model, captured = self.copier.function(model)
         else:
@@ -120,10 +122,12 @@ class _Job:
         self.leaf_modules = leaf_modules
         owner = getattr(self.model, "__self__", self.model)
         self.root = owner if isinstance(owner, nn.Module) else _holder(captured)
-        self.type_name = type(owner).__name__ if owner is self.root else getattr(model, "__name__", type(model).__name__)
+        self.type_name = (
+            type(owner).__name__ if owner is self.root else getattr(model, "__name__", type(model).__name__)
+        )
 
         self.real_possible = dtype is None and self._all_real(real_limit)
-        if any(isinstance(p, UninitializedTensorMixin) for p in self.root.parameters()):
+        if any(is_lazy(p) for p in self.root.parameters()):
             self.model(*self.arguments.args, **self.arguments.kwargs)  # gives lazy modules of the copy their shapes
 
     def symbolic(self) -> Recording:
@@ -137,7 +141,7 @@ class _Job:
         return self._propagated(self.model.graph, self.model, "given", [])
 
     def _propagated(self, graph: fx.Graph, root: nn.Module, capture: str, calls: list[TracedCall]) -> Recording:
-        recorder = self._recorder(keep=True)
+        recorder = self._recorder()
         propagator = Propagator(root, graph, recorder, node_owner)
         values = list(self.arguments.tensors()) if capture == "symbolic" else _flat_arguments(graph, self.arguments)
         specs = [recorder.spec(v) if isinstance(v, torch.Tensor) else v for v in values]
@@ -153,14 +157,14 @@ class _Job:
         return all(id(t) in originals for t in everything) and sum(sizes.values()) <= limit
 
     def concrete(self) -> Recording:
-        return self._run_concretely(self._recorder(keep=False), "concrete")
+        return self._run_concretely(self._recorder(), "concrete")
 
     def real(self, model: Any, inputs: Any, kwargs: Any) -> Recording:
         """Record a run on real tensors: a deep copy of the model, and copies of the inputs."""
         self.model, self.arguments = copy.deepcopy((model, make_real_arguments(inputs, kwargs)))
         owner = getattr(self.model, "__self__", self.model)
         self.root = owner if isinstance(owner, nn.Module) else nn.Module()
-        return self._run_concretely(ValueRecorder(Storages(keep=False), real=True), "real")
+        return self._run_concretely(ValueRecorder(Storages(), real=True), "real")
 
     def _run_concretely(self, recorder: ValueRecorder, capture: str) -> Recording:
         tracer = ConcreteTracer(self.root, recorder, self.leaf_modules)
@@ -173,8 +177,8 @@ class _Job:
             raise _model_raised(error, tracer.failed_in, self.arguments) from error
         return self._recording(tracer.graph, self.root, capture, recorder, tracer.records, tuple(tracer.calls))
 
-    def _recorder(self, keep: bool) -> ValueRecorder:
-        recorder = ValueRecorder(Storages(keep), real_available=self.real_possible)
+    def _recorder(self) -> ValueRecorder:
+        recorder = ValueRecorder(Storages(), real_available=self.real_possible)
         for meta, real in self._known:
             recorder.know(meta, real)
         return recorder
@@ -193,6 +197,7 @@ class _Job:
             parameters=parameter_records(self.root, recorder.spec),
             storage_bytes=tuple(recorder.storages.nbytes),
             assumptions=tuple(recorder.assumptions),
+            deaths=tuple(recorder.deaths.items()) if capture in ("concrete", "real") else None,
         )
 
 
@@ -274,12 +279,20 @@ def _model_raised(error: Exception, module: str | None, arguments: Arguments) ->
 
 @contextmanager
 def _unchanged_state() -> Iterator[None]:
-    """Random generators are as before afterwards: PyTorch's, Python's, NumPy's if it is loaded."""
+    """Random generators are as before afterwards: PyTorch's, Python's, NumPy's if it is loaded.
+
+    Garbage isn't collected meanwhile: records are many, small and all needed, and looking through them again and again
+    would take a third of a large model's time.
+    """
     numpy = sys.modules.get("numpy")
     states = torch.get_rng_state(), random.getstate(), numpy.random.get_state() if numpy else None
+    collecting = gc.isenabled()
+    gc.disable()
     try:
         yield
     finally:
+        if collecting:
+            gc.enable()
         torch.set_rng_state(states[0])
         random.setstate(states[1])
         if numpy:

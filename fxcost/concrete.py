@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import functools
 import operator
+import sys
 import weakref
 from collections.abc import Callable
 from types import GetSetDescriptorType, MethodWrapperType
@@ -23,12 +24,19 @@ import torch
 from torch import Tensor, fx, nn
 from torch.overrides import TorchFunctionMode
 
-from .host import Taken, translate
+from .host import Taken, note_function, translate
 from .inputs import Arguments
 from .modules import argument_names, is_leaf
 from .recorder import Segment
 from .records import ModuleCall, NodeRecord, Operator, TensorSpec, tensor_specs
+from .spelling import operator_of
 from .values import ValueRecorder
+
+
+_METADATA = frozenset(
+    getattr(Tensor, name).__get__ for name in ("shape", "dtype", "ndim", "device", "layout", "requires_grad", "is_meta")
+)
+"""Reads of attributes that are no tensors."""
 
 
 class _Later:
@@ -123,11 +131,13 @@ class ConcreteTracer(TorchFunctionMode):
         def call(*args: Any, **kwargs: Any) -> Any:
             segment = self.recorder.segment
             if segment is not None:  # inside a node: only keep track of where
-                before, segment.scope = segment.scope, self._relative(name)
+                before, segment.scope, start = segment.scope, self._relative(name), len(segment.operations)
                 try:
-                    return forward(*args, **kwargs)
+                    out = forward(*args, **kwargs)
                 finally:
                     segment.scope = before
+                segment.note(self._relative(name), True, args, kwargs, out, start)
+                return out
             if leaf:
                 return self._call_leaf(name, forward, args, kwargs)
             return self._call_container(name, forward, args, kwargs)
@@ -153,9 +163,7 @@ class ConcreteTracer(TorchFunctionMode):
 
     def _called(self, name: str, given: tuple[Any, Any], out: Any, start: int) -> None:
         args, kwargs = given
-        self.calls.append(
-            ModuleCall(name, args, tuple(kwargs.items()), self._specs(out), start, len(self.records))
-        )
+        self.calls.append(ModuleCall(name, args, tuple(kwargs.items()), self._specs(out), start, len(self.records)))
 
     def _call_leaf(self, name: str, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         start = len(self.records)
@@ -163,7 +171,7 @@ class ConcreteTracer(TorchFunctionMode):
         nodes = self._argument(args), self._argument(kwargs)
         self._scopes.append(name)
         try:
-            out, segment = self._run(forward, args, kwargs)
+            out, segment = self._run(forward, args, kwargs, whole=True)
         except BaseException:
             self.failed_in = name if self.failed_in is None else self.failed_in
             raise
@@ -174,8 +182,8 @@ class ConcreteTracer(TorchFunctionMode):
         self._called(name, given, out, start)
         return out
 
-    def _run(self, function: Callable[..., Any], args: Any, kwargs: Any) -> tuple[Any, Segment]:
-        segment = self.recorder.segment = Segment()
+    def _run(self, function: Callable[..., Any], args: Any, kwargs: Any, whole: bool = False) -> tuple[Any, Segment]:
+        segment = self.recorder.segment = Segment(whole)
         try:
             return function(*args, **kwargs), segment
         finally:
@@ -184,13 +192,20 @@ class ConcreteTracer(TorchFunctionMode):
     # ------------------------------------------------------------------------------------------------ torch functions
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in _METADATA:  # most of what models ask for, and never a node
+            return func(*args)
         kwargs = kwargs or {}
         if self.recorder.segment is not None:
             try:
                 func, args, kwargs = translate(self.recorder, func, args, kwargs)
             except Taken as taken:
                 return taken.result
-            return func(*args, **kwargs)
+            inside = self.recorder.segment
+            start = len(inside.operations)
+            out = func(*args, **kwargs)
+            if inside.whole:
+                note_function(inside, func, args, kwargs, out, start, sys._getframe(1))
+            return out
         pending = self._pending(args), self._pending(kwargs)  # now: the call may rebind its arguments in place
         try:
             out, segment = self._run(*translate(self.recorder, func, args, kwargs))
@@ -198,7 +213,8 @@ class ConcreteTracer(TorchFunctionMode):
             return taken.result
         if not segment.operations and not _has_tensor(out):
             return out
-        kind, target, args = _vocabulary(func, args)
+        symbol = operator_of(getattr(func, "__name__", ""), sys._getframe(1))
+        kind, target, args = _vocabulary(func, args, symbol)
         given = (self._specs(args), self._specs(kwargs))
         fx_args = _resolved(pending[0])
         if target is getattr or target is setattr:
@@ -219,7 +235,9 @@ class ConcreteTracer(TorchFunctionMode):
     def _finish(self, node: fx.Node, target: str, module: str, given: Any, out: Any, segment: Segment) -> None:
         outputs = tuple(tensor_specs(self._specs(out)))
         operations, storages = tuple(segment.operations), tuple(segment.slots)
-        self._add(node, node.op, target, module, tuple(tensor_specs(given)), outputs, operations, storages)
+        self._add(
+            node, node.op, target, module, tuple(tensor_specs(given)), outputs, operations, storages, given, segment
+        )
         self._bind(out, node)
 
     def _add(
@@ -232,10 +250,28 @@ class ConcreteTracer(TorchFunctionMode):
         outputs: tuple[TensorSpec, ...],
         operations: Any = (),
         storages: tuple[int, ...] = (),
+        given: tuple[Any, Any] = ((), {}),
+        segment: Segment | None = None,
     ) -> None:
         names = tuple([n.name for n in node.all_input_nodes])
+        args, kwargs, calls = given[0], tuple(given[1].items()), tuple(segment.calls) if segment is not None else ()
+        freed = tuple(segment.freed) if segment is not None else ()
         self.records.append(
-            NodeRecord(node.name, kind, target, module, names, inputs, outputs, operations, storages)
+            NodeRecord(
+                node.name,
+                kind,
+                target,
+                module,
+                names,
+                inputs,
+                outputs,
+                operations,
+                storages,
+                args,
+                kwargs,
+                calls,
+                freed,
+            )
         )
 
     def _bind(self, out: Any, node: fx.Node) -> None:
@@ -307,12 +343,16 @@ class ConcreteTracer(TorchFunctionMode):
         return _opaque(value)
 
     def _specs(self, value: Any) -> Any:
+        with torch._C.DisableTorchFunction():  # looking at a tensor must not come back to us, call by call
+            return self._described(value)
+
+    def _described(self, value: Any) -> Any:
         if isinstance(value, Tensor):
             return self.recorder.spec(value)
         if isinstance(value, (tuple, list)):
-            return tuple([self._specs(v) for v in value])
+            return tuple([self._described(v) for v in value])
         if isinstance(value, dict):
-            return {k: self._specs(v) for k, v in value.items()}
+            return {k: self._described(v) for k, v in value.items()}
         return value if isinstance(value, (int, float, bool, str, type(None))) else _opaque(value)
 
 
@@ -347,15 +387,20 @@ def _method_name(func: Any) -> str | None:
     return name if name and getattr(Tensor, name, None) is func else None
 
 
-def _vocabulary(func: Any, args: Any) -> tuple[str, Any, Any]:
-    """(opcode, target, args) under which symbolic tracing would have noted a torch function call."""
+def _vocabulary(func: Any, args: Any, symbol: Any = None) -> tuple[str, Any, Any]:
+    """(opcode, target, args) under which symbolic tracing would have noted a torch function call.
+
+    `symbol` is the Python operator by which a method was called, if it was.
+    """
+    if symbol is not None and _method_name(func) is not None:
+        return "call_function", symbol, args
     if isinstance(func, MethodWrapperType) and isinstance(func.__self__, GetSetDescriptorType):
         name = func.__self__.__name__
         return "call_function", getattr if func.__name__ == "__get__" else setattr, (args[0], name, *args[1:])
-    name = _method_name(func)
-    if name is None:
+    method = _method_name(func)
+    if method is None:
         return "call_function", func, args
-    if name.startswith("__") and hasattr(operator, name):
-        plain = name.strip("_")
-        return "call_function", getattr(operator, plain, getattr(operator, name)), args
-    return "call_method", name, args
+    if method.startswith("__") and hasattr(operator, method):
+        plain = method.strip("_")
+        return "call_function", getattr(operator, plain, getattr(operator, method)), args
+    return "call_method", method, args

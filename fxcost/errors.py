@@ -49,3 +49,7 @@ class DuplicateRuleError(RuleError):
 
 class UnknownNameError(FxcostError, LookupError):
     """A report was asked for a module, node, column, sort key or format that it does not have."""
+
+
+class ConventionError(FxcostError):
+    """No such convention, a convention that counts nothing, or a model that the tool itself refuses."""

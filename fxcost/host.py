@@ -7,15 +7,20 @@ On meta tensors PyTorch refuses these or drops the values. :func:`translate` tur
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from functools import lru_cache
+from types import FrameType, MethodWrapperType
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.fx.node import _get_qualified_name
 from torch.overrides import TorchFunctionMode
 
 from .autocast import region_dtype
-from .recorder import META
+from .recorder import META, Segment
+from .spelling import operator_of
 from .values import ValueRecorder
 
 Call = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
@@ -105,6 +110,26 @@ class HostCalls(TorchFunctionMode):
             func, args, kwargs = translate(self._recorder, func, args, kwargs or {})
         except Taken as taken:
             return taken.result
-        return func(*args, **kwargs)
+        segment = self._recorder.segment
+        if segment is None or not segment.whole:
+            return func(*args, **kwargs)
+        start = len(segment.operations)
+        out = func(*args, **kwargs)
+        note_function(segment, func, args, kwargs, out, start, sys._getframe(1))
+        return out
 
 
+def note_function(segment: Segment, func: Any, args: Any, kwargs: Any, out: Any, start: int, caller: FrameType) -> None:
+    """Note a torch function that `caller` called inside a node, unless it only asks something of a tensor."""
+    if len(segment.operations) == start and not isinstance(out, (Tensor, tuple)):
+        return
+    if not isinstance(func, MethodWrapperType):  # a getter or setter
+        func = operator_of(getattr(func, "__name__", ""), caller) or func
+        segment.note(torch_name(func), False, args, kwargs, out, start)
+
+
+@lru_cache(maxsize=4096)
+def torch_name(func: Any) -> str:
+    """A torch function's qualified name; methods stand under `torch.Tensor`."""
+    name = getattr(func, "__name__", "")
+    return f"torch.Tensor.{name}" if getattr(Tensor, name, None) is func else _get_qualified_name(func)

@@ -120,7 +120,7 @@ class MetaCopier:
         if kind is tuple:
             return tuple([self.value(v) for v in value])
         if _is_plain_object(kind):
-            result = self._remember(value, kind.__new__(kind))
+            result = self._remember(value, object.__new__(kind))
             result.__dict__.update({k: self.value(v) for k, v in value.__dict__.items()})
             return result
         try:
@@ -133,11 +133,11 @@ class MetaCopier:
                 "__deepcopy__ method"
             ) from error
 
-    def _module(self, module: nn.Module) -> nn.Module:
-        cls = type(module)
+    def _module(self, module: nn.Module) -> Any:
+        cls: type = type(module)
         if not _copies_plainly(cls):
             return self._remember(module, self._container(module, cls))
-        result = self._remember(module, cls.__new__(cls))
+        result = self._remember(module, object.__new__(cls))
         state = result.__dict__
         for name, value in module.__dict__.items():
             if name == "_modules":
@@ -165,9 +165,9 @@ class MetaCopier:
         """The meta copy of a tensor: same shape, stride and aliasing, `requires_grad` and parameter-ness."""
         if id(tensor) in self._memo:
             return self._memo[id(tensor)]  # type: ignore[no-any-return]
-        if isinstance(tensor, nn.parameter.UninitializedTensorMixin):
-            lazy = type(tensor)(device=META, dtype=tensor.dtype)  # type: ignore[call-arg]
-            return self._remember(tensor, lazy)  # type: ignore[no-any-return]
+        if nn.parameter.is_lazy(tensor):
+            lazy: Any = type(tensor)
+            return self._remember(tensor, lazy(device=META, dtype=tensor.dtype))  # type: ignore[no-any-return]
         meta = self._meta(tensor)
         if isinstance(tensor, nn.Parameter):
             meta = nn.Parameter(meta, requires_grad=tensor.requires_grad)
@@ -196,12 +196,14 @@ class MetaCopier:
             self._storages[old._cdata] = storage
             self._alive.append(old)
         empty = torch.empty(0, dtype=dtype, device=META)
-        return empty.set_(storage, tensor.storage_offset(), tensor.shape, tensor.stride())  # type: ignore[call-overload, no-any-return]
+        return empty.set_(storage, tensor.storage_offset(), tensor.shape, tensor.stride())
 
 
 _PROTOCOL = ("__deepcopy__", "__copy__", "__reduce__", "__reduce_ex__", "__getstate__", "__new__")
+
+
 @functools.lru_cache(maxsize=4096)
-def _copies_plainly(cls: type) -> bool:
+def _copies_plainly(cls: Any) -> bool:
     """True if copying a module of this class is copying its `__dict__`: it has no copy protocol of its own."""
     own_setstate = cls.__setstate__ is not nn.Module.__setstate__ and not cls.__module__.startswith("torch.nn.")
     own = any(getattr(cls, name, None) is not getattr(nn.Module, name, None) for name in _PROTOCOL)

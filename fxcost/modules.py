@@ -43,7 +43,7 @@ def configuration(module: nn.Module) -> Any:
 
     None if that can't be told: a class of the user's, a hook, a parametrization, an attribute that can't be hashed.
     """
-    parts = []
+    parts: list[Any] = []
     for inner in module.modules():
         state, cls = inner.__dict__, type(inner)
         if not cls.__module__.startswith("torch.nn.modules.") or any(state[h] for h in _HOOKS):
@@ -143,7 +143,7 @@ def parameter_records(root: nn.Module, spec: Callable[[torch.Tensor], Any]) -> t
     buffers = root.named_buffers(remove_duplicate=False)
     for is_buffer, tensors in ((False, parameters), (True, buffers)):
         for name, tensor in tensors:
-            if isinstance(tensor, nn.parameter.UninitializedTensorMixin):
+            if nn.parameter.is_lazy(tensor):
                 continue
             if id(tensor) not in names:
                 found.append((tensor, is_buffer))

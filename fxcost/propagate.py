@@ -22,8 +22,8 @@ from torch.fx.passes.shape_prop import ShapeProp
 from .errors import FxcostError, MissingMetaKernelError, ModelRunError
 from .host import HostCalls
 from .modules import InnerScopes, configuration, function_is_pure
-from .recorder import Segment, is_plain
-from .records import NodeRecord, OpRecord, TensorSpec, tensor_specs
+from .recorder import Segment, is_plain, outline
+from .records import InnerCall, NodeRecord, OpRecord, TensorSpec, tensor_specs
 from .values import ValueRecorder
 
 
@@ -35,12 +35,16 @@ class _Replay:
     output: Any
     given: int
     new_bytes: tuple[int, ...]
+    calls: tuple[InnerCall, ...]
+    freed: tuple[tuple[int, int], ...]
 
 
 class Propagator(ShapeProp):
     """Propagates specs through `graph`, whose modules and attributes live in `root`."""
 
-    def __init__(self, root: nn.Module, graph: fx.Graph, recorder: ValueRecorder, owners: Callable[[fx.Node], str]) -> None:
+    def __init__(
+        self, root: nn.Module, graph: fx.Graph, recorder: ValueRecorder, owners: Callable[[fx.Node], str]
+    ) -> None:
         fx.Interpreter.__init__(self, root, graph=graph)  # ShapeProp's own takes no separate graph
         self.extra_traceback = False
         self.recorder = recorder
@@ -80,7 +84,7 @@ class Propagator(ShapeProp):
             return self._execute(n, args, kwargs, key, slots)
         numbers = [*slots, *map(self.storages.reserve, replay.new_bytes)]
         result = _renumbered(replay.output, numbers)
-        self._add(n, args, kwargs, result, replay.operations, tuple(numbers))
+        self._add(n, args, kwargs, result, replay.operations, tuple(numbers), replay.calls, replay.freed)
         return result
 
     def _key(self, n: fx.Node, args: Any, kwargs: Any, slots: dict[int, int]) -> Any:
@@ -103,7 +107,7 @@ class Propagator(ShapeProp):
         return (*key, self.recorder.knows(slots))
 
     def _execute(self, n: fx.Node, args: Any, kwargs: Any, key: Any, slots: dict[int, int]) -> Any:
-        segment = Segment()
+        segment = Segment(whole=n.op == "call_module" or (n.op == "call_function" and not function_is_pure(n.target)))
         segment.slots.update(slots)
         self._made = {}
         tensors, named = self._to_tensors(args), self._to_tensors(kwargs)
@@ -119,14 +123,17 @@ class Propagator(ShapeProp):
         except FxcostError:
             raise
         except Exception as error:
-            raise run_error(error, f"node {n.name!r} ({n.op} {_target_name(n)})", self.owners(n), (args, kwargs)) from error
+            raise run_error(
+                error, f"node {n.name!r} ({n.op} {_target_name(n)})", self.owners(n), (args, kwargs)
+            ) from error
         finally:
             self.recorder.segment = None
         result = self._to_specs(out)
         changed = self._metadata_changed((args, kwargs), (tensors, named))
         numbers = tuple(segment.slots)
         operations = tuple(segment.operations)
-        self._add(n, args, kwargs, result, operations, numbers)
+        calls, freed = tuple(segment.calls), tuple(segment.freed)
+        self._add(n, args, kwargs, result, operations, numbers, calls, freed)
         local = {number: i for i, number in enumerate(numbers)}
         for spec in tensor_specs(result):
             local.setdefault(spec.storage, len(local))
@@ -135,7 +142,7 @@ class Propagator(ShapeProp):
         )
         if key is not None and not changed and not by_value and _only_specs(result):
             sizes = tuple(self.storages.nbytes[number] for number in list(local)[len(slots) :])
-            self._memo[key] = _Replay(operations, _renumbered(result, local), len(slots), sizes)
+            self._memo[key] = _Replay(operations, _renumbered(result, local), len(slots), sizes, calls, freed)
         return result
 
     def _metadata_changed(self, specs: Any, tensors: Any) -> bool:
@@ -186,6 +193,8 @@ class Propagator(ShapeProp):
         result: Any,
         operations: tuple[OpRecord, ...],
         storages: tuple[int, ...],
+        calls: tuple[InnerCall, ...] = (),
+        freed: tuple[tuple[int, int], ...] = (),
     ) -> None:
         self.records.append(
             NodeRecord(
@@ -198,6 +207,10 @@ class Propagator(ShapeProp):
                 outputs=tuple(tensor_specs(result)),
                 operations=operations,
                 storages=storages,
+                args=outline(args),
+                kwargs=tuple([(name, outline(value)) for name, value in kwargs.items()]),
+                calls=calls,
+                freed=freed,
             )
         )
 

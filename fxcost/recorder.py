@@ -31,17 +31,15 @@ _MISSING = object()
 class Storages:
     """Numbers storages in the order in which they appear.
 
-    With `keep`, storages stay alive as long as this object, so that a number can be turned back into a tensor. Without
-    it they die with their last tensor, as in the user's own run, and `on_free` is called with the number.
+    They are held weakly: they die with their last tensor, as in the user's own run, and `on_free` is called with the
+    number. :meth:`tensor` makes a storage anew if it has died.
     """
 
-    def __init__(self, keep: bool, on_free: Callable[[int], None] | None = None) -> None:
+    def __init__(self) -> None:
         self.nbytes: list[int] = []
+        self.on_free: Callable[[int], None] | None = None
         self._numbers: dict[int, int] = {}
-        self._kept: dict[int, torch.UntypedStorage] = {}
         self._watched: dict[int, weakref.ref[torch.UntypedStorage]] = {}
-        self._keep = keep
-        self._on_free = on_free
 
     def number(self, tensor: Tensor) -> int:
         """The number of a tensor's storage, a new one if it was not seen before."""
@@ -60,25 +58,23 @@ class Storages:
 
     def tensor(self, spec: TensorSpec) -> Tensor:
         """A meta tensor as `spec` describes it, sharing memory with all others of its storage number."""
-        storage = self._kept.get(spec.storage)
+        watched = self._watched.get(spec.storage)
+        storage = watched() if watched is not None else None
         if storage is None:
             storage = torch.UntypedStorage(self.nbytes[spec.storage], device="meta")
             self._attach(storage, storage._cdata, spec.storage)
         empty = torch.empty(0, dtype=spec.dtype, device=META)
-        return empty.set_(storage, spec.offset, spec.shape, spec.stride)  # type: ignore[call-overload, no-any-return]
+        return empty.set_(storage, spec.offset, spec.shape, spec.stride)
 
     def _attach(self, storage: torch.UntypedStorage, address: int, number: int) -> None:
         self._numbers[address] = number
-        if self._keep:
-            self._kept[number] = storage
-            return
 
         def freed(_: object, self: Storages = self) -> None:
             if self._numbers.get(address) == number:
                 del self._numbers[address]
             self._watched.pop(number, None)
-            if self._on_free is not None:
-                self._on_free(number)
+            if self.on_free is not None:
+                self.on_free(number)
 
         self._watched[number] = weakref.ref(storage, freed)
 
@@ -121,13 +117,15 @@ def _composite(op: Operator) -> Callable[..., Any] | None:
 class Segment:
     """What ran while one node was executed: records whose storages are numbered within the segment.
 
-    With `whole`, for nodes that hide calls, these are noted too.
+    With `whole`, for nodes that hide calls, these are noted too. `freed` has, for each storage that died meanwhile, its
+    number in the segment and how many operations had run.
     """
 
-    __slots__ = ("calls", "operations", "scope", "slots", "whole")
+    __slots__ = ("calls", "freed", "operations", "scope", "slots", "whole")
 
     def __init__(self, whole: bool = False) -> None:
         self.operations: list[OpRecord] = []
+        self.freed: list[tuple[int, int]] = []
         self.slots: dict[int, int] = {}
         self.scope = ""
         self.whole = whole
@@ -141,7 +139,7 @@ class Segment:
 
 
 def outline(value: Any) -> Any:
-    """A value with specs, without storages, in place of tensors; lists become tuples, other objects their type's name."""
+    """A value with specs, without storages, in place of tensors; lists become tuples, objects their type's name."""
     if isinstance(value, Tensor):
         stride = tuple(value.stride()) if is_plain(value) else ()
         return TensorSpec(tuple(value.shape), value.dtype, stride)
@@ -160,14 +158,17 @@ class OpRecorder(TorchDispatchMode):
     With `real`, operators run on the tensors that they are given, on their device: for models whose control flow needs
     the values.
     `orphan` is called with the segment of an operator that ran while no segment was open, and with its arguments and
-    result.
+    result. `deaths` says of each storage that died how many operations had run until then, `ticks` how many have run.
     """
 
     supports_higher_order_operators = True
 
     def __init__(self, storages: Storages, *, real: bool = False) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.storages = storages
+        storages.on_free = self._freed
+        self.deaths: dict[int, int] = {}
+        self.ticks = 0
         self.real = real
         self.segment: Segment | None = None
         self.region: torch.dtype | None = None
@@ -258,7 +259,7 @@ class OpRecorder(TorchDispatchMode):
             self.adopted(tensor, meta)
         meta = self._twins[storage._cdata][1]
         empty = torch.empty(0, dtype=tensor.dtype, device=META)
-        return empty.set_(meta, tensor.storage_offset(), tensor.shape, tensor.stride())  # type: ignore[call-overload, no-any-return]
+        return empty.set_(meta, tensor.storage_offset(), tensor.shape, tensor.stride())
 
     def value_of(self, tensor: Tensor) -> Tensor | None:
         """A tensor's value if it is known; this recorder knows none."""
@@ -295,7 +296,14 @@ class OpRecorder(TorchDispatchMode):
             values.extend(self._described(v, segment) for v in kwargs.values())
         outputs: list[TensorSpec | None] = []
         self._flatten(out, segment, outputs)
+        self.ticks += 1
         return OpRecord(func, tuple(values), tuple(outputs), segment.scope)
+
+    def _freed(self, number: int) -> None:
+        self.deaths[number] = self.ticks
+        segment = self.segment
+        if segment is not None and number in segment.slots:
+            segment.freed.append((segment.slots[number], len(segment.operations)))
 
     def spec(self, tensor: Tensor) -> TensorSpec:
         """Describe a tensor, its storage numbered through the graph."""
@@ -304,7 +312,11 @@ class OpRecorder(TorchDispatchMode):
         if not is_plain(tensor):
             return TensorSpec(tuple(tensor.shape), tensor.dtype)
         return TensorSpec(
-            tuple(tensor.shape), tensor.dtype, tensor.stride(), tensor.storage_offset(), self.storages.number(tensor)
+            tuple(tensor.shape),
+            tensor.dtype,
+            tensor.stride(),
+            int(tensor.storage_offset()),
+            self.storages.number(tensor),
         )
 
     def _local(self, tensor: Tensor, segment: Segment) -> TensorSpec:
@@ -312,7 +324,7 @@ class OpRecorder(TorchDispatchMode):
             return TensorSpec(tuple(tensor.shape), tensor.dtype)
         number = self.storages.number(tensor)
         slot = segment.slots.setdefault(number, len(segment.slots))
-        return TensorSpec(tuple(tensor.shape), tensor.dtype, tensor.stride(), tensor.storage_offset(), slot)
+        return TensorSpec(tuple(tensor.shape), tensor.dtype, tensor.stride(), int(tensor.storage_offset()), slot)
 
     def _described(self, value: Any, segment: Segment) -> Any:
         if isinstance(value, Tensor):

@@ -158,6 +158,7 @@ class NodeRecord:
     whose forward the node stands (for `call_module` the called module itself). `input_nodes` names the nodes that
     it reads. `storages[i]` is the graph-wide number of storage `i` of its operations. `args` and `kwargs` are what a
     call was given, specs in place of tensors. `calls` are those inside modules and functions that stay whole.
+    `freed` has (i, n) for each storage i of `storages` that died while the node ran, after n of its operations.
     """
 
     name: str
@@ -172,6 +173,7 @@ class NodeRecord:
     args: tuple[Any, ...] = ()
     kwargs: tuple[tuple[str, Any], ...] = ()
     calls: tuple[InnerCall, ...] = ()
+    freed: tuple[tuple[int, int], ...] = ()
 
     @property
     def is_call(self) -> bool:
@@ -348,7 +350,8 @@ class Recording:
     """A graph that was captured and propagated: all that rules and reports need to know of the model's run.
 
     `graph` is the fx graph, `root` the meta copy of the model that it refers to. `storage_bytes[i]` is the size of
-    storage `i`.
+    storage `i`. `deaths` has (i, n) for each storage i that the model's own Python code let go after n operations;
+    None where that code was not run.
     """
 
     graph: torch.fx.Graph
@@ -361,3 +364,4 @@ class Recording:
     parameters: tuple[ParameterRecord, ...]
     storage_bytes: tuple[int, ...]
     assumptions: tuple[str, ...] = ()
+    deaths: tuple[tuple[int, int], ...] | None = None

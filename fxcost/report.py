@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     import networkx as nx
     import torch
 
+    from .memory import Memory
+
 UNCOSTED_FAMILY = "uncosted"
 """The name under which :meth:`Report.by_family` adds up the traffic of operators that have no rule."""
 
@@ -203,6 +205,15 @@ class Report:
     def costed_nodes(self) -> int:
         """How many nodes ran only operators that are costed or known to be free."""
         return sum(not node.uncosted for node in self.nodes)
+
+    # Memory -----------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def memory(self) -> Memory:
+        """What the forward pass needs in memory: its peak, when it is reached, and by which tensors."""
+        from .memory import forward_memory
+
+        return forward_memory(self.recording)
 
     @property
     def capture(self) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dis
 import operator
 from collections.abc import Callable
+from functools import lru_cache
 from types import CodeType, FrameType
 from typing import Any
 
@@ -28,18 +29,16 @@ _OPERATORS: dict[tuple[str, str], Callable[..., Any]] = {
 _METHODS = frozenset(method for method, _ in _OPERATORS)
 
 
-def operator_of(method: str, caller: FrameType, known: dict[CodeType, bytes]) -> Callable[..., Any] | None:
-    """The Python operator by which `caller` is calling a tensor's method; None if it calls the method by name.
-
-    `known` remembers bytecode, which Python copies each time it is asked for.
-    """
+def operator_of(method: str, caller: FrameType) -> Callable[..., Any] | None:
+    """The Python operator by which `caller` is calling a tensor's method; None if it calls the method by name."""
     if method not in _METHODS:
         return None
-    code = caller.f_code
-    bytecode = known.get(code)
-    if bytecode is None:
-        bytecode = known[code] = code.co_code
-    at = caller.f_lasti
+    bytecode, at = _bytecode(caller.f_code), caller.f_lasti
     if bytecode[at] != _BINARY_OP:
         return None
     return _OPERATORS.get((method, _SYMBOLS[bytecode[at + 1]]))
+
+
+@lru_cache(maxsize=1024)
+def _bytecode(code: CodeType) -> bytes:
+    return code.co_code  # Python copies it each time it is asked for

@@ -6,7 +6,7 @@
 - What is computed without the inputs (from buffers, constants, factories such as `torch.arange`) is traced as well;
   plain tracing computes it on the spot and leaves it out of the graph.
 - A proxy is no tensor, and Python code that asks (`isinstance(x, Tensor)`, `hasattr(x, …)`) may silently take another
-  way than it would in a run. Such a question raises :class:`Doubt`.
+  way than it would in a run. Such a question raises :class:`DoubtError`.
 
 Not here: shapes and operators, which come from propagate.py.
 """
@@ -31,11 +31,24 @@ from .inputs import Arguments
 from .modules import argument_names
 
 _TENSOR_ATTRIBUTES = frozenset(dir(Tensor))
-_INPLACE = ("iadd", "isub", "imul", "itruediv", "ifloordiv", "imod", "ipow", "iand", "ior", "ixor", "ilshift", "irshift")
+_INPLACE = (
+    "iadd",
+    "isub",
+    "imul",
+    "itruediv",
+    "ifloordiv",
+    "imod",
+    "ipow",
+    "iand",
+    "ior",
+    "ixor",
+    "ilshift",
+    "irshift",
+)
 _fx_lock = threading.RLock()  # torch.fx patches nn.Module process-wide while it traces
 
 
-class Doubt(CaptureError):
+class DoubtError(CaptureError):
     """Symbolic tracing may have taken another path than the model's run does."""
 
 
@@ -56,17 +69,21 @@ class _Proxy(fx.Proxy):
 
     def __getattr__(self, name: str) -> Any:
         if name not in _TENSOR_ATTRIBUTES and not name.startswith("__"):
-            raise Doubt(f"the code asks for attribute {name!r} of what may be a tensor")
+            raise DoubtError(f"the code asks for attribute {name!r} of what may be a tensor")
         return super().__getattr__(name)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
-        raise Doubt("the code copies a value")
+        raise DoubtError("the code copies a value")
 
     @property
     def __class__(self) -> type:
         caller = sys._getframe(1).f_globals.get("__name__", "")
-        if not caller.startswith(("fxcost", "torch.fx", "torch.nn.parameter", "torch._", "torch.overrides", "torch.utils")):
-            raise Doubt(f"{caller or 'code'} asks for the type of a value, isinstance(x, …), which a proxy can't answer")
+        if not caller.startswith(
+            ("fxcost", "torch.fx", "torch.nn.parameter", "torch._", "torch.overrides", "torch.utils")
+        ):
+            raise DoubtError(
+                f"{caller or 'code'} asks for the type of a value, isinstance(x, …), which a proxy can't answer"
+            )
         return _Proxy
 
     @__class__.setter
@@ -101,14 +118,14 @@ class _OwnCalls(TorchFunctionMode):
         kwargs = kwargs or {}
         given = [t for t in pytree.tree_leaves((args, kwargs)) if type(t) in (Tensor, nn.Parameter)]
         if any(not t.is_meta for t in given):
-            raise Doubt(f"{getattr(func, '__name__', func)} is called on a tensor that is not the model's")
+            raise DoubtError(f"{getattr(func, '__name__', func)} is called on a tensor that is not the model's")
         out = func(*args, **kwargs)
         if out is None and given:
-            raise Doubt(f"{getattr(func, '__name__', func)} changes a constant")
+            raise DoubtError(f"{getattr(func, '__name__', func)} changes a constant")
         if type(out) is Tensor and not isinstance(func, MethodWrapperType):
             return self._tracer.create_proxy("call_function", func, tuple(args), kwargs)
         if isinstance(out, Tensor) or (type(out) in (tuple, list) and any(isinstance(o, Tensor) for o in out)):
-            raise Doubt(f"{getattr(func, '__name__', func)} is called on constants")
+            raise DoubtError(f"{getattr(func, '__name__', func)} is called on constants")
         return out
 
 
@@ -124,6 +141,7 @@ class SymbolicTracer(fx.Tracer):
         self._parameter_names: dict[int, str] = {}
         self._module_names: dict[int, str] = {}
         self.calls: list[TracedCall] = []
+        self.given: tuple[Any, Any] = (), {}
 
     def proxy(self, node: fx.Node) -> fx.Proxy:
         """Wrap a node."""
@@ -155,8 +173,12 @@ class SymbolicTracer(fx.Tracer):
             return value
 
         positional = argument_names(root if is_module else root_fn)
-        args = [placeholders(v, positional[i] if i < len(positional) else f"arg{i}") for i, v in enumerate(self._arguments.args)]
+        args = [
+            placeholders(v, positional[i] if i < len(positional) else f"arg{i}")
+            for i, v in enumerate(self._arguments.args)
+        ]
         kwargs = {k: placeholders(v, k) for k, v in self._arguments.kwargs.items()}
+        self.given = _as_nodes(tuple(args)), _as_nodes(kwargs)
         return (lambda *a: root_fn(*a, **kwargs)), ([root, *args] if is_module else args)
 
     def path_of_module(self, mod: nn.Module) -> str:
@@ -181,10 +203,12 @@ class SymbolicTracer(fx.Tracer):
     def create_node(self, *args: Any, **kwargs: Any) -> fx.Node:
         """Create a node. A graph does not keep autocast regions, so none may begin or end while tracing."""
         if region_dtype() is not self._region:
-            raise Doubt("the code runs under torch.autocast in parts, which a graph does not keep")
+            raise DoubtError("the code runs under torch.autocast in parts, which a graph does not keep")
         return super().create_node(*args, **kwargs)
 
-    def call_module(self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def call_module(
+        self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
         """Note the call, then trace into it or make it one node."""
         if threading.get_ident() != self._thread:  # someone else's module: torch.fx patches the class, for all threads
             return forward(*args, **kwargs)
@@ -211,7 +235,7 @@ def trace_symbolically(
     """Trace `root` (a meta copy) and return the graph, the module that it refers to, and the calls seen.
 
     Raises:
-        CaptureError: the code needs a value, or asks something that a proxy can't answer (:class:`Doubt`).
+        CaptureError: the code needs a value, or asks something that a proxy can't answer (:class:`DoubtError`).
     """
     tracer = SymbolicTracer(leaves, arguments)
     with _fx_lock:
@@ -222,4 +246,6 @@ def trace_symbolically(
             raise
         except Exception as error:
             raise CaptureError(f"symbolic tracing failed: {type(error).__name__}: {error}") from error
+    output = next(reversed(graph.nodes))
+    tracer.calls.append(TracedCall("", *tracer.given, output.args[0], 0, len(graph.nodes)))
     return graph, tracer.root, tracer.calls

@@ -125,7 +125,8 @@ def _attention(
 
 def _dropout(input: Tensor, p: float, train: bool) -> Tensor:  # noqa: A002 - the schema's own name
     if not train or p == 0:
-        return _decomposed(aten.dropout.default)(input, p, train)
+        same: Tensor = _decomposed(aten.dropout.default)(input, p, train)
+        return same
     out: Tensor = aten.native_dropout.default(input, p, train)[0]
     return out
 
@@ -201,12 +202,12 @@ class _FlexOnMeta:
     """
 
     def __init__(self) -> None:
-        self._module = sys.modules.get("torch.nn.attention.flex_attention")  # who calls it has imported it
-        if self._module is not None:
-            self._validate = self._module._validate_device
-            self._uncompiled = self._module._FLEX_ATTENTION_DISABLE_COMPILE_DEBUG
-            self._module._validate_device = self._on_meta
-            self._module._FLEX_ATTENTION_DISABLE_COMPILE_DEBUG = True
+        module: Any = sys.modules.get("torch.nn.attention.flex_attention")  # who calls it has imported it
+        self._module: Any = module
+        if module is not None:
+            self._validate, self._uncompiled = module._validate_device, module._FLEX_ATTENTION_DISABLE_COMPILE_DEBUG
+            module._validate_device = self._on_meta
+            module._FLEX_ATTENTION_DISABLE_COMPILE_DEBUG = True
 
     def _on_meta(self, query: Tensor, key: Tensor, value: Tensor) -> None:
         if not (getattr(_gate, "open", False) and query.is_meta):

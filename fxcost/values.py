@@ -2,7 +2,7 @@
 
 Models read values: `.item()`, `mask.nonzero()`, `x[indices]`, `torch.split(x, lengths.tolist())`. On meta tensors there
 are none. So each meta *storage* may own a :class:`Cell`, a real CPU storage of the same size; the value of a tensor is
-the same window (offset, shape, stride) onto it, and views and in-place writes stay coherent without a rule per operator.
+the same window (offset, shape, stride) onto it, so views and in-place writes stay coherent without rules of their own.
 
 - *Known*: an operator whose inputs are all known is also run on the CPU (integers up to 16 M elements, floats to 1 M).
 - *Pending*: integers and booleans that come from unknown floats (a router's top-k, a comparison) keep how they come
@@ -53,7 +53,7 @@ _DYNAMIC = _packets(
 _INDEXING = _packets("index _unsafe_index index_put index_put_ _index_put_impl_ _unsafe_index_put")
 
 
-class NeedsRealRun(UnknownValueError):
+class NeedsRealRunError(UnknownValueError):
     """Control flow hangs on a value that only a real run can tell."""
 
 
@@ -88,7 +88,7 @@ class ValueRecorder(OpRecorder):
     """An OpRecorder that follows values.
 
     `real_available` says that a real run is possible, so that control flow on a sampled value asks for one
-    (:class:`NeedsRealRun`) instead of believing the sample. `assumptions` collects what the run took for granted.
+    (:class:`NeedsRealRunError`) instead of believing the sample. `assumptions` collects what the run took for granted.
     """
 
     def __init__(self, storages: Storages, *, real: bool = False, real_available: bool = False) -> None:
@@ -118,7 +118,7 @@ class ValueRecorder(OpRecorder):
         whole = torch.empty(0, dtype=tensor.dtype, device=META)
         size = meta.nbytes() // tensor.element_size()
         if self._small_size(tensor.dtype, size):
-            number = self.storages.number(whole.set_(meta, 0, (size,), (1,)))  # type: ignore[call-overload]
+            number = self.storages.number(whole.set_(meta, 0, (size,), (1,)))
             if tensor.device == CPU:
                 self.cells[number] = Cell(tensor.untyped_storage())
 
@@ -140,7 +140,7 @@ class ValueRecorder(OpRecorder):
 
         Raises:
             UnknownValueError: nobody knows it; the message names the line that asked.
-            NeedsRealRun: control flow hangs on a sampled value, and a real run can tell the true one.
+            NeedsRealRunError: control flow hangs on a sampled value, and a real run can tell the true one.
         """
         self.values_used = True
         if not tensor.is_meta:
@@ -148,7 +148,7 @@ class ValueRecorder(OpRecorder):
         cell = self._cell(tensor)
         if cell is None:
             if tensor.is_floating_point() or tensor.is_complex():
-                kind = NeedsRealRun if self._real_available else UnknownValueError
+                kind = NeedsRealRunError if self._real_available else UnknownValueError
                 raise kind(
                     f"{self._line()} needs the value of a {tensor.dtype} tensor of shape {tuple(tensor.shape)} "
                     f"({why}), which is not known without data. Pass real weights and real inputs, so that a real run "
@@ -158,7 +158,7 @@ class ValueRecorder(OpRecorder):
         storage = cell.get()
         if cell.sampled:
             if scalar and self._real_available:
-                raise NeedsRealRun(f"{self._line()} decides by a computed value ({why})")
+                raise NeedsRealRunError(f"{self._line()} decides by a computed value ({why})")
             self.assumptions[
                 f"{self._line()} depends on values that were not known ({why}); they were evaluated on seeded noise"
             ] = None
@@ -271,7 +271,7 @@ class ValueRecorder(OpRecorder):
         shapes = [(t.untyped_storage().nbytes(), t.dtype, t.storage_offset(), t.shape, t.stride()) for t in outputs]
 
         def evaluate() -> list[torch.UntypedStorage] | None:
-            real = [s() if callable(s) and isinstance(s, _Source) else CPU if isinstance(s, torch.device) else s for s in sources]
+            real = [s() if isinstance(s, _Source) else CPU if isinstance(s, torch.device) else s for s in sources]
             cpu_args, cpu_kwargs = pytree.tree_unflatten(real, tree)
             if "device" in {a.name for a in func._schema.arguments} and not any(isinstance(r, Tensor) for r in real):
                 cpu_kwargs = {**cpu_kwargs, "device": CPU}
@@ -286,7 +286,7 @@ class ValueRecorder(OpRecorder):
                 storage = torch.UntypedStorage(nbytes)
                 if tensor.shape != shape:
                     return None
-                torch.empty(0, dtype=dtype).set_(storage, offset, shape, stride).copy_(tensor)  # type: ignore[call-overload]
+                torch.empty(0, dtype=dtype).set_(storage, offset, shape, stride).copy_(tensor)
                 storages.append(storage)
             return storages
 
@@ -367,7 +367,7 @@ class ValueRecorder(OpRecorder):
         ):
             return super().run(func, args, kwargs)
         why = str(packet).removeprefix("aten.")
-        real = [
+        real: list[Any] = [
             self.demand(x, why) if isinstance(x, Tensor) else CPU if isinstance(x, torch.device) else x for x in leaves
         ]
         if packet is aten.histc and not real[0].is_floating_point():
@@ -407,7 +407,7 @@ class _Source:
 
     def __call__(self) -> Tensor:
         if self.cell is not None:
-            return torch.empty(0, dtype=self.dtype).set_(self.cell.get(), self.offset, self.shape, self.stride)  # type: ignore[call-overload, no-any-return]
+            return torch.empty(0, dtype=self.dtype).set_(self.cell.get(), self.offset, self.shape, self.stride)
         with _disable_current_modes():
             if self.dtype.is_floating_point:
                 return torch.rand(self.shape, generator=self.noise).to(self.dtype)
@@ -446,7 +446,7 @@ def _lazily(
 def _window(storage: torch.UntypedStorage, like: Tensor) -> Tensor:
     """The real tensor that a meta tensor is, on the storage that holds its values."""
     empty = torch.empty(0, dtype=like.dtype, device=CPU)
-    return empty.set_(storage, like.storage_offset(), like.shape, like.stride())  # type: ignore[call-overload, no-any-return]
+    return empty.set_(storage, like.storage_offset(), like.shape, like.stride())
 
 
 def _is_integer(tensor: Tensor) -> bool:

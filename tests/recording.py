@@ -30,7 +30,7 @@ def on_meta(value: Any) -> Any:
 def record(call: Callable[..., Any], *args: Any, **kwargs: Any) -> list[OpRecord]:
     """The operators that `call` runs, in order."""
     args, kwargs = on_meta(args), on_meta(kwargs)
-    recorder = OpRecorder(Storages(keep=True))
+    recorder = OpRecorder(Storages())
     recorder.segment = Segment()
     with torch.no_grad(), whole_units(), recorder:
         call(*args, **kwargs)

@@ -23,6 +23,7 @@ def _free(reason: str) -> Rule:
 _ALLOCATES = _free("allocates memory without touching it")
 _METADATA = _free("reads or changes a tensor's metadata alone")
 _VIEW = _free("only changes how a tensor is viewed")
+_MARKS = _free("marks a span of time for a profiler")
 _CHECK = _free("checks a condition, computes nothing")
 
 RULES: Mapping[OpKey, Rule] = {
@@ -80,6 +81,8 @@ RULES: Mapping[OpKey, Rule] = {
     aten._functional_sym_constrain_range: _CHECK,
     aten._functional_sym_constrain_range_for_size: _CHECK,
     aten._linalg_check_errors: _CHECK,
+    **optional("profiler::_record_function_enter_new", _MARKS),
+    **optional("profiler::_record_function_exit", _MARKS),
     **optional("_print", _free("prints")),
     **optional("_make_dep_token", _free("orders effects, holds no data")),
 }

@@ -26,11 +26,6 @@ def gather(op: OpRecord) -> Cost:
     return with_bytes(op, Cost(), picked + bytes_of(*tensor_specs(op.args[1:])))
 
 
-def masked_gather(op: OpRecord) -> Cost:
-    """_unsafe_masked_index: as `gather`, where the mask is true."""
-    return gather(op)
-
-
 def embedding_bag(op: OpRecord) -> Cost:
     """weight (v, d), indices, offsets → (bags, d): the sum, mean or maximum of the rows of each bag.
 
@@ -186,7 +181,7 @@ RULES: Mapping[OpKey, Rule] = {
     aten.index_select: _pick(gather),
     aten.index: _pick(gather),
     aten._unsafe_index: _pick(gather),
-    aten._unsafe_masked_index: _pick(masked_gather),
+    aten._unsafe_masked_index: _pick(gather),
     aten.take: _pick(gather),
     aten.masked_select: _pick(nonzero),
     aten.nonzero: _pick(nonzero),

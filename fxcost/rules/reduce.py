@@ -114,6 +114,8 @@ def _rule(formula: Formula, extra: int = 0, extra_transcendentals: int = 0) -> R
     return Rule("reduction", reduction(formula, extra, extra_transcendentals))
 
 
+_VARIANCE, _STD = _rule(formulas.variance), _rule(formulas.variance, 1, 1)
+_LOG_SOFTMAX = _rule(formulas.log_softmax)
 _TOTAL, _SOFTMAX = _rule(formulas.total), _rule(formulas.softmax)
 _NORM = Rule("reduction", vector_norm)
 _BOOLEAN = Rule("reduction", boolean, "boolean and integer work is not floating-point work")
@@ -131,17 +133,17 @@ RULES: Mapping[OpKey, Rule] = {
     aten.aminmax: Rule("reduction", min_and_max),
     aten._aminmax: Rule("reduction", min_and_max),
     aten.mean: _rule(formulas.mean),
-    aten.var: _rule(formulas.variance),
-    aten.var_mean: _rule(formulas.variance),
-    aten.std: _rule(formulas.variance, 1, 1),
-    aten.std_mean: _rule(formulas.variance, 1, 1),
+    aten.var: _VARIANCE,
+    aten.var_mean: _VARIANCE,
+    aten.std: _STD,
+    aten.std_mean: _STD,
     aten.logsumexp: _rule(formulas.logsumexp),
     aten._softmax: _SOFTMAX,
     aten.softmax: _SOFTMAX,
     aten._safe_softmax: _SOFTMAX,
     aten._masked_softmax: Rule("reduction", masked_softmax),
-    aten._log_softmax: _rule(formulas.log_softmax),
-    aten.log_softmax: _rule(formulas.log_softmax),
+    aten._log_softmax: _LOG_SOFTMAX,
+    aten.log_softmax: _LOG_SOFTMAX,
     aten.linalg_vector_norm: _NORM,
     aten.norm: _NORM,
     aten.native_norm: _NORM,

@@ -63,7 +63,6 @@ REDUCTIONS = [
     (torch.dist, M, M),
     (torch.linalg.cross, f(2, 3), f(2, 3)),
     (torch.histc, M),
-    (aten._masked_softmax, f(1, 1, 6, 6), torch.zeros(6, 6, dtype=torch.bool), 3, 0),
     (lambda x: torch.segment_reduce(x, "sum", lengths=i(2), unsafe=True, axis=0), V),
 ]
 POOLING = [
@@ -114,7 +113,7 @@ LINALG = [
     *((op, M) for op in (torch.linalg.cholesky, torch.linalg.inv, torch.linalg.det, torch.linalg.slogdet)),
     *((op, M) for op in (torch.cholesky_inverse, torch.linalg.ldl_factor, torch.linalg.lu, torch.linalg.qr)),
     *((op, M) for op in (torch.linalg.svd, torch.linalg.pinv, torch.linalg.eigh, torch.linalg.eig)),
-    *((op, M) for op in (torch.linalg.eigvals, torch.linalg.matrix_exp, torch.geqrf, torch.pdist)),
+    *((op, M) for op in (torch.linalg.matrix_exp, torch.pdist)),
     (torch.linalg.solve, M, M),
     (torch.linalg.lu_solve, M, torch.zeros(6, dtype=torch.int32), M),
     (lambda a, b: torch.linalg.solve_triangular(a, b, upper=True), M, M),
@@ -153,9 +152,6 @@ LOSSES = [
     (F.nll_loss, M, L),
     (F.multi_margin_loss, M, L),
     (lambda p, t: aten._ctc_loss(p, t, [6], [2]), f(6, 1, 6), i(1, 2)),
-    (torch.fake_quantize_per_tensor_affine, V, 0.1, 0, 0, 15),
-    (torch.fake_quantize_per_tensor_affine, V, ONE, torch.zeros((), dtype=torch.int32), 0, 15),
-    (torch.fake_quantize_per_channel_affine, M, V, torch.zeros(6, dtype=torch.int32), 0, 0, 15),
 ]
 NUMBERED = [
     (torch.pow, V, 3),
@@ -210,6 +206,8 @@ FOREIGN = [
     (aten.linalg__powsum.default, (M, 3), ONE),
     (aten.bincount.default, (L, V), V),
     (aten._compute_linear_combination.default, (B3, f(3, 2)), f(3, 6, 6)),
+    (aten.avg_pool1d.default, (X[0], (2,)), f(3, 8, 4)),
+    (aten.linalg_eigvals.default, (M,), Z),
     (aten.max_pool1d.default, (X[0], (2,)), f(3, 8, 4)),
     (aten.adaptive_avg_pool1d.default, (X[0], (3,)), f(3, 8, 3)),
     (aten.embedding_renorm_.default, (M, L, 1.0, 2.0), M),
@@ -224,6 +222,11 @@ FOREIGN = [
     (aten.unique_dim.default, (M, 0), M),
     (aten.unique_consecutive.default, (V,), V),
     (aten._upsample_lanczos2d_aa.default, (X, (4, 4), False), f(2, 3, 4, 4)),
+    (aten._masked_softmax.default, (B3, B3.bool()), B3),
+    (aten.geqrf.default, (M,), (M, V)),
+    (aten.fake_quantize_per_tensor_affine_cachemask.default, (V, 0.1, 0, 0, 15), (V, V)),
+    (aten._fake_quantize_per_tensor_affine_cachemask_tensor_qparams.default, (V, ONE, ONE, ONE, 0, 15), (V, V)),
+    (aten.fake_quantize_per_channel_affine_cachemask.default, (M, V, V, 0, 0, 15), (M, M)),
     (aten.quantize_per_tensor.default, (V, 0.1, 0, torch.quint8), V),
     (aten.quantize_per_channel.default, (M, V, L, 0, torch.quint8), M),
     (aten.quantize_per_tensor_dynamic.default, (V, torch.quint8, False), V),

@@ -7,7 +7,7 @@ import torch
 from examples import CALLS, FOREIGN
 from recording import described, record
 
-from fxcost import Cost
+from fxcost import Cost, registry
 from fxcost.cost import cost_operation
 from fxcost.errors import DuplicateRuleError, RuleError
 from fxcost.records import OpRecord, TensorSpec
@@ -101,6 +101,36 @@ def test_a_rule_needs_an_operator():
     """Names are no keys."""
     with pytest.raises(RuleError, match=r"'mm'.*no operator"):
         merge({"mm": Rule("a", None, "")})
+
+
+@pytest.fixture
+def user_rules():
+    """Whatever a test registers is forgotten again."""
+    before = dict(registry._user_rules)
+    yield
+    registry._user_rules.clear()
+    registry._user_rules.update(before)
+
+
+def test_rules_of_users(user_rules):
+    """A registered rule is found at once; a second one for the operator must say that it overrides."""
+    library = torch.library.Library("test_coverage_users", "DEF")
+    library.define("thrice(Tensor x) -> Tensor")
+    op = torch.ops.test_coverage_users.thrice
+
+    @registry.rule(op, family="mine")
+    def thrice(record):
+        return Cost(other_flops=3 * record.out.numel)
+
+    found = default_registry().find(op.default)
+    assert (found.function, found.family) == (thrice, "mine")
+    with pytest.raises(DuplicateRuleError, match="override=True"):
+        registry.rule(op)(thrice)
+    with pytest.raises(DuplicateRuleError, match=r"aten.mm"):
+        registry.rule(aten.mm)(thrice)
+    registry.rule(aten.mm, override=True)(thrice)
+    assert default_registry().find(aten.mm.default).function is thrice
+    assert BUILT_IN.find(aten.mm.default).function is not thrice
 
 
 def test_optional_operators_are_left_out():

@@ -135,6 +135,17 @@ def test_training_writes_the_running_statistics():
     assert cost.bytes_read == 4 * (2 * c * 3) + 4 * 4 * c
 
 
+def test_statistics_are_written_once_by_every_variant():
+    """In place, unsaid by the schema, or returned: two vectors of c floats, and no more."""
+    x, p = torch.zeros(2, 4, 3), [torch.zeros(4) for _ in range(4)]
+    written = {
+        price(lambda *a: aten._native_batch_norm_legit(*a, True, 0.1, 1e-5), x, *p).bytes_written,
+        price(lambda *a: aten._native_batch_norm_legit_functional(*a, True, 0.1, 1e-5), x, *p).bytes_written,
+        price(lambda *a: aten.native_batch_norm(*a, True, 0.1, 1e-5), x, *p).bytes_written,
+    }
+    assert written == {4 * (24 + 4 * 4)}
+
+
 def test_all_inference_kernels_cost_the_same():
     """Batch norm by any of its operators."""
     x, p = values(2, 3, 4), [values(3, low=0.5, seed=i) for i in range(4)]

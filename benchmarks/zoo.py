@@ -1,0 +1,292 @@
+"""Sweep over model libraries: what does fxcost make of every model that they have?
+
+    python benchmarks/zoo.py torchvision timm hf --out zoo.jsonl --csv zoo.csv --processes 2
+
+One line of JSON per model goes to `--out` as soon as the model is done; run the same command again and it goes on
+where it stopped (`--retry` also repeats models that failed). Each model is analysed in a process of its own pool, so
+that one that hangs or is killed for its memory costs only itself. `--agree` compares symbolic with concrete capture
+instead. `--summary` prints the counts and every failure as Markdown tables: those of docs/coverage.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import fnmatch
+import json
+import multiprocessing as mp
+import os
+import resource
+import sys
+import time
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+COST_FIELDS = ("macs", "flops", "params", "bytes_read", "bytes_written", "activations")
+
+
+@dataclass
+class Row:
+    """What became of one model. Times in seconds; `peak_mb` is the worker's highest memory use so far in MB."""
+
+    library: str
+    model: str
+    capture: str = ""
+    nodes: int = 0
+    build_s: float = 0.0
+    time_s: float = 0.0
+    macs: int = 0
+    flops: int = 0
+    params: int = 0
+    bytes_read: int = 0
+    bytes_written: int = 0
+    activations: int = 0
+    uncosted: dict[str, int] = field(default_factory=dict)
+    assumptions: list[str] = field(default_factory=list)
+    error: str = ""
+    stage: str = ""
+    """Where it failed: "build", "inputs" or "analyze"."""
+    agree: str = ""
+    """With `--agree`: "yes", why not, or which capture does not work."""
+    peak_mb: int = 0
+
+    @property
+    def key(self) -> str:
+        return f"{self.library}:{self.model}"
+
+
+# ------------------------------------------------------------------------------------------------------- in the worker
+
+
+def analyse(library: str, name: str, agree: bool) -> Row:
+    """Build one model as the command line does, and analyse it. Never raises."""
+    import zoo_sources
+
+    import fxcost
+
+    row = Row(library, name)
+    try:
+        row.stage, started = "build", time.perf_counter()
+        model, inputs = zoo_sources.load(library, name)
+        row.stage, row.build_s = "inputs", round(time.perf_counter() - started, 3)
+        given = inputs()
+        row.stage = "analyze"
+        if agree:
+            row.agree = _agreement(fxcost, model, given)
+        else:
+            _fill(row, fxcost, model, given)
+        row.stage = ""
+    except Exception as error:
+        row.error = f"{type(error).__name__}: {' '.join(str(error).split())[:900]}"
+    row.peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    return row
+
+
+def _fill(row: Row, fxcost: Any, model: Any, given: Any) -> None:
+    started = time.perf_counter()
+    report = fxcost.analyze(model, given.args, dict(given.kwargs))
+    row.time_s = round(time.perf_counter() - started, 3)
+    row.capture, row.nodes = report.capture, len(report.nodes)
+    for name in COST_FIELDS:
+        setattr(row, name, getattr(report, name))
+    row.uncosted = {str(op): n for op, n in report.uncosted.items()}
+    row.assumptions = [text[:300] for text in report.assumptions]
+
+
+def _agreement(fxcost: Any, model: Any, given: Any) -> str:
+    found = {}
+    for capture in ("symbolic", "concrete"):
+        try:
+            found[capture] = fxcost.analyze(model, given.args, dict(given.kwargs), capture=capture).cost
+        except fxcost.FxcostError as error:
+            return f"no {capture}: {type(error).__name__}"
+    if found["symbolic"] == found["concrete"]:
+        return "yes"
+    one, other = asdict(found["symbolic"]), asdict(found["concrete"])
+    return "no: " + ", ".join(f"{k} {one[k]} ≠ {other[k]}" for k in one if one[k] != other[k])
+
+
+def work(connection: Connection, agree: bool) -> None:
+    """A worker: models come in by name, rows go out."""
+    warnings.filterwarnings("ignore")
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    import torch
+
+    torch.set_num_threads(1)
+    sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - models print as they are built
+    while (task := connection.recv()) is not None:
+        connection.send(analyse(*task, agree))
+
+
+# ------------------------------------------------------------------------------------------------------------ the pool
+
+
+class Worker:
+    """One process, replaced when it hangs or dies or has grown beyond `max_mb`."""
+
+    def __init__(self, agree: bool, timeout: float, max_mb: int) -> None:
+        self.agree, self.timeout, self.max_mb = agree, timeout, max_mb
+        self.task: tuple[str, str] | None = None
+        self._start()
+
+    def _start(self) -> None:
+        context = mp.get_context("spawn")
+        self.connection, theirs = context.Pipe()
+        self.process = context.Process(target=work, args=(theirs, self.agree), daemon=True)
+        self.process.start()
+        theirs.close()
+
+    def _replace(self) -> None:
+        self.process.kill()
+        self.process.join()
+        self._start()
+
+    def give(self, task: tuple[str, str]) -> None:
+        """Start on a model."""
+        self.task, self.deadline = task, time.monotonic() + self.timeout
+        self.connection.send(task)
+
+    def take(self) -> Row | None:
+        """What became of the model, or None while it is being analysed."""
+        assert self.task is not None
+        try:
+            row = self.connection.recv() if self.connection.poll() else None
+        except (EOFError, ConnectionResetError):
+            self.process.join()
+            row = Row(*self.task, error=f"the process was killed (exit code {self.process.exitcode})", stage="analyze")
+            self._start()
+        if row is None and time.monotonic() > self.deadline:
+            row = Row(*self.task, error=f"not done after {self.timeout:g} s", stage="analyze")
+            self._replace()
+        elif row is not None and row.peak_mb > self.max_mb:
+            self._replace()
+        if row is not None:
+            self.task = None
+        return row
+
+    def stop(self) -> None:
+        """End the process."""
+        self.process.kill()
+
+
+def sweep(tasks: Iterable[tuple[str, str]], workers: list[Worker]) -> Iterator[Row]:
+    """Analyse all, each free worker taking the next; rows come as they are done."""
+    waiting = iter(tasks)
+    busy = set()
+    try:
+        while True:
+            for worker in workers:
+                if worker.task is None and (task := next(waiting, None)) is not None:
+                    worker.give(task)
+                    busy.add(worker)
+            if not busy:
+                return
+            wait([w.connection for w in busy], timeout=1.0)
+            for worker in [*busy]:
+                if (row := worker.take()) is not None:
+                    busy.discard(worker)
+                    yield row
+    finally:
+        for worker in workers:
+            worker.stop()
+
+
+# --------------------------------------------------------------------------------------------------------- the results
+
+
+def read(path: Path) -> dict[str, Row]:
+    """Rows of an earlier run; the last one of a model counts."""
+    lines = path.read_text().splitlines() if path.exists() else []
+    return {row.key: row for row in (Row(**json.loads(line)) for line in lines if line.strip())}
+
+
+def write_csv(path: Path, rows: Iterable[Row]) -> None:
+    """One line per model, in the order of their names."""
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(Row.__dataclass_fields__)
+        for row in sorted(rows, key=lambda r: r.key):
+            values = {**asdict(row), "uncosted": " ".join(row.uncosted), "assumptions": " | ".join(row.assumptions)}
+            writer.writerow(values.values())
+
+
+def summary(rows: Iterable[Row]) -> str:
+    """Markdown: counts by library, then every model that failed or has uncosted operators."""
+    libraries: dict[str, list[Row]] = {}
+    for row in sorted(rows, key=lambda r: r.key):
+        libraries.setdefault(row.library, []).append(row)
+    lines = [
+        "| library | models | analysed | symbolic | concrete | real | with uncosted operators | mean time (s) "
+        "| largest time (s) |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    for library, found in libraries.items():
+        good = [r for r in found if not r.error]
+        used = Counter(r.capture for r in good)
+        times = [r.time_s for r in good] or [0.0]
+        lines.append(
+            f"| {library} | {len(found)} | {len(good)} | {used['symbolic']} | {used['concrete']} | {used['real']} "
+            f"| {sum(bool(r.uncosted) for r in good)} | {sum(times) / len(times):.2f} | {max(times):.1f} |"
+        )
+    lines += ["", "| model | what was wrong |", "|---|---|"]
+    for found in libraries.values():
+        for row in found:
+            if row.error:
+                lines.append(f"| {row.key} | {row.stage}: {row.error[:240].replace('|', '/')} |")
+            elif row.uncosted:
+                lines.append(f"| {row.key} | uncosted: {', '.join(row.uncosted)} |")
+            elif row.agree and row.agree != "yes" and not row.agree.startswith("no symbolic"):
+                lines.append(f"| {row.key} | {row.agree} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    import zoo_sources
+    from tqdm import tqdm
+
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("libraries", nargs="*", help=f"of {', '.join(zoo_sources.LIBRARIES)} (default: all)")
+    parser.add_argument("--out", type=Path, default=Path("zoo.jsonl"), help="JSON lines, appended to")
+    parser.add_argument("--csv", type=Path, help="write all rows as CSV in the end")
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--timeout", type=float, default=180.0, help="seconds for a model")
+    parser.add_argument("--max-mb", type=int, default=4000, help="replace a process that has used so much memory")
+    parser.add_argument("--every", type=int, default=1, help="only each N-th model of a library")
+    parser.add_argument("--match", default="*", help="only models whose name matches this pattern")
+    parser.add_argument("--agree", action="store_true", help="compare symbolic with concrete capture")
+    parser.add_argument("--retry", action="store_true", help="repeat what failed or has uncosted operators")
+    parser.add_argument("--redo", action="store_true", help="repeat everything")
+    parser.add_argument("--summary", action="store_true", help="only print the tables")
+    options = parser.parse_args()
+    done = read(options.out)
+    if options.summary:
+        print(summary(done.values()))
+        return
+    tasks = []
+    for library in options.libraries or zoo_sources.LIBRARIES:
+        names = fnmatch.filter(zoo_sources.names(library), options.match)[:: options.every]
+        for name in names:
+            old = done.get(f"{library}:{name}")
+            if options.redo or old is None or (options.retry and (old.error or old.uncosted)):
+                tasks.append((library, name))
+    workers = [Worker(options.agree, options.timeout, options.max_mb) for _ in range(min(options.processes, len(tasks)))]
+    with options.out.open("a") as out, tqdm(total=len(tasks), unit="model", smoothing=0.02) as bar:
+        for row in sweep(tasks, workers):
+            out.write(json.dumps(asdict(row)) + "\n")
+            out.flush()
+            done[row.key] = row
+            bar.set_postfix_str(row.key[-40:], refresh=False)
+            bar.update()
+            if row.error or row.uncosted or row.agree.startswith("no:"):
+                tqdm.write(f"{row.key}: {row.stage} {row.error or row.agree or list(row.uncosted)}"[:300])
+    if options.csv:
+        write_csv(options.csv, done.values())
+
+
+if __name__ == "__main__":
+    main()

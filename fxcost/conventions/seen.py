@@ -1,0 +1,291 @@
+"""What tools can see of a run, made once from a report's records: operations, module calls and function calls.
+
+Tools hook modules, patch Python functions, intercept operators or read a trace. All of these are views of the same
+records, in the order of the run.
+
+Not visible: functions that a PyTorch function calls in its turn (those of `F.multi_head_attention_forward` are told
+from its operators), Python arithmetic on sizes inside functions that stay whole or under concrete capture, aliases
+such as `F.upsample`, and, for a graph that was given, calls of containers. A graph of ATen operators
+(torch.export) shows no function calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from .. import units
+from ..records import NodeCost, OpCost, OpRecord, TensorSpec, tensor_specs
+from .convention import Span
+
+if TYPE_CHECKING:
+    from ..report import Report
+
+aten = torch.ops.aten
+
+_SAME = (  # functions of torch that are also functions of torch.nn.functional, as the same object
+    *(f"conv{kind}{d}d" for kind in ("", "_transpose") for d in (1, 2, 3)),
+    *("avg_pool1d", "adaptive_avg_pool1d", "prelu", "bilinear", "pixel_shuffle"),
+)
+_PREFIXES = (
+    ("torch.nn.functional.", "F."),
+    ("torch._C._nn.", "F."),
+    ("torch.functional.", "torch."),
+    ("torch._C._VariableFunctions.", "torch."),
+    ("_operator.", "operator."),
+    ("torch.Tensor.", "Tensor."),
+)
+_ALIASES = {f"torch.{name}": f"F.{name}" for name in _SAME}
+
+
+def function_name(kind: str, target: str) -> str:
+    """The name by which a user writes a function: "F.relu", "torch.matmul", "Tensor.mul", "operator.add"."""
+    if kind == "call_method":
+        return f"Tensor.{target}"
+    for prefix, short in _PREFIXES:
+        if target.startswith(prefix):
+            target = short + target.removeprefix(prefix)
+            break
+    return _ALIASES.get(target, target)
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleSeen:
+    """One call of a module: what a forward hook is given. `span` numbers operations through the graph."""
+
+    module: nn.Module
+    name: str
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    output: Any
+    span: Span
+
+    @property
+    def x(self) -> TensorSpec:
+        """The first positional argument."""
+        first: TensorSpec = self.args[0]
+        return first
+
+    @property
+    def y(self) -> TensorSpec:
+        """The first tensor returned."""
+        return next(tensor_specs(self.output))
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionSeen:
+    """One call of a torch function. `module` is the FQN of the innermost module running; `live` is False where
+    nothing uses the result."""
+
+    name: str
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    outputs: tuple[TensorSpec, ...]
+    module: str
+    span: Span
+    live: bool = True
+
+    def arg(self, position: int, name: str = "", default: Any = None) -> Any:
+        """An argument by position or name."""
+        return self.args[position] if len(self.args) > position else self.kwargs.get(name, default)
+
+    @property
+    def x(self) -> TensorSpec:
+        """The first argument."""
+        first: TensorSpec = self.arg(0, "input")
+        return first
+
+    @property
+    def y(self) -> TensorSpec:
+        """The first tensor returned."""
+        return self.outputs[0]
+
+
+class Seen:
+    """A report's records, as tools see them."""
+
+    def __init__(self, report: Report) -> None:
+        self.report = report
+        self.recording = report.recording
+        self.root = report.recording.root
+        counts = [len(node.operations) for node in report.nodes]
+        self._starts = [0, *accumulate(counts)]
+
+    @cached_property
+    def modules(self) -> dict[str, nn.Module]:
+        """Modules by their canonical FQN."""
+        return dict(self.root.named_modules())
+
+    @cached_property
+    def operations(self) -> tuple[tuple[str, OpCost], ...]:
+        """(FQN of the module, operation), in order; positions are the numbers that spans count."""
+        return tuple((inside(n.module, op.record.scope), op) for n in self.report.nodes for op in n.operations)
+
+    def records(self, span: Span) -> Iterator[tuple[int, OpRecord]]:
+        """The operations of a span, with their numbers."""
+        for number in range(*span):
+            yield number, self.operations[number][1].record
+
+    @cached_property
+    def module_calls(self) -> tuple[ModuleSeen, ...]:
+        """Calls of modules, inner ones first, in the order in which they returned."""
+        return tuple(self._module_calls())
+
+    def _module_calls(self) -> Iterator[ModuleSeen]:
+        nodes, starts = self.report.nodes, self._starts
+        called = {call.module for call in self.recording.calls}
+        pending = [(c.module, c.args, dict(c.kwargs), c.output, c.start, c.stop) for c in self.recording.calls]
+        for i, node in enumerate(nodes):
+            if node.kind == "call_module" and node.module not in called:  # a given graph: no calls were recorded
+                record = node.record
+                pending.append((node.target, record.args, dict(record.kwargs), _whole(node), i, i + 1))
+        pending.sort(key=lambda call: call[5])  # stable: inner calls of one end stay before outer ones
+        at = 0
+        for name, args, kwargs, output, start, stop in pending:
+            while at < min(stop, len(nodes)):
+                yield from self._inner_modules(at)
+                at += 1
+            if name in self.modules:
+                yield ModuleSeen(self.modules[name], name, args, kwargs, output, (starts[start], starts[stop]))
+
+    def _inner_modules(self, i: int) -> Iterator[ModuleSeen]:
+        node, offset = self.report.nodes[i], self._starts[i]
+        for call in node.record.calls:
+            name = inside(node.module, call.target)
+            if call.is_module and name in self.modules:
+                span = offset + call.start, offset + call.stop
+                yield ModuleSeen(self.modules[name], name, call.args, dict(call.kwargs), call.output, span)
+
+    @cached_property
+    def functions(self) -> tuple[FunctionSeen, ...]:
+        """Calls of torch functions, in order; attention's are told from its operators."""
+        return tuple(self._functions())
+
+    def _functions(self) -> Iterator[FunctionSeen]:
+        for i, node in enumerate(self.report.nodes):
+            if not node.record.is_call:
+                continue
+            offset, live = self._starts[i], node.name in self.live
+            hidden = [c for c in node.record.calls if not c.is_module]
+            if node.kind != "call_module" and not hidden:
+                span = offset, self._starts[i + 1]
+                name = function_name(node.kind, node.target)
+                kwargs, outputs = dict(node.record.kwargs), node.outputs
+                call = FunctionSeen(name, node.record.args, kwargs, outputs, node.module, span, live)
+                yield from self._expanded(call, node)
+            for c in hidden:
+                span, module = (offset + c.start, offset + c.stop), inside(node.module, c.scope)
+                outputs = tuple(tensor_specs(c.output))
+                name = function_name("call_function", c.target)
+                yield from self._expanded(FunctionSeen(name, c.args, dict(c.kwargs), outputs, module, span, live), node)
+
+    def _expanded(self, call: FunctionSeen, node: NodeCost) -> Iterator[FunctionSeen]:
+        if call.name != "F.multi_head_attention_forward":
+            yield call
+            return
+        yield FunctionSeen(call.name, call.args, call.kwargs, call.outputs, call.module, (call.span[0], call.span[0]), call.live)
+        weights = bool(call.arg(14, "need_weights", True))
+        for number, op in self.records(call.span):
+            found = _attention_step(op, weights)
+            if found is not None:
+                name, args = found
+                live = call.live and (name != "Tensor.mean" or self._uses_weights(node))
+                yield FunctionSeen(name, args, {}, op.outputs[:1], call.module, (number, number + 1), live)  # type: ignore[arg-type]
+
+    def _uses_weights(self, node: NodeCost) -> bool:
+        """True if the second result of an attention module's node is used."""
+        users = [n for n in self.recording.graph.nodes if node.name in {i.name for i in n.all_input_nodes}]
+        picks = [n for n in users if n.op == "call_function" and n.target.__name__ == "getitem"]
+        return any(n.name in self.live for n in users if n not in picks or n.args[1] == 1)
+
+    @cached_property
+    def live(self) -> frozenset[str]:
+        """Names of nodes whose result is used by the output, or that write into a tensor."""
+        inputs = {node.name: node.record.input_nodes for node in self.report.nodes}
+        stack = [n.name for n in self.report.nodes if n.kind == "output" or any(_writes(o.record) for o in n.operations)]
+        found: set[str] = set()
+        while stack:
+            name = stack.pop()
+            if name not in found:
+                found.add(name)
+                stack.extend(inputs[name])
+        return frozenset(found)
+
+    @cached_property
+    def visits(self) -> dict[str, int]:
+        """How often `Module.apply` meets each module: once for each parent, times the parent's own."""
+        return self.reached(())
+
+    def reached(self, stop: tuple[type, ...]) -> dict[str, int]:
+        """How often a walk over `children()` from the root meets each module, not going below exact types `stop`."""
+        names = {module: name for name, module in self.modules.items()}
+        found: dict[str, int] = {}
+        stack = [self.root]
+        while stack:
+            module = stack.pop()
+            found[names[module]] = found.get(names[module], 0) + 1
+            if type(module) not in stop:
+                stack.extend(module.children())
+        return found
+
+    @cached_property
+    def root_call(self) -> ModuleSeen | None:
+        """The call of the model itself; None for a graph that was given."""
+        return next((call for call in reversed(self.module_calls) if call.name == ""), None)
+
+    @property
+    def batch(self) -> int:
+        """Length of the model's first positional input; 1 if it has none."""
+        call = self.root_call
+        args = call.args if call is not None else tuple(n.outputs[0] for n in self.report.nodes if n.kind == "placeholder")
+        first = args[0] if args else None
+        if isinstance(first, TensorSpec):
+            return first.shape[0] if first.shape else 1
+        return len(first) if isinstance(first, tuple) else 1
+
+    def parameters(self, *, trainable: bool = False) -> int:
+        """Elements of the model's parameters, each parameter object once."""
+        return sum(p.numel() for p in self.root.parameters() if p.requires_grad or not trainable)
+
+
+
+
+def inside(module: str, scope: str) -> str:
+    """The FQN of a module inside another."""
+    return f"{module}.{scope}".strip(".") if scope else module
+
+
+def _whole(node: NodeCost) -> Any:
+    return node.outputs[0] if len(node.outputs) == 1 else node.outputs
+
+
+def _writes(op: OpRecord) -> bool:
+    schema = getattr(op.op, "_schema", None)
+    return schema is not None and schema.is_mutable
+
+
+def _attention_step(op: OpRecord, weights: bool) -> tuple[str, tuple[Any, ...]] | None:
+    """The torch call inside `F.multi_head_attention_forward` that ran an operator, and its arguments."""
+    packet = getattr(op.op, "overloadpacket", None)
+    if packet is aten.addmm:
+        return "F.linear", (op.args[1], _turned(op.args[2]))
+    if packet is aten.mm:
+        return "F.linear", (op.args[0], _turned(op.args[1]))
+    if op.op is units.attention:
+        return "F.scaled_dot_product_attention", op.args
+    if not weights:
+        return None
+    steps = {aten.bmm: "torch.bmm", aten.baddbmm: "torch.baddbmm", aten._softmax: "F.softmax", aten.mean: "Tensor.mean"}
+    steps[aten.mul] = "operator.mul"
+    name = steps.get(packet)
+    return (name, op.args) if name is not None else None
+
+
+def _turned(weight: TensorSpec) -> TensorSpec:
+    return TensorSpec(weight.shape[::-1], weight.dtype)
