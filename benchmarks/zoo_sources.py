@@ -14,6 +14,7 @@ import torch
 from fxcost.load import build
 from fxcost.load import load as load_spec
 from fxcost.shapes import Inputs
+from fxcost.sources import hf
 
 Made = tuple[torch.nn.Module, Callable[[], Inputs]]
 """A model, and what gives its inputs."""
@@ -32,10 +33,7 @@ def _timm() -> list[str]:
 
 
 def _hf() -> list[str]:
-    """Every model type that transformers has a model for; the others are parts of a configuration."""
-    import transformers
-
-    return sorted(transformers.CONFIG_MAPPING)
+    return hf.model_types()
 
 
 def _by_spec(library: str, name: str) -> Made:

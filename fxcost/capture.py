@@ -38,7 +38,7 @@ from .records import ModuleCall, Recording
 from .symbolic import TracedCall, trace_symbolically
 from .units import whole_units
 from .user_code import raising_line
-from .values import ValueRecorder
+from .values import NeedsRealRunError, ValueRecorder
 
 CAPTURES = ("auto", "symbolic", "concrete")
 
@@ -92,6 +92,8 @@ def record(
         try:
             return make().real(model, inputs, kwargs)
         except ModelRunError:
+            if isinstance(on_meta, NeedsRealRunError):
+                raise  # on meta the model got no further than to that value
             raise on_meta from on_meta.__cause__
 
 

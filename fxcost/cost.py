@@ -7,11 +7,12 @@ alone unless the rule names bytes itself.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 from .errors import RuleError
 from .records import Cost, NodeCost, NodeRecord, OpCost, OpRecord
 from .registry import Registry
+
+_NOTHING = Cost()
 
 
 def cost_nodes(nodes: Iterable[NodeRecord], registry: Registry) -> tuple[NodeCost, ...]:
@@ -40,21 +41,23 @@ def cost_operation(op: OpRecord, registry: Registry) -> OpCost:
     if rule is None:
         return OpCost(op, default_traffic(op), "")
     if rule.function is None:
-        return OpCost(op, Cost(), rule.family, rule.reason)
+        return OpCost(op, _NOTHING, rule.family, rule.reason)
     try:
         cost = rule.function(op)
     except Exception as error:
         raise RuleError(f"the rule of family {rule.family!r} failed on {op}: {error!r}") from error
-    traffic = default_traffic(op)
-    if cost.bytes_read or cost.bytes_written:
-        traffic = replace(traffic, bytes_read=cost.bytes_read, bytes_written=cost.bytes_written)
-    cost = replace(
-        cost,
-        bytes_read=traffic.bytes_read,
-        bytes_written=traffic.bytes_written,
-        activations=traffic.activations,
+    default = default_traffic(op)
+    named = cost.bytes_read or cost.bytes_written
+    whole = Cost(
+        macs=cost.macs,
+        other_flops=cost.other_flops,
+        transcendentals=cost.transcendentals,
+        zero_accumulators=cost.zero_accumulators,
+        bytes_read=cost.bytes_read if named else default.bytes_read,
+        bytes_written=cost.bytes_written if named else default.bytes_written,
+        activations=default.activations,
     )
-    return OpCost(op, cost, rule.family, rule.reason)
+    return OpCost(op, whole, rule.family, rule.reason)
 
 
 def default_traffic(op: OpRecord) -> Cost:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.fx.node import _get_qualified_name
 from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import _disable_current_modes
 
 from .autocast import region_dtype
 from .recorder import META, Segment
@@ -32,6 +33,7 @@ _TAKE_VALUES: dict[Any, Callable[..., Any]] = {
     Tensor.__format__: lambda real, spec: format(real.item() if real.dim() == 0 else real, spec),
 }
 _BRING_VALUES = frozenset({torch.tensor, torch.as_tensor, torch.asarray, Tensor.new_tensor, torch.scalar_tensor})
+_SPLITS = frozenset({torch.tensor_split, Tensor.tensor_split})
 _MOVES = frozenset({Tensor.cpu, Tensor.cuda, Tensor.pin_memory})
 _INDEXES = frozenset({Tensor.__getitem__, Tensor.__setitem__})
 
@@ -56,7 +58,10 @@ def translate(recorder: ValueRecorder, func: Any, args: tuple[Any, ...], kwargs:
     recorder.region = region_dtype()
     if func in _TAKE_VALUES and args[0].is_meta and (func is not Tensor.__format__ or args[0].dim() == 0):
         real = recorder.host_value(args[0], f"Tensor.{func.__name__}", scalar=args[0].dim() == 0)
-        raise Taken(_TAKE_VALUES[func](real, *args[1:], **kwargs))
+        with _disable_current_modes():  # numpy() detaches first, which would bring the value back to meta
+            raise Taken(_TAKE_VALUES[func](real, *args[1:], **kwargs))
+    if func in _SPLITS and len(args) > 1 and isinstance(args[1], Tensor):
+        return func, (args[0], recorder.host_value(args[1], "tensor_split").tolist(), *args[2:]), kwargs
     if func in _BRING_VALUES:
         data = args[1] if func is Tensor.new_tensor else args[0] if args else None
         if not isinstance(data, Tensor):

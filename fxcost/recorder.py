@@ -26,6 +26,7 @@ from .units import composite_kernel
 
 META = torch.device("meta")
 _MISSING = object()
+_PLAIN_TYPES = frozenset({Tensor, torch.nn.Parameter, torch.nn.Buffer})
 
 
 class Storages:
@@ -85,9 +86,15 @@ def is_plain(value: Any) -> bool:
         isinstance(value, Tensor)
         and value.layout is torch.strided
         and not value.is_quantized
+        and not value.is_nested
         and not torch._C._functorch.is_functorch_wrapped_tensor(value)
         and (type(value) is Tensor or type(value) is torch.nn.Parameter or not _is_wrapper(value))
     )
+
+
+def _shape(tensor: Tensor) -> tuple[int, ...]:
+    """Sizes; a nested tensor of old layout has none, and stands for its elements in one row."""
+    return (tensor.numel(),) if tensor.is_nested and tensor.layout is torch.strided else tuple(tensor.shape)
 
 
 def _is_wrapper(tensor: Tensor) -> bool:
@@ -180,6 +187,8 @@ class OpRecorder(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Operator, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
+        if not _PLAIN_TYPES.issuperset(types):
+            return NotImplemented  # a tensor subclass: it comes back as what it does with the tensors inside it
         kwargs = kwargs or {}
         if not self.real:
             args, kwargs = self._on_meta(func, args, kwargs)
@@ -310,7 +319,7 @@ class OpRecorder(TorchDispatchMode):
         if not tensor.is_meta and not self.real:
             tensor = self.twin(tensor)
         if not is_plain(tensor):
-            return TensorSpec(tuple(tensor.shape), tensor.dtype)
+            return TensorSpec(_shape(tensor), tensor.dtype)
         return TensorSpec(
             tuple(tensor.shape),
             tensor.dtype,
@@ -321,7 +330,7 @@ class OpRecorder(TorchDispatchMode):
 
     def _local(self, tensor: Tensor, segment: Segment) -> TensorSpec:
         if not is_plain(tensor):
-            return TensorSpec(tuple(tensor.shape), tensor.dtype)
+            return TensorSpec(_shape(tensor), tensor.dtype)
         number = self.storages.number(tensor)
         slot = segment.slots.setdefault(number, len(segment.slots))
         return TensorSpec(tuple(tensor.shape), tensor.dtype, tensor.stride(), int(tensor.storage_offset()), slot)

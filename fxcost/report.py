@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     import networkx as nx
     import torch
 
+    from .conventions import Convention
+    from .conventions.seen import Seen
+
     from .memory import Memory
 
 UNCOSTED_FAMILY = "uncosted"
@@ -236,6 +239,36 @@ class Report:
         from .graph import to_graph_module
 
         return to_graph_module(self.recording, self.nodes)
+
+    # Other tools' numbers ---------------------------------------------------------------------------------------
+
+    def count(self, convention: str | Convention = "macs") -> int:
+        """What another tool would print: its headline figure, MACs where it prints MACs and FLOPs.
+
+        `convention` is a name (:func:`fxcost.conventions` lists them) or a :class:`fxcost.Convention` of your own.
+
+        Raises:
+            ConventionError: no such convention, or the tool itself refuses this model.
+        """
+        from .conventions import lookup
+
+        return lookup(convention).count(self._seen)
+
+    def counts(self, convention: str | Convention) -> dict[str, Any]:
+        """All figures of a tool, by the tool's own names, the headline first.
+
+        Raises:
+            ConventionError: as :meth:`count`.
+        """
+        from .conventions import lookup
+
+        return lookup(convention).counts(self._seen)
+
+    @cached_property
+    def _seen(self) -> Seen:
+        from .conventions.seen import Seen
+
+        return Seen(self)
 
     # Views ------------------------------------------------------------------------------------------------------
 

@@ -124,7 +124,7 @@ class _OwnCalls(TorchFunctionMode):
             raise DoubtError(f"{getattr(func, '__name__', func)} changes a constant")
         if type(out) is Tensor and not isinstance(func, MethodWrapperType):
             return self._tracer.create_proxy("call_function", func, tuple(args), kwargs)
-        if isinstance(out, Tensor) or (type(out) in (tuple, list) and any(isinstance(o, Tensor) for o in out)):
+        if isinstance(out, Tensor) or (isinstance(out, (tuple, list)) and any(isinstance(o, Tensor) for o in out)):
             raise DoubtError(f"{getattr(func, '__name__', func)} is called on constants")
         return out
 

@@ -229,7 +229,11 @@ def _register() -> torch.library.Library:
 
 def composite_kernel(op: torch._ops.OpOverload) -> Callable[..., Any] | None:
     """How a composite operator runs that reached a dispatch mode whole, as under inference mode; None for others."""
-    if not torch._C._dispatch_has_kernel_for_dispatch_key(op.name(), "CompositeImplicitAutograd"):
+    try:
+        composite = torch._C._dispatch_has_kernel_for_dispatch_key(op.name(), "CompositeImplicitAutograd")
+    except RuntimeError:  # defined in Python alone, such as prim::layout
+        return None
+    if not composite:
         return None
     return _UNITS.get(op) or _decomposed(op)
 

@@ -55,6 +55,7 @@ _INDEXING = _packets("index _unsafe_index index_put index_put_ _index_put_impl_ 
 
 class NeedsRealRunError(UnknownValueError):
     """Control flow hangs on a value that only a real run can tell."""
+_SUPPRESSION = frozenset({"torchvision::nms", "torchvision::qnms"})
 
 
 class Cell:
@@ -101,6 +102,8 @@ class ValueRecorder(OpRecorder):
         """What messages name where no line of the model's code is running, as when a graph is propagated."""
         self._real_available = real_available
         self._noise = torch.Generator().manual_seed(0)
+        self._ranges: dict[int, tuple[float, float]] = {}
+        """Storage → between which values it was clamped: noise in its place lies there too."""
 
     # --------------------------------------------------------------------------------------------------- known values
 
@@ -213,6 +216,8 @@ class ValueRecorder(OpRecorder):
             return torch.equal(self.demand(args[0], "torch.equal"), self.demand(args[1], "torch.equal"))
         if packet is aten._pack_padded_sequence:
             return self._packed(args)
+        if func.name() in _SUPPRESSION:
+            return self._all_kept(args[0])
         if packet is aten._nested_tensor_from_mask_left_aligned:
             mask = self._cell(args[1])
             return mask is not None and bool(_left_aligned(self.demand(args[1], "a padding mask")))
@@ -221,6 +226,8 @@ class ValueRecorder(OpRecorder):
         elif packet in _DYNAMIC and not (packet is aten.repeat_interleave and kwargs.get("output_size") is not None):
             return self._dynamic(func, packet, args, kwargs)
         out = super().run(func, args, kwargs)
+        if packet is aten.clamp and len(args) == 3 and isinstance(args[1], (int, float)) and args[2] is not None:
+            self._ranges[self.storages.number(out)] = float(args[1]), float(args[2])
         if not self._stays_unknown(func, packet, args, out):
             self._follow(func, packet, args, kwargs, out)
         return out
@@ -293,7 +300,9 @@ class ValueRecorder(OpRecorder):
         return evaluate
 
     def _source(self, tensor: Tensor) -> _Source:
-        return _Source(tensor, self._cell(tensor) if tensor.is_meta else Cell(tensor.untyped_storage()), self._noise)
+        if not tensor.is_meta:
+            return _Source(tensor, Cell(tensor.untyped_storage()), self._noise)
+        return _Source(tensor, self._cell(tensor), self._noise, self._ranges.get(self.storages.number(tensor)))
 
     # ------------------------------------------------------------------------------------------------ in-place writes
 
@@ -355,6 +364,12 @@ class ValueRecorder(OpRecorder):
         sizes = torch.tensor([int((steps > t).sum()) for t in range(int(steps.max()))], dtype=torch.int64)
         return x.new_empty((int(steps.sum()), *x.shape[2:])), sizes  # PyTorch wants the sizes on the CPU
 
+    def _all_kept(self, boxes: Tensor) -> Tensor:
+        """Non-maximum suppression, whose result depends on boxes and scores: as if no box overlapped another."""
+        self.assume("non-maximum suppression keeps every box that it is given; fewer boxes would cost less afterwards")
+        self.values_used = True
+        return self._meta_of(torch.arange(boxes.shape[0]))
+
     def _dynamic(self, func: Any, packet: Any, args: Any, kwargs: Any) -> Any:
         """Operators whose result's shape is a value: nonzero, unique, masked_select and their like."""
         if packet is aten.masked_select:
@@ -394,10 +409,12 @@ class ValueRecorder(OpRecorder):
 class _Source:
     """A tensor argument as it was when an operator ran: its cell then, or noise of its shape."""
 
-    __slots__ = ("cell", "dtype", "noise", "offset", "shape", "stride")
+    __slots__ = ("cell", "dtype", "noise", "offset", "range", "shape", "stride")
 
-    def __init__(self, tensor: Tensor, cell: Cell | None, noise: torch.Generator) -> None:
-        self.cell, self.noise = cell, noise
+    def __init__(
+        self, tensor: Tensor, cell: Cell | None, noise: torch.Generator, between: tuple[float, float] | None = None
+    ) -> None:
+        self.cell, self.noise, self.range = cell, noise, between or (0.0, 1.0)
         self.dtype, self.offset, self.shape, self.stride = (
             tensor.dtype,
             tensor.storage_offset(),
@@ -410,7 +427,8 @@ class _Source:
             return torch.empty(0, dtype=self.dtype).set_(self.cell.get(), self.offset, self.shape, self.stride)
         with _disable_current_modes():
             if self.dtype.is_floating_point:
-                return torch.rand(self.shape, generator=self.noise).to(self.dtype)
+                low, high = self.range
+                return (torch.rand(self.shape, generator=self.noise) * (high - low) + low).to(self.dtype)
             return torch.zeros(self.shape, dtype=self.dtype)
 
 

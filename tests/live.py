@@ -50,10 +50,9 @@ class Interpreter(fx.Interpreter):
     """Runs a graph; also forgets results that nobody uses, which PyTorch's own keeps to the end."""
 
     def run_node(self, n: fx.Node) -> Any:
-        result = super().run_node(n)
         for unused in [m for m in self.env if not m.users]:
             del self.env[unused]
-        return result
+        return super().run_node(n)
 
 
 def base_of(model: torch.nn.Module, *inputs: Any) -> list[Tensor]:

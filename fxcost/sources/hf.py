@@ -81,13 +81,24 @@ def _build(transformers: Any, name: str, config: Any) -> Any:
         model_class = getattr(transformers, architecture, None)
         if model_class is not None:
             return model_class._from_config(config)  # what AutoModel.from_config calls: sets dtype and attention
-    mapping = transformers.models.auto.modeling_auto
-    for table in sorted((t for t in dir(mapping) if t.endswith("_MAPPING") and t.startswith("MODEL_")), key=len):
-        classes = getattr(mapping, table)
+    for classes in _tables(transformers):
         if type(config) in classes:
             found = classes[type(config)]
             return (found[0] if isinstance(found, tuple) else found)._from_config(config)
     raise ModelLoadError(f"hf:{name}: transformers has no model for {type(config).__name__} alone")
+
+
+def _tables(transformers: Any) -> list[Any]:
+    """Which model classes go with a configuration: the bare model's table first, then those of its tasks."""
+    mapping = transformers.models.auto.modeling_auto
+    names = (t for t in dir(mapping) if t.endswith("_MAPPING") and t.startswith("MODEL_"))
+    return [getattr(mapping, name) for name in sorted(names, key=len)]
+
+
+def model_types() -> list[str]:
+    """Every model type that there is a model for, sorted; other types configure a part of a model."""
+    transformers = library("transformers")
+    return sorted({kind for table in _tables(transformers) for kind in table._model_mapping})
 
 
 def _inputs(model: torch.nn.Module, batch: int) -> Inputs:

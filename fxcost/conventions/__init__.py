@@ -1,0 +1,64 @@
+"""Every other tool's number, from the same records: conventions by name.
+
+A convention is a table of what a tool counts; counting under one never runs the model. Each tool has its own file,
+whose docstring says what the tool sees and misses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from types import MappingProxyType
+
+from ..errors import ConventionError
+from . import dispatch, fvcore, literature, thop
+from .convention import Convention, Counted, CountRule, Tally, by_function, by_module, by_operator, rows, rule
+from .seen import FunctionSeen, ModuleSeen, Seen
+
+__all__ = [
+    "CONVENTIONS",
+    "Convention",
+    "CountRule",
+    "Counted",
+    "FunctionSeen",
+    "ModuleSeen",
+    "Seen",
+    "Tally",
+    "by_function",
+    "by_module",
+    "by_operator",
+    "conventions",
+    "lookup",
+    "rows",
+    "rule",
+]
+
+_FILES = (literature, dispatch, thop, fvcore)
+CONVENTIONS: Mapping[str, Convention] = MappingProxyType({c.name: c for file in _FILES for c in file.CONVENTIONS})
+"""All conventions by name."""
+
+
+def conventions() -> dict[str, str]:
+    """The conventions that `Report.count` knows by name, with a line on each.
+
+    >>> import fxcost
+    >>> fxcost.conventions()["macs"]
+    "multiply-accumulates of contractions: fxcost's own"
+    """
+    return {name: convention.summary for name, convention in CONVENTIONS.items()}
+
+
+def lookup(convention: str | Convention) -> Convention:
+    """A convention by its name; one that is given is returned.
+
+    Raises:
+        ConventionError: there is none of that name; the message names the nearest.
+    """
+    if isinstance(convention, Convention):
+        return convention
+    found = CONVENTIONS.get(convention)
+    if found is None:
+        near = get_close_matches(convention, CONVENTIONS, n=3, cutoff=0.4)
+        hint = f"did you mean {', '.join(map(repr, near))}? " if near else ""
+        raise ConventionError(f"no convention {convention!r}; {hint}There are {', '.join(CONVENTIONS)}")
+    return found

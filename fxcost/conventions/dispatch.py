@@ -1,0 +1,137 @@
+"""Tools that intercept ATen operators: torch's FlopCounterMode and ptflops with its `aten` backend.
+
+Both see matrix products and convolutions wherever they come from, and nothing else: norms, activations, pooling,
+softmax, element-wise work and matrix-vector products (`mv`, `dot`) count 0.
+
+`torch` is `FlopCounterMode` on meta tensors: 2 per MAC, bias 0, attention and recurrent layers complete, since they
+decompose into products. On a CPU the same counter misses fused attention, and on some of them LSTMs.
+
+`ptflops-aten` is `get_model_complexity_info(model, input_res, backend="aten")` on a CPU, its default: MACs plus the
+bias additions of convolutions and of linear layers that run as `addmm`; `baddbmm` is missing; attention counts only
+where PyTorch takes its math path, an LSTM (float32, no projection) runs as one oneDNN operator and counts 0.
+"""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+import torch
+
+from .. import units
+from ..records import OpCost, OpRecord, TensorSpec
+from ..rules.attention import attention
+from ..rules.common import argument
+from ..rules.conv import convolution
+from ..rules.matmul import addmm, baddbmm, bmm, mm
+from ..rules.rnn import rnn
+from .convention import Convention, by_operator, rule
+from .seen import Seen
+
+aten = torch.ops.aten
+
+PRODUCTS = {
+    aten.mm: ("linear", mm),
+    aten.addmm: ("linear", addmm),
+    aten.bmm: ("matmul", bmm),
+    aten.convolution: ("convolution", convolution),
+}
+"""Family and MACs of the operators that both tools count."""
+
+SEEN_BY_TORCH = {
+    **PRODUCTS,
+    aten.baddbmm: ("matmul", baddbmm),
+    units.attention: ("attention", attention),
+    units.rnn: ("recurrent", rnn),
+}
+
+
+def _twice(function: Any) -> Any:
+    return lambda op: 2 * function(op.record).macs
+
+
+TORCH = Convention(
+    name="torch",
+    summary="torch.utils.flop_counter.FlopCounterMode on meta: 2 per MAC of products and convolutions",
+    unit="FLOPs",
+    tallies={"flops": by_operator({op: rule(f, "2 per MAC, bias 0", _twice(r)) for op, (f, r) in SEEN_BY_TORCH.items()})},
+    unseen="FlopCounterMode counts products and convolutions only",
+    family="dispatch",
+)
+
+
+def _macs(function: Any) -> Any:
+    return lambda op: function(op.record).macs
+
+
+def biased_addmm(op: OpCost) -> int:
+    """MACs and one addition per output."""
+    return addmm(op.record).macs + op.record.out.numel
+
+
+def biased_convolution(op: OpCost) -> int:
+    """MACs and, with a bias, one addition per output."""
+    return convolution(op.record).macs + (op.record.out.numel if op.record.args[2] is not None else 0)
+
+
+def math_attention(op: OpCost) -> int:
+    """MACs where PyTorch takes its math path on a CPU; 0 for its flash kernel: 4-D, equal head sizes, no dropout."""
+    record = op.record
+    query, key, value = record.args[:3]
+    fused = len(query.shape) == 4 and query.shape[-1] == key.shape[-1] == value.shape[-1]
+    return 0 if fused and not argument(record, "dropout_p") else attention(record).macs
+
+
+def decomposed_rnn(op: OpCost) -> int:
+    """MACs and bias additions of the steps; 0 for an LSTM that runs as oneDNN's operator."""
+    record = op.record
+    x, params, mode, packed = record.args[0], record.args[2], record.args[3], record.args[10]
+    matrices = [p.shape for p in params if len(p.shape) == 2]
+    projected = len(matrices) > 2 and matrices[2][0] != matrices[0][0]
+    if mode == "lstm" and not projected and packed is None and x.dtype == torch.float32:
+        return 0
+    rows = x.numel // x.shape[-1]
+    biases = sum(prod(p.shape) for p in params if len(p.shape) == 1)
+    skipped = 0 if packed is not None or _contiguous(x, record) else _first_biases(record)
+    return rnn(record).macs + rows * (biases - skipped)
+
+
+def _contiguous(x: TensorSpec, record: OpRecord) -> bool:
+    """True if the first layer's input is contiguous with time in front, as its `linear` wants it for `addmm`."""
+    return not record.args[9] or 1 in x.shape[:2]
+
+
+def _first_biases(record: OpRecord) -> int:
+    directions = 2 if record.args[8] else 1
+    biases = [p.shape[0] for p in record.args[2] if len(p.shape) == 1]
+    return sum(biases[: 2 * directions : 2])
+
+
+PTFLOPS_ATEN = Convention(
+    name="ptflops-aten",
+    summary="ptflops 0.7.5, backend aten, on CPU: MACs and bias additions of mm, addmm, bmm and convolution",
+    unit="MACs",
+    tallies={
+        "macs": by_operator(
+            {
+                aten.mm: rule("linear", "without bias", _macs(mm)),
+                aten.bmm: rule("matmul", "as is", _macs(bmm)),
+                aten.addmm: rule("linear", "one addition per output for the bias", biased_addmm),
+                aten.convolution: rule("convolution", "one addition per output for a bias", biased_convolution),
+                units.attention: rule("attention", "a fused CPU kernel is not counted", math_attention),
+                units.rnn: rule("recurrent", "steps with bias additions; LSTM as one oneDNN operator: 0", decomposed_rnn),
+            }
+        )
+    },
+    figures=lambda seen, _: trainable_parameters(seen),
+    unseen="no operator that ptflops lists: mm, addmm, bmm, convolution",
+    family="dispatch",
+)
+
+
+def trainable_parameters(seen: Seen) -> dict[str, int]:
+    """`params`: parameters that require a gradient."""
+    return {"params": seen.parameters(trainable=True)}
+
+
+CONVENTIONS = (TORCH, PTFLOPS_ATEN)

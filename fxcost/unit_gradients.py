@@ -1,0 +1,110 @@
+"""Gradients of the operators that are recorded whole (units.py), so that their backward is one record too.
+
+What is saved is what fused kernels save: attention keeps Q, K, V, its output and the log-sum-exp of each row; a recurrent
+layer keeps its input, output, weights and one buffer (the *reserve*) with the gates of every step.
+
+Not here: the costs (rules/backward.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+_library = torch.library.Library("fxcost", "FRAGMENT")
+_library.define(
+    "scaled_dot_product_attention_backward(Tensor grad, Tensor query, Tensor key, Tensor value, Tensor? attn_mask, "
+    "Tensor out, Tensor logsumexp, float dropout_p, bool is_causal, float? scale, bool enable_gqa, bool[] needed) "
+    "-> Tensor[]"
+)
+_library.define(
+    "rnn_backward(Tensor grad, Tensor input, Tensor output, Tensor[] hx, Tensor[] params, Tensor reserve, str mode, "
+    "bool has_biases, int num_layers, float dropout, bool bidirectional, bool batch_first, Tensor? batch_sizes, "
+    "bool[] needed) -> Tensor[]"
+)
+
+_ATTENTION_ARGUMENTS, _RNN_ARGUMENTS = 8, 11
+
+
+def _attention_backward_meta(
+    grad: Tensor, query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None, *rest: Any
+) -> list[Tensor]:
+    """Gradients of those of query, key, value and mask that are needed, in this order."""
+    needed: Sequence[bool] = rest[-1]
+    given = zip((query, key, value, attn_mask), needed, strict=True)
+    return [torch.empty_like(t) for t, is_needed in given if t is not None and is_needed]
+
+
+def _rnn_backward_meta(
+    grad: Tensor,
+    input: Tensor,  # noqa: A002 - the schema's own name
+    output: Tensor,
+    hx: Sequence[Tensor],
+    params: Sequence[Tensor],
+    reserve: Tensor,
+    *rest: Any,
+) -> list[Tensor]:
+    """Gradients of those of input, initial states and parameters that are needed, in this order."""
+    needed: Sequence[bool] = rest[-1]
+    given = zip((input, *hx, *params), needed, strict=True)
+    return [torch.empty_like(t) for t, is_needed in given if is_needed]
+
+
+_library.impl("scaled_dot_product_attention_backward", _attention_backward_meta, "Meta")
+_library.impl("rnn_backward", _rnn_backward_meta, "Meta")
+
+attention_backward: torch._ops.OpOverload = torch.ops.fxcost.scaled_dot_product_attention_backward.default
+rnn_backward: torch._ops.OpOverload = torch.ops.fxcost.rnn_backward.default
+
+
+def _attention_save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    query, key, value, mask, *settings = inputs
+    out, logsumexp = output
+    ctx.mark_non_differentiable(logsumexp)
+    ctx.save_for_backward(query, key, value, mask, out, logsumexp)
+    ctx.settings = settings
+
+
+def _attention_gradient(ctx: Any, grad: Tensor, _: Tensor | None) -> tuple[Tensor | None, ...]:
+    needed = list(ctx.needs_input_grad[:4])
+    found = iter(attention_backward(grad, *ctx.saved_tensors, *ctx.settings, needed))
+    gradients = [next(found) if n else None for n in needed]
+    return (*gradients, *[None] * (_ATTENTION_ARGUMENTS - 4))
+
+
+def _rnn_save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    x, hx, params, *settings, batch_sizes = inputs
+    y, _, _, reserve = output
+    ctx.mark_non_differentiable(reserve)
+    ctx.save_for_backward(x, y, reserve, *hx, *params)
+    mode, has_biases, num_layers, dropout, _train, bidirectional, batch_first = settings
+    ctx.settings = (mode, has_biases, num_layers, dropout, bidirectional, batch_first, batch_sizes)
+    ctx.states = len(hx)
+
+
+def _rnn_gradient(ctx: Any, grad: Tensor | None, *_: Tensor | None) -> tuple[Any, ...]:
+    x, y, reserve, *rest = ctx.saved_tensors
+    hx, params = rest[: ctx.states], rest[ctx.states :]
+    of_x, of_states, of_params = ctx.needs_input_grad[:3]
+    needed = [of_x, *_flags(of_states, hx), *_flags(of_params, params)]
+    grad = torch.zeros_like(y) if grad is None else grad
+    found = iter(rnn_backward(grad, x, y, hx, params, reserve, *ctx.settings, needed))
+    gradients = [next(found) if n else None for n in needed]
+    states = gradients[1 : 1 + len(hx)]
+    return (gradients[0], states, gradients[1 + len(hx) :], *[None] * (_RNN_ARGUMENTS - 3))
+
+
+def _flags(needs: Any, tensors: Sequence[Tensor]) -> list[bool]:
+    """Which tensors of a list need a gradient: PyTorch says it of each, or of the list."""
+    return [bool(n) for n in needs] if isinstance(needs, (tuple, list)) else [bool(needs)] * len(tensors)
+
+
+def register() -> None:
+    """Give the units of units.py, which must be defined by now, their gradients."""
+    torch.library.register_autograd(
+        "fxcost::scaled_dot_product_attention", _attention_gradient, setup_context=_attention_save, lib=_library
+    )
+    torch.library.register_autograd("fxcost::rnn", _rnn_gradient, setup_context=_rnn_save, lib=_library)
