@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .analyze import analyze, analyze_graph, trace
+    from .conventions import Convention, conventions
     from .errors import FxcostError
     from .inputs import spec
     from .records import Cost
@@ -21,14 +22,27 @@ if TYPE_CHECKING:
     from .report import Report
 
 __version__ = "0.1.0"
-__all__ = ["Cost", "FxcostError", "Report", "analyze", "analyze_graph", "rule", "spec", "trace"]
+__all__ = [
+    "Convention",
+    "Cost",
+    "FxcostError",
+    "Report",
+    "analyze",
+    "analyze_graph",
+    "conventions",
+    "rule",
+    "spec",
+    "trace",
+]
 
 _HOMES = {
+    "Convention": "conventions",
     "Cost": "records",
     "FxcostError": "errors",
     "Report": "report",
     "analyze": "analyze",
     "analyze_graph": "analyze",
+    "conventions": "conventions",
     "rule": "registry",
     "spec": "inputs",
     "trace": "analyze",

@@ -34,7 +34,7 @@ from .isolate import MetaCopier
 from .modules import is_leaf, module_records, parameter_records, signature_source
 from .propagate import Propagator
 from .recorder import Storages, is_plain
-from .records import ModuleCall, Recording
+from .records import ModuleCall, Recording, TrainingRecord
 from .symbolic import TracedCall, trace_symbolically
 from .units import whole_units
 from .user_code import raising_line
@@ -97,6 +97,40 @@ def record(
             raise on_meta from on_meta.__cause__
 
 
+def record_step(
+    model: Any,
+    inputs: Any,
+    kwargs: dict[str, Any] | None,
+    recording: Recording,
+    *,
+    dtype: torch.dtype | None = None,
+    leaf_modules: tuple[Any, ...] = (),
+    real_limit: int = 2**30,
+    loss: Callable[[Any], torch.Tensor] | None = None,
+) -> TrainingRecord:
+    """Run one training step of a model that was recorded: its graph again, or its own code where that was recorded.
+
+    Raises:
+        TrainingError: there is nothing to train, the loss is no scalar, or the model raised.
+    """
+    from .step import StepRecorder, train_graph, train_model
+
+    if isinstance(model, torch.export.ExportedProgram):
+        inputs = inputs or model.example_inputs[0]
+        model = model.module(check_guards=False)
+    with _unchanged_state(), whole_units():
+        job = _Job(model, inputs, kwargs, dtype, leaf_modules, real_limit)
+        if recording.capture == "real":
+            job.make_real(model, inputs, kwargs)
+        recorder = StepRecorder(Storages(), real=recording.capture == "real")
+        if recording.capture in ("concrete", "real"):
+            job.tell(recorder, job.root)
+            return train_model(job.model, job.arguments, job.root, recorder, leaf_modules, loss)
+        job.tell(recorder, recording.root)
+        values = job.values_of(recording.graph, recording.capture)
+        return train_graph(recording.root, recording.graph, values, recorder, node_owner, loss)
+
+
 class _Job:
     """One capture: the meta copy of the model and its arguments."""
 
@@ -145,11 +179,24 @@ class _Job:
     def _propagated(self, graph: fx.Graph, root: nn.Module, capture: str, calls: list[TracedCall]) -> Recording:
         recorder = self._recorder()
         propagator = Propagator(root, graph, recorder, node_owner)
-        values = list(self.arguments.tensors()) if capture == "symbolic" else _flat_arguments(graph, self.arguments)
+        values = self.values_of(graph, capture)
         specs = [recorder.spec(v) if isinstance(v, torch.Tensor) else v for v in values]
         propagator.run(*specs, enable_io_processing=False)
         resolved = tuple(_resolved_call(call, propagator.outputs) for call in calls)
         return self._recording(graph, root, capture, recorder, propagator.records, resolved)
+
+    def values_of(self, graph: fx.Graph, capture: str) -> list[Any]:
+        """The arguments in the order of a graph's placeholders."""
+        return list(self.arguments.tensors()) if capture == "symbolic" else _flat_arguments(graph, self.arguments)
+
+    def tell(self, recorder: ValueRecorder, root: nn.Module) -> None:
+        """Tell a recorder the values of inputs and of the tensors of `root`, which is a copy of the model too."""
+        if recorder.real:
+            return
+        names = {id(t): name for name, t in (*self.root.named_parameters(), *self.root.named_buffers())}
+        copies = dict((*root.named_parameters(), *root.named_buffers()))
+        for meta, real in self._known:
+            recorder.know(copies.get(names.get(id(meta), ""), meta), real)
 
     def _all_real(self, limit: int) -> bool:
         """True if every tensor of the model and its inputs holds data, and not more than `limit` bytes."""
@@ -162,11 +209,15 @@ class _Job:
         return self._run_concretely(self._recorder(), "concrete")
 
     def real(self, model: Any, inputs: Any, kwargs: Any) -> Recording:
-        """Record a run on real tensors: a deep copy of the model, and copies of the inputs."""
+        """Record a run on real tensors."""
+        self.make_real(model, inputs, kwargs)
+        return self._run_concretely(ValueRecorder(Storages(), real=True), "real")
+
+    def make_real(self, model: Any, inputs: Any, kwargs: Any) -> None:
+        """Take a deep copy of the model, and copies of the inputs, in place of those on meta."""
         self.model, self.arguments = copy.deepcopy((model, make_real_arguments(inputs, kwargs)))
         owner = getattr(self.model, "__self__", self.model)
         self.root = owner if isinstance(owner, nn.Module) else nn.Module()
-        return self._run_concretely(ValueRecorder(Storages(), real=True), "real")
 
     def _run_concretely(self, recorder: ValueRecorder, capture: str) -> Recording:
         tracer = ConcreteTracer(self.root, recorder, self.leaf_modules)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from .errors import RuleError
-from .records import Cost, NodeCost, NodeRecord, OpCost, OpRecord
+from .records import Cost, NodeCost, NodeRecord, OpCost, OpRecord, out_arguments, tensor_specs
 from .registry import Registry
 
 _NOTHING = Cost()
@@ -55,16 +55,23 @@ def cost_operation(op: OpRecord, registry: Registry) -> OpCost:
         zero_accumulators=cost.zero_accumulators,
         bytes_read=cost.bytes_read if named else default.bytes_read,
         bytes_written=cost.bytes_written if named else default.bytes_written,
-        activations=default.activations,
+        activations=cost.activations or default.activations,
     )
     return OpCost(op, whole, rule.family, rule.reason)
 
 
 def default_traffic(op: OpRecord) -> Cost:
-    """Every distinct input read once, every result written once; activations are the elements written."""
+    """Every distinct input read once, every result written once; activations are the elements written.
+
+    An operator that produces no element moves nothing. Memory handed over for results (`out=`) is not read.
+    """
     written = op.written
+    if written and not any(spec.numel for spec in written):
+        return _NOTHING
+    outs = out_arguments(op.op)
+    given = op.args if not outs else [a for i, a in enumerate(op.args) if i not in outs]
     return Cost(
-        bytes_read=sum(spec.stored_bytes for spec in dict.fromkeys(op.inputs)),
+        bytes_read=sum(spec.stored_bytes for spec in dict.fromkeys(tensor_specs(given))),
         bytes_written=sum(spec.stored_bytes for spec in written),
         activations=sum(spec.numel for spec in written),
     )

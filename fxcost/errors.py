@@ -35,6 +35,14 @@ class UnknownValueError(ModelRunError):
     """Control flow or a shape depends on a tensor's value that is not known on meta tensors."""
 
 
+class TrainingError(FxcostError):
+    """No training step can be taken: nothing requires a gradient, the loss is no scalar, no such optimizer."""
+
+
+class MissingLibraryError(FxcostError, ImportError):
+    """Something was asked for that needs a library which is not installed."""
+
+
 class UncostedOperatorError(FxcostError):
     """`strict=True`, and at least one operator that ran has no rule."""
 

@@ -87,6 +87,13 @@ def written_arguments(op: Operator) -> tuple[int, ...]:
     return tuple(i for i, a in enumerate(schema.arguments) if a.alias_info is not None and a.alias_info.is_write)
 
 
+@lru_cache(maxsize=4096)
+def out_arguments(op: Operator) -> frozenset[int]:
+    """Positions of the `out=` arguments, whose memory only receives results."""
+    schema = getattr(op, "_schema", None)
+    return frozenset(i for i in written_arguments(op) if schema.arguments[i].kwarg_only) if schema else frozenset()
+
+
 @dataclass(frozen=True, slots=True)
 class OpRecord:
     """One run of one operator.
@@ -365,3 +372,28 @@ class Recording:
     storage_bytes: tuple[int, ...]
     assumptions: tuple[str, ...] = ()
     deaths: tuple[tuple[int, int], ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingRecord:
+    """A training step that was run: forward with gradients, loss, backward. Storages are numbered anew.
+
+    `nodes` are those of the forward pass that ran operators, then the loss (`own_loss`: a function of the user's, else
+    the sum of all outputs). `backward` holds the operators of the backward pass; `owners` says of each which of `nodes`
+    it belongs to (−1: to none, gradients that add up at a parameter), `recomputed` whether it repeats the forward pass.
+    `saved` has (storage, node) of what was saved for backward, `gradients` the storages of the gradients that remain,
+    `deaths` (storage, operators that had run in all) of what was let go.
+    """
+
+    nodes: tuple[NodeRecord, ...]
+    backward: NodeRecord
+    owners: tuple[int, ...]
+    recomputed: tuple[bool, ...]
+    saved: tuple[tuple[int, int], ...]
+    gradients: tuple[int, ...]
+    parameters: tuple[ParameterRecord, ...]
+    inputs: tuple[TensorSpec, ...]
+    storage_bytes: tuple[int, ...]
+    deaths: tuple[tuple[int, int], ...]
+    own_loss: bool
+    assumptions: tuple[str, ...] = ()

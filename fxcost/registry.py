@@ -29,7 +29,8 @@ OpKey = Any
 class Rule:
     """How one operator is priced. `reason` is set for operators known to do no arithmetic.
 
-    A rule whose cost names no bytes gets the default traffic: every input read once, every result written once.
+    A rule whose cost names no bytes gets the default traffic: every input read once, every result written once. One
+    that names no activations gets the elements written.
     A *free* rule (`function` is None) moves nothing at all.
     """
 

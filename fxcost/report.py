@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import torch
 
     from .conventions import Convention
+    from .conventions.reconcile import Reconciliations
     from .conventions.seen import Seen
 
     from .memory import Memory
@@ -263,6 +264,17 @@ class Report:
         from .conventions import lookup
 
         return lookup(convention).counts(self._seen)
+
+    def reconcile(self, *conventions: str | Convention) -> Reconciliations:
+        """Why each tool's number differs from ours: terms that add up exactly; prints as a table for each tool.
+
+        Raises:
+            ConventionError: as :meth:`count`, or a convention counts neither MACs nor FLOPs.
+        """
+        from .conventions import lookup
+        from .conventions.reconcile import reconcile
+
+        return reconcile(self._seen, map(lookup, conventions))
 
     @cached_property
     def _seen(self) -> Seen:

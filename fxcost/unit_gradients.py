@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from . import units as _units  # noqa: F401  (defines the operators that get gradients here)
+
 _library = torch.library.Library("fxcost", "FRAGMENT")
 _library.define(
     "scaled_dot_product_attention_backward(Tensor grad, Tensor query, Tensor key, Tensor value, Tensor? attn_mask, "
@@ -64,11 +66,14 @@ def _attention_save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Ten
     query, key, value, mask, *settings = inputs
     out, logsumexp = output
     ctx.mark_non_differentiable(logsumexp)
+    ctx.set_materialize_grads(False)
     ctx.save_for_backward(query, key, value, mask, out, logsumexp)
     ctx.settings = settings
 
 
-def _attention_gradient(ctx: Any, grad: Tensor, _: Tensor | None) -> tuple[Tensor | None, ...]:
+def _attention_gradient(ctx: Any, grad: Tensor | None, _: Tensor | None) -> tuple[Tensor | None, ...]:
+    if grad is None:
+        return (None,) * _ATTENTION_ARGUMENTS
     needed = list(ctx.needs_input_grad[:4])
     found = iter(attention_backward(grad, *ctx.saved_tensors, *ctx.settings, needed))
     gradients = [next(found) if n else None for n in needed]
@@ -79,6 +84,7 @@ def _rnn_save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> 
     x, hx, params, *settings, batch_sizes = inputs
     y, _, _, reserve = output
     ctx.mark_non_differentiable(reserve)
+    ctx.set_materialize_grads(False)
     ctx.save_for_backward(x, y, reserve, *hx, *params)
     mode, has_biases, num_layers, dropout, _train, bidirectional, batch_first = settings
     ctx.settings = (mode, has_biases, num_layers, dropout, bidirectional, batch_first, batch_sizes)
@@ -102,9 +108,7 @@ def _flags(needs: Any, tensors: Sequence[Tensor]) -> list[bool]:
     return [bool(n) for n in needs] if isinstance(needs, (tuple, list)) else [bool(needs)] * len(tensors)
 
 
-def register() -> None:
-    """Give the units of units.py, which must be defined by now, their gradients."""
-    torch.library.register_autograd(
-        "fxcost::scaled_dot_product_attention", _attention_gradient, setup_context=_attention_save, lib=_library
-    )
-    torch.library.register_autograd("fxcost::rnn", _rnn_gradient, setup_context=_rnn_save, lib=_library)
+torch.library.register_autograd(
+    "fxcost::scaled_dot_product_attention", _attention_gradient, setup_context=_attention_save, lib=_library
+)
+torch.library.register_autograd("fxcost::rnn", _rnn_gradient, setup_context=_rnn_save, lib=_library)

@@ -14,6 +14,7 @@ LAYERS = {
     "propagate": (
         "registry",
         "units",
+        "unit_gradients",
         "higher_order",
         "meta_kernels",
         "autocast",

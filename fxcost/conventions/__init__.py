@@ -11,7 +11,18 @@ from difflib import get_close_matches
 from types import MappingProxyType
 
 from ..errors import ConventionError
-from . import dispatch, fvcore, literature, thop
+from . import (
+    deepspeed,
+    dispatch,
+    fvcore,
+    literature,
+    ptflops,
+    thop,
+    torchinfo,
+    torchprofile,
+    torchstat,
+    torchsummary,
+)
 from .convention import Convention, Counted, CountRule, Tally, by_function, by_module, by_operator, rows, rule
 from .seen import FunctionSeen, ModuleSeen, Seen
 
@@ -33,7 +44,7 @@ __all__ = [
     "rule",
 ]
 
-_FILES = (literature, dispatch, thop, fvcore)
+_FILES = (literature, dispatch, thop, ptflops, torchstat, torchsummary, torchinfo, fvcore, deepspeed, torchprofile)
 CONVENTIONS: Mapping[str, Convention] = MappingProxyType({c.name: c for file in _FILES for c in file.CONVENTIONS})
 """All conventions by name."""
 

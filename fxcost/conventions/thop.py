@@ -93,6 +93,11 @@ def _cell(module: Any, inputs: int) -> int:
     return gates * gate + (4 * hidden if gates > 1 else 0)  # type: ignore[no-any-return]
 
 
+def recurrent_cell(call: ModuleSeen) -> int:
+    """One step for each sample."""
+    return _cell(call.module, call.module.input_size) * call.x.shape[0]
+
+
 def recurrent(call: ModuleSeen) -> int:
     """Cells over layers, directions, batch and steps; packed sequences at their largest batch; projection ignored."""
     m: Any = call.module
@@ -119,12 +124,7 @@ SHARED: Mapping[type, CountRule] = rows(
     (AVG_POOL, rule("pooling", "one per output element", lambda call: call.y.numel)),
     ((nn.Linear,), rule("linear", "in_features per output, bias 0", lambda call: call.module.in_features * call.y.numel)),
     (RNN, rule("recurrent", "gates with their element-wise work, for every layer and step", recurrent)),
-    (
-        RNN_CELL,
-        rule(
-            "recurrent", "gates with their element-wise work", lambda c: _cell(c.module, c.module.input_size) * c.x.shape[0]
-        ),
-    ),
+    (RNN_CELL, rule("recurrent", "gates with their element-wise work", recurrent_cell)),
     (
         (*MAX_POOL, *ADAPTIVE_MAX, nn.ReLU, nn.ReLU6, nn.Dropout, nn.ZeroPad2d),
         rule("listed as free", "listed as costing nothing", _nothing),
@@ -144,7 +144,7 @@ TABLE: Mapping[type, CountRule] = {
         ((nn.Softmax,), rule("softmax", "3f − 1 per row of f", softmax)),
         (ADAPTIVE_AVG, rule("pooling", "kernel + 1 per output element", adaptive_pool)),
         (UPSAMPLE, _upsample(nearest=1)),
-        ((nn.LeakyReLU, nn.PixelShuffle, nn.Sequential), rule("listed as free", "listed as costing nothing", _nothing)),
+        ((nn.LeakyReLU, nn.PixelShuffle), rule("listed as free", "listed as costing nothing", _nothing)),
     ),
 }
 
@@ -168,7 +168,7 @@ def _listed(table: Mapping[type, CountRule]) -> tuple[type, ...]:
 
 def times_summed(seen: Seen, table: Mapping[type, CountRule], root: bool) -> dict[str, int]:
     """How often thop's depth-first sum adds each listed module's own count."""
-    times = seen.reached(_listed(table))
+    times = seen.reached(tuple(table))
     return times if root else {name: number for name, number in times.items() if name}
 
 
@@ -186,12 +186,8 @@ def _figures(table: Mapping[type, CountRule]) -> Any:
     def figures(seen: Seen, _totals: Mapping[str, int]) -> dict[str, int]:
         summed = times_summed(seen, table, root=False)
         called = {call.name: call.module for call in seen.module_calls if type(call.module) in table}
-        listed = {name: m for name, m in called.items() if type(m) is not nn.Sequential}
-        return {
-            "total_params": sum(
-                summed.get(name, 0) * sum(p.numel() for p in m.parameters()) for name, m in listed.items()
-            )
-        }
+        params = {name: sum(p.numel() for p in module.parameters()) for name, module in called.items()}
+        return {"total_params": sum(summed.get(name, 0) * number for name, number in params.items())}
 
     return figures
 

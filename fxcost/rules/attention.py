@@ -8,6 +8,7 @@ stored, and neither counts the log-sum-exp that is kept for backward.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from math import prod
 
 import torch
@@ -54,7 +55,8 @@ def attention(op: OpRecord) -> Cost:
         dropout=bool(argument(op, "dropout_p", 0.0)),
         scaled=argument(op, "scale") != 1,
     )
-    return with_bytes(op, cost, bytes_of(query, key, value, mask), out.stored_bytes)
+    cost = with_bytes(op, cost, bytes_of(query, key, value, mask), out.stored_bytes)
+    return replace(cost, activations=out.numel)
 
 
 def flash_forward(op: OpRecord) -> Cost:

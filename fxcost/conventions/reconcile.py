@@ -1,0 +1,134 @@
+"""Why a tool's number differs from ours: terms that lead from one to the other and add up exactly.
+
+Each amount that a tool counts names the operations for which it stands. Such an operation belongs to the first amount
+that names it; the difference between an amount and our count of its operations is a term, and so is what no amount
+named. Nothing is left over, whatever the convention: the terms' sum is the tool's number minus ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tabulate import tabulate
+
+from ..errors import ConventionError
+from .convention import Convention, ours
+from .seen import Seen
+
+if TYPE_CHECKING:
+    from ..report import Report
+
+_SHOWN = 3
+"""Modules that a printed term names before it says how many more there are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One reason for a difference. `family` is the kind of work, `modules` the FQNs concerned ("" is the root)."""
+
+    family: str
+    modules: tuple[str, ...]
+    amount: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciliation:
+    """The way from our number to a tool's: `ours` + the terms' amounts = `theirs`. `unit` is "MACs" or "FLOPs"."""
+
+    convention: str
+    unit: str
+    ours: int
+    terms: tuple[Term, ...]
+    theirs: int
+
+    def table(self, format: str = "rounded_outline") -> str:  # noqa: A002  tabulate's users know it by this name
+        """A table as text, in any format of tabulate."""
+        lines = [(t.family, f"{t.amount:+,}", _named(t.modules), t.why) for t in self.terms]
+        first = ("fxcost", f"{self.ours:,}", "", f"our {self.unit}")
+        last = (self.convention, f"{self.theirs:,}", "", "the tool's number")
+        headers = ("term", self.unit, "modules", "why")
+        align = ("left", "right", "left", "left")
+        return tabulate(
+            [first, *lines, last], headers=headers, tablefmt=format, colalign=align, disable_numparse=True
+        )
+
+    def __str__(self) -> str:
+        return self.table()
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciliations:
+    """Several tools' ways, one after the other; prints as their tables."""
+
+    tools: tuple[Reconciliation, ...]
+
+    def __iter__(self) -> Iterator[Reconciliation]:
+        return iter(self.tools)
+
+    def __getitem__(self, position: int) -> Reconciliation:
+        return self.tools[position]
+
+    def __len__(self) -> int:
+        return len(self.tools)
+
+    def __str__(self) -> str:
+        return "\n\n".join(map(str, self.tools))
+
+
+def reconcile(seen: Seen, conventions: Iterable[Convention]) -> Reconciliations:
+    """The terms between a report's number and each convention's.
+
+    Raises:
+        ConventionError: a convention counts something that we have no counterpart of, or refuses the model.
+    """
+    return Reconciliations(tuple(_one(seen, convention) for convention in conventions))
+
+
+def _one(seen: Seen, convention: Convention) -> Reconciliation:
+    count = ours(convention.unit)
+    if count is None:
+        raise ConventionError(
+            f"{convention.name!r} counts {convention.unit}: only MACs and FLOPs can be reconciled; counts() has its figures"
+        )
+    base = [count(op) for _, op in seen.operations]
+    left, theirs, terms = list(base), 0, _Terms()
+    for counted in convention.counted(seen):
+        start, stop = counted.span
+        claimed = sum(left[start:stop])
+        left[start:stop] = [0] * (stop - start)
+        theirs += counted.amount
+        terms.add(counted.family, counted.why, counted.module, counted.amount - claimed)
+    for (module, op), amount in zip(seen.operations, left, strict=True):
+        if amount:
+            kind = type(seen.modules[module]).__name__ if module in seen.modules else ""
+            where = f" ({kind})" if kind and module else ""
+            terms.add(op.family or "uncosted", convention.unseen + where, module, -amount)
+    return Reconciliation(convention.name, convention.unit, sum(base), terms.finished(), theirs)
+
+
+class _Terms:
+    """Differences, added up by family and reason."""
+
+    def __init__(self) -> None:
+        self._amounts: dict[tuple[str, str], int] = {}
+        self._modules: dict[tuple[str, str], dict[str, None]] = {}
+
+    def add(self, family: str, why: str, module: str, amount: int) -> None:
+        """A difference in one place."""
+        if amount:
+            self._amounts[family, why] = self._amounts.get((family, why), 0) + amount
+            self._modules.setdefault((family, why), {})[module] = None
+
+    def finished(self) -> tuple[Term, ...]:
+        """Terms, the largest first."""
+        made = [Term(f, tuple(self._modules[f, why]), a, why) for (f, why), a in self._amounts.items() if a]
+        return tuple(sorted(made, key=lambda term: -abs(term.amount)))
+
+
+def _named(modules: tuple[str, ...]) -> str:
+    names = [name or "the model" for name in modules]
+    more = f" … {len(names)} in all" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more

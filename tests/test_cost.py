@@ -1,0 +1,37 @@
+"""Prices of records: what follows from the record alone, and what a rule may override."""
+
+import torch
+from torch import nn
+
+import fxcost
+from tests.recording import price
+
+aten = torch.ops.aten
+
+
+def test_an_operator_that_produces_nothing_moves_nothing():
+    """An empty lookup does not read its table."""
+    table, rows = torch.empty(1000, 16), torch.empty(0, dtype=torch.int64)
+    assert price(aten.embedding.default, table, rows).bytes_moved == 0
+
+
+def test_memory_for_results_is_not_read():
+    """`out=` receives results: 2 × 4 floats are read and 4 are written."""
+    x, y, out = torch.empty(4), torch.empty(4), torch.empty(4)
+    cost = price(aten.add.out, x, y, out=out)
+    assert (cost.bytes_read, cost.bytes_written, cost.activations) == (32, 16, 4)
+
+
+def test_attention_has_one_activation_per_output_element():
+    """What a kernel keeps for its backward (the log-sum-exp) is no activation."""
+    q = (2, 3, 5, 4)
+    cost = fxcost.analyze(nn.functional.scaled_dot_product_attention, [q, q, q]).cost
+    assert cost.activations == 2 * 3 * 5 * 4
+
+
+def test_equal_layers_are_priced_once():
+    """Two equal layers share one tuple of operations, and so its price."""
+    layers = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
+    first, second = [n for n in fxcost.analyze(layers, (2, 4), capture="symbolic").nodes if n.kind == "call_module"]
+    assert first.operations is second.operations
+    assert first.cost.macs == 2 * 4 * 4
