@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from .errors import ModelCopyError
 from .recorder import META
+from .sparse import is_sparse, meta_copy
 
 _ATOMIC = (
     int,
@@ -180,6 +181,8 @@ class MetaCopier:
         return self._remember(tensor, meta)  # type: ignore[no-any-return]
 
     def _meta(self, tensor: Tensor) -> Tensor:
+        if is_sparse(tensor):
+            return meta_copy(tensor)
         if tensor.layout is not torch.strided or hasattr(type(tensor), "__tensor_flatten__") or tensor.is_quantized:
             return tensor.detach().to(META)
         dtype = self.dtype if self.dtype is not None and tensor.is_floating_point() else tensor.dtype

@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .sparse import PRODUCTS, dense_stand_ins, is_sparse
+
 aten = torch.ops.aten
 
 
@@ -88,6 +90,8 @@ class ShapeMemo:
     def run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run an operator on meta tensors, or make what it returned before for the same question."""
         kernel = META_KERNELS.get(func, func)
+        if func in PRODUCTS and any(map(is_sparse, args)):
+            return kernel(*dense_stand_ins(args), **kwargs)
         if not returns_fresh(func) or torch.is_grad_enabled():
             return kernel(*args, **kwargs)
         key = (func, _question(args), _question(tuple(kwargs.items())))

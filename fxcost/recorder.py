@@ -22,6 +22,7 @@ from .autocast import cast, cast_to
 from .higher_order import flex_attention, handler
 from .meta_kernels import ShapeMemo
 from .records import InnerCall, Operator, OpRecord, TensorSpec
+from .sparse import meta_copy, stored
 from .units import composite_kernel
 
 META = torch.device("meta")
@@ -43,7 +44,9 @@ class Storages:
         self._watched: dict[int, weakref.ref[torch.UntypedStorage]] = {}
 
     def number(self, tensor: Tensor) -> int:
-        """The number of a tensor's storage, a new one if it was not seen before."""
+        """The number of a tensor's storage, a new one at first sight; −1 for sparse tensors, which have none."""
+        if tensor.layout is not torch.strided:
+            return -1
         storage = tensor.untyped_storage()
         address = storage._cdata
         number = self._numbers.get(address)
@@ -260,7 +263,7 @@ class OpRecorder(TorchDispatchMode):
 
     def _twin(self, tensor: Tensor) -> Tensor:
         if tensor.layout is not torch.strided:
-            return tensor.to(META)
+            return meta_copy(tensor)
         storage = tensor.untyped_storage()
         if storage._cdata not in self._twins:
             meta = torch.UntypedStorage(storage.nbytes(), device="meta")
@@ -319,7 +322,7 @@ class OpRecorder(TorchDispatchMode):
         if not tensor.is_meta and not self.real:
             tensor = self.twin(tensor)
         if not is_plain(tensor):
-            return TensorSpec(_shape(tensor), tensor.dtype)
+            return TensorSpec(_shape(tensor), tensor.dtype, stored=stored(tensor))
         return TensorSpec(
             tuple(tensor.shape),
             tensor.dtype,
@@ -330,7 +333,7 @@ class OpRecorder(TorchDispatchMode):
 
     def _local(self, tensor: Tensor, segment: Segment) -> TensorSpec:
         if not is_plain(tensor):
-            return TensorSpec(_shape(tensor), tensor.dtype)
+            return TensorSpec(_shape(tensor), tensor.dtype, stored=stored(tensor))
         number = self.storages.number(tensor)
         slot = segment.slots.setdefault(number, len(segment.slots))
         return TensorSpec(tuple(tensor.shape), tensor.dtype, tensor.stride(), int(tensor.storage_offset()), slot)

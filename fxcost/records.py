@@ -34,6 +34,8 @@ class TensorSpec:
     stride: tuple[int, ...] = ()
     offset: int = 0
     storage: int = -1
+    stored: int | None = None
+    """Values that a sparse tensor stores, where that is known; None for dense tensors."""
 
     @property
     def numel(self) -> int:
@@ -47,7 +49,12 @@ class TensorSpec:
 
     @property
     def stored_bytes(self) -> int:
-        """Bytes of the distinct elements: dimensions that are broadcast with stride 0 are stored once."""
+        """Bytes of the distinct elements: dimensions that are broadcast with stride 0 are stored once.
+
+        A sparse tensor has its stored values, each with an index (int64) per dimension.
+        """
+        if self.stored is not None:
+            return self.stored * (self.dtype.itemsize + 8 * len(self.shape))
         if 0 not in self.stride:
             return self.nbytes
         return prod(n for n, s in zip(self.shape, self.stride, strict=True) if s or not n) * self.dtype.itemsize

@@ -27,6 +27,8 @@ _MARKS = _free("marks a span of time for a profiler")
 _CHECK = _free("checks a condition, computes nothing")
 
 RULES: Mapping[OpKey, Rule] = {
+    aten._nested_tensor_from_mask_left_aligned: _CHECK,
+    aten._nnz: _METADATA,
     aten.empty: _ALLOCATES,
     aten.empty_like: _ALLOCATES,
     aten.empty_strided: _ALLOCATES,

@@ -7,12 +7,14 @@ many elements are stored, so they stay uncosted), and `quantized::` operators, w
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 
 from ..records import Cost, OpRecord, TensorSpec
 from ..registry import OpKey, Rule
-from .common import argument, arithmetic, optional
+from . import formulas
+from .common import argument, arithmetic, bytes_of, optional, with_bytes
 
 aten = torch.ops.aten
 
@@ -55,21 +57,33 @@ def grouped_mm(op: OpRecord) -> Cost:
     """Products of groups (mixture of experts): each row, column or slice belongs to one group.
 
     (m, k) × (g, k, n), rows grouped: m·k·n. (g, m, k) × (g, k, n): g·m·k·n. (m, k) × (k, n) grouped along k, to
-    (g, m, n): m·k·n. (g, m, k) × (k, n), columns grouped: m·k·n. How rows are routed does not matter.
+    (g, m, n): m·k·n. (g, m, k) × (k, n), columns grouped: m·k·n. How rows are routed does not matter to the MACs.
+    Of the stacked matrices those are read that got any row or column: the expected number, if they are spread evenly.
     """
     a, b = op.args[:2]
     both_stacked = len(a.shape) == 3 and len(b.shape) == 3
     m, n = a.shape[-2], b.shape[-1]
     k = _elements(a) // max(a.numel, 1) * a.shape[-1]
     macs = (a.shape[0] if both_stacked else 1) * m * k * n
-    return Cost(macs=macs, zero_accumulators=0 if argument(op, "bias") is not None else op.out.numel)
+    cost = Cost(macs=macs, zero_accumulators=0 if argument(op, "bias") is not None else op.out.numel)
+    untouched = 0
+    if len(a.shape) + len(b.shape) == 5:
+        stacked, routed = (b, a.shape[0]) if len(b.shape) == 3 else (a, b.shape[1])
+        untouched = _untouched_bytes(stacked, routed)
+    return with_bytes(op, cost, bytes_of(*op.inputs) - untouched)
+
+
+def _untouched_bytes(stacked: TensorSpec, rows: int) -> int:
+    """Bytes of those matrices of a stack to which none of `rows` rows (or columns) of the other operand goes."""
+    groups = stacked.shape[0]
+    return stacked.stored_bytes // max(groups, 1) * (groups - formulas.distinct(groups, rows))
 
 
 def scaled_grouped_mm(op: OpRecord) -> Cost:
     """As `grouped_mm`, then · scale_a · scale_b, + bias, · scale_result on each output where given."""
     after = 2 + (argument(op, "bias") is not None) + (argument(op, "scale_result") is not None)
-    outputs, macs = op.out.numel, grouped_mm(op).macs
-    return Cost(macs=macs, zero_accumulators=outputs, other_flops=after * outputs)
+    cost, outputs = grouped_mm(op), op.out.numel
+    return replace(cost, zero_accumulators=outputs, other_flops=after * outputs)
 
 
 def mixed_linear(op: OpRecord) -> Cost:

@@ -21,8 +21,15 @@ aten = torch.ops.aten
 def mm(op: OpRecord) -> Cost:
     """(m, k) × (k, n) → (m, n)."""
     a, b = op.args[:2]
+    return contraction(op, mm_macs(a, b), a.shape[0] * b.shape[1])
+
+
+def mm_macs(a: TensorSpec, b: TensorSpec) -> int:
+    """Multiply-accumulates of a matrix product; of a sparse matrix only the stored values take part."""
     (m, k), n = a.shape, b.shape[1]
-    return contraction(op, formulas.matmul_macs(1, m, k, n), m * n)
+    if a.stored is not None:
+        return a.stored * n
+    return m * b.stored if b.stored is not None else formulas.matmul_macs(1, m, k, n)
 
 
 def bmm(op: OpRecord) -> Cost:
@@ -39,8 +46,8 @@ def dot(op: OpRecord) -> Cost:
 
 def mv(op: OpRecord) -> Cost:
     """(m, k) × (k) → (m)."""
-    m, k = op.args[0].shape
-    return contraction(op, m * k, m)
+    matrix: TensorSpec = op.args[0]
+    return contraction(op, matrix.numel if matrix.stored is None else matrix.stored, matrix.shape[0])
 
 
 def started_at(op: OpRecord, macs: int) -> Cost:
@@ -58,8 +65,7 @@ def started_at(op: OpRecord, macs: int) -> Cost:
 
 def addmm(op: OpRecord) -> Cost:
     """beta · bias + alpha · (m, k) × (k, n) → (m, n)."""
-    (m, k), n = op.args[1].shape, op.args[2].shape[1]
-    return started_at(op, formulas.matmul_macs(1, m, k, n))
+    return started_at(op, mm_macs(op.args[1], op.args[2]))
 
 
 def addmm_activation(op: OpRecord) -> Cost:
@@ -130,6 +136,7 @@ RULES: Mapping[OpKey, Rule] = {
     aten.dot: Rule("matmul", dot),
     aten.vdot: Rule("matmul", dot),
     aten.mv: Rule("matmul", mv),
+    aten._sparse_addmm: Rule("matmul", addmm),
     aten.addmm: Rule("matmul", addmm),
     aten._addmm_activation: Rule("matmul", addmm_activation),
     aten.baddbmm: Rule("matmul", baddbmm),

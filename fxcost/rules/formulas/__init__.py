@@ -11,7 +11,7 @@ their like.
 
 from __future__ import annotations
 
-from .contraction import attention_macs, conv_macs, conv_transpose_macs, matmul_macs, recurrent_macs
+from .contraction import attention_macs, conv_macs, conv_transpose_macs, distinct, matmul_macs, recurrent_macs
 from .linalg import (
     cholesky,
     det,
@@ -53,6 +53,7 @@ __all__ = [
     "conv_transpose_macs",
     "cubic_coefficients",
     "det",
+    "distinct",
     "eigen",
     "fft",
     "gru_cell",

@@ -55,6 +55,23 @@ def attention_macs(batch: int, l_q: int, l_k: int, d: int, d_v: int) -> int:
     return batch * l_q * l_k * (d + d_v)
 
 
+def distinct(groups: int, rows: int) -> int:
+    """How many of `groups` get at least one of `rows` that fall on them evenly and independently: expected, rounded.
+
+    groups · (1 − (1 − 1/groups)^rows), in integers. With 40 rows and more for each group it is all of them but for
+    one part in e⁴⁰.
+
+    >>> distinct(8, 2), distinct(8, 16), distinct(8, 1000)
+    (2, 7, 8)
+    """
+    if groups <= 1 or rows >= 40 * groups:
+        return groups if rows else 0
+    if rows <= 1:
+        return rows
+    every = groups ** (rows - 1)
+    return (groups * every - (groups - 1) ** rows + every // 2) // every
+
+
 def recurrent_macs(rows: int, matrices: Sequence[Dims]) -> int:
     """Multiply-accumulates (count) of recurrent layers: every weight matrix meets every row of the sequences.
 
