@@ -53,6 +53,8 @@ class Row:
     """Where it failed: "build", "inputs" or "analyze"."""
     agree: str = ""
     """With `--agree`: "yes", why not, or which capture does not work."""
+    eager: str = ""
+    """Where the analysis failed: what plain PyTorch makes of the same call on meta tensors."""
     peak_mb: int = 0
 
     @property
@@ -79,7 +81,14 @@ def analyse(library: str, name: str, agree: bool) -> Row:
         if agree:
             row.agree = _agreement(fxcost, model, given)
         else:
-            _fill(row, fxcost, model, given)
+            try:
+                _fill(row, fxcost, model, given)
+            except fxcost.UnknownValueError:  # only data can tell: build it with weights, and give it noise
+                model, inputs = zoo_sources.load(library, name, real=True)
+                _fill(row, fxcost, model, zoo_sources.with_data(inputs()))
+            except fxcost.FxcostError:
+                row.eager = _eagerly(model, given)
+                raise
         row.stage = ""
     except Exception as error:
         row.error = f"{type(error).__name__}: {' '.join(str(error).split())[:900]}"
@@ -96,6 +105,24 @@ def _fill(row: Row, fxcost: Any, model: Any, given: Any) -> None:
         setattr(row, name, getattr(report, name))
     row.uncosted = {str(op): n for op, n in report.uncosted.items()}
     row.assumptions = [text[:300] for text in report.assumptions]
+
+
+def _eagerly(model: Any, given: Any) -> str:
+    """What PyTorch says without fxcost: "runs", or its error."""
+    import torch
+
+    from fxcost.inputs import make_arguments, parameter_dtype
+    from fxcost.isolate import MetaCopier
+
+    copier = MetaCopier()
+    copy = copier.model(model)
+    arguments = make_arguments(given.args, dict(given.kwargs), copier, parameter_dtype(model, None))
+    try:
+        with torch.no_grad(), torch.device("meta"):
+            copy(*arguments.args, **arguments.kwargs)
+    except Exception as error:
+        return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+    return "runs"
 
 
 def _agreement(fxcost: Any, model: Any, given: Any) -> str:
@@ -274,7 +301,8 @@ def main() -> None:
             old = done.get(f"{library}:{name}")
             if options.redo or old is None or (options.retry and (old.error or old.uncosted)):
                 tasks.append((library, name))
-    workers = [Worker(options.agree, options.timeout, options.max_mb) for _ in range(min(options.processes, len(tasks)))]
+    count = min(options.processes, len(tasks))
+    workers = [Worker(options.agree, options.timeout, options.max_mb) for _ in range(count)]
     with options.out.open("a") as out, tqdm(total=len(tasks), unit="model", smoothing=0.02) as bar:
         for row in sweep(tasks, workers):
             out.write(json.dumps(asdict(row)) + "\n")

@@ -8,14 +8,16 @@ from typing import Any
 import torch
 from torch import fx
 
-from .capture import record
+from .capture import Loss, record, record_step
 from .cost import cost_nodes
-from .errors import UncostedOperatorError
+from .errors import InputError, UncostedOperatorError
 from .graph import to_graph_module
 from .inputs import as_dtype
+from .optimizers import Optimizer, check_optimizer
 from .registry import OpKey, Registry, Rule, RuleFunction
 from .report import Report
 from .rules import default_registry
+from .training import Training, training_of
 
 
 def analyze(
@@ -29,6 +31,9 @@ def analyze(
     rules: Mapping[OpKey, RuleFunction | Rule] | None = None,
     strict: bool = False,
     real_limit: int = 2**30,
+    training: bool = False,
+    optimizer: Optimizer | None = None,
+    loss: Loss | None = None,
 ) -> Report:
     """What does this model cost? Runs it on meta tensors, without weights or data, and prices every operator.
 
@@ -51,6 +56,12 @@ def analyze(
         strict: raise where the report would list uncosted operators.
         real_limit: bytes of weights and inputs up to which a real run of a copy may be recorded, where control flow
             hangs on values that only data can tell; 0 forbids it.
+        training: also run a training step, for `report.training`. The model trains as it is: call `.train()` first if
+            dropout and batch statistics are wanted, freeze parameters with `requires_grad_(False)`.
+        optimizer: whose state counts in `report.training`: "sgd", "momentum", "adam", "adamw" (the default),
+            "adafactor", "lion", a `torch.optim` optimizer, or a number of bytes per parameter.
+        loss: a function from what the model returns to the loss; by default the sum of all floating-point outputs,
+            which itself costs nothing.
 
     Raises:
         InputError: the inputs do not fit the model.
@@ -59,20 +70,28 @@ def analyze(
         ModelRunError: the model raised on these inputs, or an operator has no meta kernel.
         UnknownValueError: control flow hangs on a value that is not known, and no real run is possible.
         UncostedOperatorError: `strict`, and an operator that ran has no rule.
+        TrainingError: nothing requires a gradient, the loss is no scalar, or there is no such optimizer.
     """
+    if training:
+        check_optimizer("adamw" if optimizer is None else optimizer)
+    elif optimizer is not None or loss is not None:
+        raise InputError("optimizer= and loss= are for training=True")
     wanted = as_dtype(dtype) if dtype is not None else None
+    given, leaves = dict(kwargs or {}), tuple(leaf_modules)
     recording = record(
-        model,
-        inputs,
-        dict(kwargs or {}),
-        capture=capture,
-        dtype=wanted,
-        leaf_modules=tuple(leaf_modules),
-        real_limit=real_limit,
+        model, inputs, given, capture=capture, dtype=wanted, leaf_modules=leaves, real_limit=real_limit
     )
-    report = Report(recording, cost_nodes(recording.nodes, _registry(rules)))
-    if strict and report.uncosted:
-        listed = ", ".join(f"{op} ({n}×)" for op, n in report.uncosted.items())
+    registry = _registry(rules)
+    step: Training | None = None
+    if training:
+        ran = record_step(
+            model, inputs, given, recording, dtype=wanted, leaf_modules=leaves, real_limit=real_limit, loss=loss
+        )
+        step = training_of(ran, recording.modules, registry, "adamw" if optimizer is None else optimizer)
+    report = Report(recording, cost_nodes(recording.nodes, registry), step)
+    uncosted = {**report.uncosted, **(step.uncosted if step is not None else {})}
+    if strict and uncosted:
+        listed = ", ".join(f"{op} ({n}×)" for op, n in uncosted.items())
         raise UncostedOperatorError(
             f"no rule for {listed}; register one with @fxcost.rule(op), see docs/rules.md, or analyse without strict"
         )
@@ -87,6 +106,9 @@ def analyze_graph(
     dtype: torch.dtype | str | None = None,
     rules: Mapping[OpKey, RuleFunction | Rule] | None = None,
     strict: bool = False,
+    training: bool = False,
+    optimizer: Optimizer | None = None,
+    loss: Loss | None = None,
 ) -> Report:
     """Cost a graph that is traced already, at any input shapes it takes, without tracing again.
 
@@ -96,7 +118,17 @@ def analyze_graph(
 
     Raises: as :func:`analyze`.
     """
-    return analyze(graph_module, inputs, kwargs, dtype=dtype, rules=rules, strict=strict)
+    return analyze(
+        graph_module,
+        inputs,
+        kwargs,
+        dtype=dtype,
+        rules=rules,
+        strict=strict,
+        training=training,
+        optimizer=optimizer,
+        loss=loss,
+    )
 
 
 def trace(

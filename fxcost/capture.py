@@ -33,7 +33,7 @@ from .inputs import Arguments, bind, make_arguments, make_real_arguments, parame
 from .isolate import MetaCopier
 from .modules import is_leaf, module_records, parameter_records, signature_source
 from .propagate import Propagator
-from .recorder import Storages, is_plain
+from .recorder import Storages, is_plain, outline
 from .records import ModuleCall, Recording, TrainingRecord
 from .symbolic import TracedCall, trace_symbolically
 from .units import whole_units
@@ -41,6 +41,8 @@ from .user_code import raising_line
 from .values import NeedsRealRunError, ValueRecorder
 
 CAPTURES = ("auto", "symbolic", "concrete")
+Loss = Callable[[Any], torch.Tensor]
+"""From what a model returns to a tensor of one element."""
 
 
 def record(
@@ -106,7 +108,7 @@ def record_step(
     dtype: torch.dtype | None = None,
     leaf_modules: tuple[Any, ...] = (),
     real_limit: int = 2**30,
-    loss: Callable[[Any], torch.Tensor] | None = None,
+    loss: Loss | None = None,
 ) -> TrainingRecord:
     """Run one training step of a model that was recorded: its graph again, or its own code where that was recorded.
 
@@ -307,7 +309,7 @@ def _resolved_call(call: TracedCall, outputs: dict[fx.Node, Any]) -> ModuleCall:
             return tuple([specs(v) for v in value])
         if isinstance(value, dict):
             return {k: specs(v) for k, v in value.items()}
-        return value
+        return outline(value) if isinstance(value, torch.Tensor) else value  # a buffer handed to a module
 
     kwargs = tuple((k, specs(v)) for k, v in call.kwargs.items())
     return ModuleCall(call.module, specs(call.args), kwargs, specs(call.output), call.start, call.stop)

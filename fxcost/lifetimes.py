@@ -14,8 +14,6 @@ from itertools import accumulate
 
 from .records import NodeRecord, ParameterRecord, TensorSpec, tensor_specs
 
-KINDS = ("parameter", "buffer", "input")
-
 
 @dataclass(frozen=True, slots=True)
 class LiveTensor:
@@ -35,19 +33,22 @@ class LiveTensor:
 
 
 class Residents:
-    """Memory that is there all the time: parameters, buffers, inputs and constants, each storage once."""
+    """Memory that is there all the time: parameters, buffers, inputs and constants (with buffers), each storage once."""
 
     def __init__(
-        self, parameters: Iterable[ParameterRecord], nodes: Iterable[NodeRecord], storage_bytes: Sequence[int]
+        self,
+        parameters: Iterable[ParameterRecord],
+        inputs: Iterable[TensorSpec],
+        constants: Iterable[TensorSpec],
+        storage_bytes: Sequence[int],
     ) -> None:
         self.kinds: dict[int, str] = {}
         self._bytes: Counter[str] = Counter()
         self.by_dtype: Counter[str] = Counter()
         found = [("buffer" if p.is_buffer else "parameter", p.spec) for p in parameters]
         found.sort(key=lambda entry: entry[0] == "buffer")  # memory that is both belongs to the parameter
-        for node in nodes:
-            if node.kind in ("placeholder", "get_attr"):
-                found.extend(("input" if node.kind == "placeholder" else "buffer", spec) for spec in node.outputs)
+        found.extend(("input", spec) for spec in inputs)
+        found.extend(("buffer", spec) for spec in constants)
         for kind, spec in found:
             self._add(kind, spec, storage_bytes)
 

@@ -112,7 +112,9 @@ class Memory:
 def forward_memory(recording: Recording) -> Memory:
     """The memory of the forward pass that was recorded."""
     nodes, sizes = recording.nodes, recording.storage_bytes
-    residents = Residents(recording.parameters, nodes, sizes)
+    inputs = [spec for node in nodes if node.kind == "placeholder" for spec in node.outputs]
+    constants = [spec for node in nodes if node.kind == "get_attr" for spec in node.outputs]
+    residents = Residents(recording.parameters, inputs, constants, sizes)
     births = Births(nodes, sizes, residents.kinds)
     tensors = births.lifetimes(deaths_in_graph(nodes, births.starts))
     live = live_bytes(tensors, births.ticks)

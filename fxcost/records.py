@@ -389,7 +389,7 @@ class TrainingRecord:
     the sum of all outputs). `backward` holds the operators of the backward pass; `owners` says of each which of `nodes`
     it belongs to (−1: to none, gradients that add up at a parameter), `recomputed` whether it repeats the forward pass.
     `saved` has (storage, node) of what was saved for backward, `gradients` the storages of the gradients that remain,
-    `deaths` (storage, operators that had run in all) of what was let go.
+    `trained` the parameters that got one, `deaths` (storage, operators that had run in all) of what was let go.
     """
 
     nodes: tuple[NodeRecord, ...]
@@ -398,6 +398,7 @@ class TrainingRecord:
     recomputed: tuple[bool, ...]
     saved: tuple[tuple[int, int], ...]
     gradients: tuple[int, ...]
+    trained: tuple[TensorSpec, ...]
     parameters: tuple[ParameterRecord, ...]
     inputs: tuple[TensorSpec, ...]
     storage_bytes: tuple[int, ...]

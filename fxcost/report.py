@@ -16,6 +16,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from .errors import UnknownNameError
+from .experts import ExpertLayer, expert_assumptions, expert_layers
 from .module_tree import ModuleCost, module_tree
 from .parameters import ParameterTotals, add_up, params_by_dtype, unique_parameters
 from .records import Cost, NodeCost, OpCost, ParameterRecord, Recording
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from .conventions.seen import Seen
 
     from .memory import Memory
+    from .training import Training
 
 UNCOSTED_FAMILY = "uncosted"
 """The name under which :meth:`Report.by_family` adds up the traffic of operators that have no rule."""
@@ -55,6 +57,8 @@ class Report:
 
     recording: Recording
     nodes: tuple[NodeCost, ...]
+    training: Training | None = None
+    """What a training step costs; only `analyze(…, training=True)` fills it in."""
 
     # Totals -----------------------------------------------------------------------------------------------------
 
@@ -227,7 +231,17 @@ class Report:
     @property
     def assumptions(self) -> tuple[str, ...]:
         """Sentences that say what the numbers assume."""
-        return self.recording.assumptions
+        return (*self.recording.assumptions, *expert_assumptions(self.expert_layers))
+
+    @cached_property
+    def expert_layers(self) -> tuple[ExpertLayer, ...]:
+        """The mixture-of-experts layers that ran; empty for dense models."""
+        return expert_layers(self.recording)
+
+    @property
+    def active_params(self) -> int:
+        """Parameters that a token uses: all but those of the experts that it does not go to."""
+        return self.params - sum(layer.idle_params for layer in self.expert_layers)
 
     @property
     def model_type(self) -> str:

@@ -190,9 +190,10 @@ class _Step:
                 torch.autograd.backward(value, seed)
         finally:
             recorder.segment = None
+        trained = tuple(recorder.spec(p) for p in self._root.parameters() if p.grad is not None)
         gradients = self._gradients()
         place = {id(op): i for i, node in enumerate(nodes) for op in node.operations}
-        of_forward = [place[id(op)] for op in recorder.forward]
+        of_forward = [place.get(id(op), len(nodes) - 1) for op in recorder.forward]
         return TrainingRecord(
             nodes=tuple(nodes),
             backward=_node("backward", "call_function", "backward", "", segment),
@@ -200,11 +201,13 @@ class _Step:
             recomputed=tuple(recorder.recomputed),
             saved=tuple(self._saved(place, of_forward)),
             gradients=gradients,
+            trained=trained,
             parameters=self._parameters,
             inputs=self._input_specs,
             storage_bytes=tuple(recorder.storages.nbytes),
             deaths=tuple(recorder.deaths.items()),
             own_loss=loss is not None,
+            assumptions=self._assumptions(),
         )
 
     def _loss(self, out: Any, loss: Loss | None) -> tuple[Tensor, Tensor, NodeRecord]:
@@ -219,6 +222,12 @@ class _Step:
         finally:
             recorder.segment = None
         return value, seed, _node("loss", "call_function", "loss", "", segment)
+
+    def _assumptions(self) -> tuple[str, ...]:
+        found = list(self._recorder.assumptions)
+        if not self._root.training and any(self._root.children()):
+            found.append("the model trains in eval mode: no dropout, batch norm uses its running statistics")
+        return tuple(found)
 
     def _gradients(self) -> tuple[int, ...]:
         """Storages of all gradients that are kept, which are let go."""

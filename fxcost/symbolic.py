@@ -30,6 +30,7 @@ from .errors import CaptureError
 from .inputs import Arguments
 from .modules import argument_names
 
+_MAY_ASK = ("fxcost", "torch.fx", "torch.nn.parameter", "torch._", "torch.overrides", "torch.utils")
 _TENSOR_ATTRIBUTES = frozenset(dir(Tensor))
 _INPLACE = (
     "iadd",
@@ -78,9 +79,7 @@ class _Proxy(fx.Proxy):
     @property
     def __class__(self) -> type:
         caller = sys._getframe(1).f_globals.get("__name__", "")
-        if not caller.startswith(
-            ("fxcost", "torch.fx", "torch.nn.parameter", "torch._", "torch.overrides", "torch.utils")
-        ):
+        if not caller.startswith(_MAY_ASK) or caller.startswith("torch._higher_order_ops"):
             raise DoubtError(
                 f"{caller or 'code'} asks for the type of a value, isinstance(x, …), which a proxy can't answer"
             )
@@ -116,7 +115,10 @@ class _OwnCalls(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        given = [t for t in pytree.tree_leaves((args, kwargs)) if type(t) in (Tensor, nn.Parameter)]
+        leaves = pytree.tree_leaves((args, kwargs))
+        if any(type(value) is _Proxy for value in leaves):
+            return func(*args, **kwargs)
+        given = [t for t in leaves if type(t) in (Tensor, nn.Parameter)]
         if any(not t.is_meta for t in given):
             raise DoubtError(f"{getattr(func, '__name__', func)} is called on a tensor that is not the model's")
         out = func(*args, **kwargs)

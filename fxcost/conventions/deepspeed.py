@@ -161,7 +161,12 @@ DEEPSPEED_TABLE: Mapping[str, Profile] = {
         (TRANSPOSED, "convolution", "a bias adds FLOPs", transposed),
         (("F.interpolate",), "interpolation", "one FLOP per output element", _flops(interpolation)),
         (ELEMENTWISE, "element-wise", "one FLOP per element", _flops(broadcast)),
-        (("operator.matmul", "torch.mm", "Tensor.mm", "torch.bmm", "Tensor.bmm"), "matmul", "as is", _products(product)),
+        (
+            ("operator.matmul", "torch.mm", "Tensor.mm", "torch.bmm", "Tensor.bmm"),
+            "matmul",
+            "as is",
+            _products(product),
+        ),
         (("F.scaled_dot_product_attention",), "attention", "as is, softmax 0", attention),
     ),
 }
@@ -204,7 +209,10 @@ DEEPSPEED = Convention(
     name="deepspeed",
     summary="DeepSpeed 0.19.8 get_model_profile: patched functions, with matrix products and attention",
     unit="MACs",
-    tallies={"macs": _tally(DEEPSPEED_TABLE, 1, per_parent=False), "flops": _tally(DEEPSPEED_TABLE, 0, per_parent=False)},
+    tallies={
+        "macs": _tally(DEEPSPEED_TABLE, 1, per_parent=False),
+        "flops": _tally(DEEPSPEED_TABLE, 0, per_parent=False),
+    },
     figures=lambda seen, _: {"params": seen.parameters()},
     unseen="no function that DeepSpeed patches, or one that it gives no MACs",
     family="deepspeed",

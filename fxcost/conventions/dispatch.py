@@ -30,7 +30,7 @@ from .seen import Seen
 
 aten = torch.ops.aten
 
-PRODUCTS = {
+PRODUCTS: dict[Any, tuple[str, Any]] = {
     aten.mm: ("linear", mm),
     aten.addmm: ("linear", addmm),
     aten.bmm: ("matmul", bmm),
@@ -38,7 +38,7 @@ PRODUCTS = {
 }
 """Family and MACs of the operators that both tools count."""
 
-SEEN_BY_TORCH = {
+SEEN_BY_TORCH: dict[Any, tuple[str, Any]] = {
     **PRODUCTS,
     aten.baddbmm: ("matmul", baddbmm),
     units.attention: ("attention", attention),
@@ -54,7 +54,11 @@ TORCH = Convention(
     name="torch",
     summary="torch.utils.flop_counter.FlopCounterMode on meta: 2 per MAC of products and convolutions",
     unit="FLOPs",
-    tallies={"flops": by_operator({op: rule(f, "2 per MAC, bias 0", _twice(r)) for op, (f, r) in SEEN_BY_TORCH.items()})},
+    tallies={
+        "flops": by_operator(
+            {op: rule(f, "2 per MAC, nothing else of it", _twice(r)) for op, (f, r) in SEEN_BY_TORCH.items()}
+        )
+    },
     unseen="FlopCounterMode counts products and convolutions only",
     family="dispatch",
 )
@@ -93,7 +97,7 @@ def decomposed_rnn(op: OpCost) -> int:
     rows = x.numel // x.shape[-1]
     biases = sum(prod(p.shape) for p in params if len(p.shape) == 1)
     skipped = 0 if packed is not None or _contiguous(x, record) else _first_biases(record)
-    return rnn(record).macs + rows * (biases - skipped)
+    return rnn(record).macs + int(rows * (biases - skipped))
 
 
 def _contiguous(x: TensorSpec, record: OpRecord) -> bool:
@@ -104,7 +108,7 @@ def _contiguous(x: TensorSpec, record: OpRecord) -> bool:
 def _first_biases(record: OpRecord) -> int:
     directions = 2 if record.args[8] else 1
     biases = [p.shape[0] for p in record.args[2] if len(p.shape) == 1]
-    return sum(biases[: 2 * directions : 2])
+    return int(sum(biases[: 2 * directions : 2]))
 
 
 PTFLOPS_ATEN = Convention(
@@ -119,7 +123,9 @@ PTFLOPS_ATEN = Convention(
                 aten.addmm: rule("linear", "one addition per output for the bias", biased_addmm),
                 aten.convolution: rule("convolution", "one addition per output for a bias", biased_convolution),
                 units.attention: rule("attention", "a fused CPU kernel is not counted", math_attention),
-                units.rnn: rule("recurrent", "steps with bias additions; LSTM as one oneDNN operator: 0", decomposed_rnn),
+                units.rnn: rule(
+                    "recurrent", "steps with bias additions; LSTM as one oneDNN operator: 0", decomposed_rnn
+                ),
             }
         )
     },

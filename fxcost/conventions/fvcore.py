@@ -19,10 +19,9 @@ import torch
 
 from ..errors import ConventionError
 from ..records import TensorSpec
-from ..rules.matmul import RULES as MATMUL
 from .convention import Convention, Counted, CountRule, Tally, function_amount, rows, rule
 from .einsum import normalized, printed_count
-from .kinds import CELL_FUNCTIONS
+from .kinds import CELL_FUNCTIONS, packet, product_macs
 from .seen import FunctionSeen, Seen
 
 aten = torch.ops.aten
@@ -107,7 +106,6 @@ def interpolation(call: FunctionSeen) -> int:
 CONVOLUTIONS = ("F.conv1d", "F.conv2d", "F.conv3d")
 TRANSPOSED = ("F.conv_transpose1d", "F.conv_transpose2d", "F.conv_transpose3d")
 MATMULS = ("torch.matmul", "Tensor.matmul", "operator.matmul")
-INSTEAD = "a trace's handlers count "
 
 SHARED: Mapping[str, CountRule] = rows(
     (("F.linear",), rule("linear", "as is, bias 0", linear)),
@@ -123,8 +121,8 @@ SHARED: Mapping[str, CountRule] = rows(
     (("F.adaptive_avg_pool2d",), rule("pooling", "one per input element", lambda call: call.x.numel)),
     (("F.grid_sample",), rule("interpolation", "4 per output element", lambda call: 4 * call.y.numel)),
 )
-ACTIVATIONS = (*CONVOLUTIONS, *TRANSPOSED, *MATMULS, "F.linear", "torch.addmm", "Tensor.addmm")
-ACTIVATIONS = (*ACTIVATIONS, "torch.bmm", "Tensor.bmm", "torch.einsum")
+_PRODUCTS = ("F.linear", "torch.addmm", "Tensor.addmm", "torch.bmm", "Tensor.bmm", "torch.einsum")
+ACTIVATIONS = frozenset((*CONVOLUTIONS, *TRANSPOSED, *MATMULS, *_PRODUCTS))
 
 
 def traced(table: Mapping[str, CountRule]) -> Tally:
@@ -137,7 +135,7 @@ def traced(table: Mapping[str, CountRule]) -> Tally:
             yield from function_amount(table, call)
             if call.name in CELL_FUNCTIONS:
                 for number, op in cell_products(seen, call):
-                    macs = MATMUL[op.op.overloadpacket].function(op).macs  # type: ignore[misc,union-attr]
+                    macs = product_macs(op)
                     yield Counted(macs, "recurrent", call.module, "a cell's products", (number, number + 1))
 
     return tally
@@ -146,7 +144,7 @@ def traced(table: Mapping[str, CountRule]) -> Tally:
 def cell_products(seen: Seen, call: FunctionSeen) -> Iterator[tuple[int, Any]]:
     """The products of a recurrent cell, which a trace shows decomposed."""
     for number, op in seen.records(call.span):
-        if getattr(op.op, "overloadpacket", None) in (aten.mm, aten.addmm):
+        if packet(op.op) in (aten.mm, aten.addmm):
             yield number, op
 
 

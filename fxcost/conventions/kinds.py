@@ -6,9 +6,13 @@ from collections.abc import Iterable
 from math import prod
 from typing import Any
 
+import torch
 from torch import nn
 
-from ..records import TensorSpec
+from ..records import Operator, OpRecord, TensorSpec
+from ..rules.matmul import addmm, baddbmm, bmm, mm
+
+aten = torch.ops.aten
 
 CONV = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
@@ -20,7 +24,9 @@ ADAPTIVE_AVG = (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d
 ADAPTIVE_MAX = (nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d)
 RNN = (nn.RNN, nn.GRU, nn.LSTM)
 RNN_CELL = (nn.RNNCell, nn.GRUCell, nn.LSTMCell)
-POOL_FUNCTIONS = tuple(f"F.{kind}_pool{d}d" for kind in ("avg", "max", "adaptive_avg", "adaptive_max") for d in (1, 2, 3))
+POOL_FUNCTIONS = tuple(
+    f"F.{kind}_pool{d}d" for kind in ("avg", "max", "adaptive_avg", "adaptive_max") for d in (1, 2, 3)
+)
 CELL_FUNCTIONS = ("torch.lstm_cell", "torch.gru_cell", "torch.rnn_tanh_cell", "torch.rnn_relu_cell")
 
 
@@ -42,3 +48,17 @@ def n(spec: Any) -> int:
 def quotient_product(sizes: Iterable[int], by: Iterable[int]) -> int:
     """The product of floored quotients."""
     return prod(a // b for a, b in zip(sizes, by, strict=True))
+
+
+_PRODUCTS: dict[Any, Any] = {aten.mm: mm, aten.addmm: addmm, aten.bmm: bmm, aten.baddbmm: baddbmm}
+
+
+def packet(op: Operator) -> Any:
+    """The operator without its overload: `torch.ops.aten.mm`."""
+    return getattr(op, "overloadpacket", None)
+
+
+def product_macs(op: OpRecord) -> int:
+    """MACs of mm, addmm, bmm and baddbmm."""
+    macs: int = _PRODUCTS[packet(op.op)](op).macs
+    return macs

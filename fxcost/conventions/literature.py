@@ -12,11 +12,11 @@ from __future__ import annotations
 import torch
 
 from .. import units
-from ..records import OpCost, OpRecord
+from ..records import OpCost
 from ..rules.attention import attention
 from ..rules.common import argument
-from ..rules.matmul import RULES as MATMUL
 from .convention import Convention, by_operator, rows, rule
+from .kinds import product_macs
 
 aten = torch.ops.aten
 
@@ -39,7 +39,9 @@ EXACT = Convention(
     tallies={
         "flops": by_operator(
             default=rule(
-                "", "the first product of a sum without bias needs no addition", lambda op: op.cost.flops - zero_sums(op)
+                "",
+                "the first product of a sum without bias needs no addition",
+                lambda op: op.cost.flops - zero_sums(op),
             )
         )
     },
@@ -89,7 +91,8 @@ def convolution_accesses(op: OpCost) -> int:
     groups = 1 if argument(record, "transposed", False) else argument(record, "groups", 1)
     inner = weight.shape[0] if argument(record, "transposed", False) else weight.shape[1]
     products = weight.numel // (inner * groups)
-    return x.numel * products + record.out.numel + weight.numel + (bias.numel if bias is not None else 0)  # type: ignore[no-any-return]
+    reads: int = x.numel * products
+    return reads + record.out.numel + int(weight.numel) + (int(bias.numel) if bias is not None else 0)
 
 
 def product_accesses(op: OpCost) -> int:
@@ -97,9 +100,7 @@ def product_accesses(op: OpCost) -> int:
     record = op.record
     operands = [spec for spec in record.args if hasattr(spec, "numel")]
     bias, (_left, right) = operands[:-2], operands[-2:]
-    return MATMUL[record.op.overloadpacket].function(record).macs + record.out.numel + right.numel + sum(  # type: ignore
-        b.numel for b in bias
-    )
+    return product_macs(record) + record.out.numel + int(right.numel) + sum(int(b.numel) for b in bias)
 
 
 MEMORY_ACCESSES = Convention(

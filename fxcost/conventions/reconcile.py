@@ -7,6 +7,7 @@ named. Nothing is left over, whatever the convention: the terms' sum is the tool
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -18,10 +19,10 @@ from .convention import Convention, ours
 from .seen import Seen
 
 if TYPE_CHECKING:
-    from ..report import Report
+    pass
 
 _SHOWN = 3
-"""Modules that a printed term names before it says how many more there are."""
+"""Patterns of modules that a printed term shows before it says how many modules more there are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +52,7 @@ class Reconciliation:
         last = (self.convention, f"{self.theirs:,}", "", "the tool's number")
         headers = ("term", self.unit, "modules", "why")
         align = ("left", "right", "left", "left")
-        return tabulate(
-            [first, *lines, last], headers=headers, tablefmt=format, colalign=align, disable_numparse=True
-        )
+        return tabulate([first, *lines, last], headers=headers, tablefmt=format, colalign=align, disable_numparse=True)
 
     def __str__(self) -> str:
         return self.table()
@@ -91,7 +90,8 @@ def _one(seen: Seen, convention: Convention) -> Reconciliation:
     count = ours(convention.unit)
     if count is None:
         raise ConventionError(
-            f"{convention.name!r} counts {convention.unit}: only MACs and FLOPs can be reconciled; counts() has its figures"
+            f"{convention.name!r} counts {convention.unit}, and only MACs and FLOPs can be reconciled; "
+            "counts() has its figures"
         )
     base = [count(op) for _, op in seen.operations]
     left, theirs, terms = list(base), 0, _Terms()
@@ -129,6 +129,10 @@ class _Terms:
 
 
 def _named(modules: tuple[str, ...]) -> str:
-    names = [name or "the model" for name in modules]
-    more = f" … {len(names)} in all" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more
+    """Modules as patterns, numbers as `*`: "layer*.*.conv* (16)"."""
+    patterns: dict[str, list[str]] = {}
+    for name in modules:
+        patterns.setdefault(re.sub(r"\d+", "*", name) or "the model", []).append(name)
+    shown = [f"{p} ({len(names)})" if len(names) > 1 else names[0] or p for p, names in patterns.items()]
+    rest = sum(len(names) for names in list(patterns.values())[_SHOWN:])
+    return ", ".join(shown[:_SHOWN]) + (f", {rest} more" if rest else "")

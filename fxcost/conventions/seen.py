@@ -12,7 +12,7 @@ such as `F.upsample`, and, for a graph that was given, calls of containers. A gr
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
@@ -44,6 +44,10 @@ _PREFIXES = (
 _ALIASES = {f"torch.{name}": f"F.{name}" for name in _SAME}
 
 
+PROJECTIONS = "projections"
+"""Under this name the arguments of `F.multi_head_attention_forward` say how many linear layers it ran."""
+
+
 def function_name(kind: str, target: str) -> str:
     """The name by which a user writes a function: "F.relu", "torch.matmul", "Tensor.mul", "operator.add"."""
     if kind == "call_method":
@@ -59,7 +63,7 @@ def function_name(kind: str, target: str) -> str:
 class ModuleSeen:
     """One call of a module: what a forward hook is given. `span` numbers operations through the graph."""
 
-    module: nn.Module
+    module: Any
     name: str
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
@@ -189,14 +193,15 @@ class Seen:
         if call.name != "F.multi_head_attention_forward":
             yield call
             return
-        yield FunctionSeen(call.name, call.args, call.kwargs, call.outputs, call.module, (call.span[0], call.span[0]), call.live)
         weights = bool(call.arg(14, "need_weights", True))
-        for number, op in self.records(call.span):
-            found = _attention_step(op, weights)
-            if found is not None:
-                name, args = found
-                live = call.live and (name != "Tensor.mean" or self._uses_weights(node))
-                yield FunctionSeen(name, args, {}, op.outputs[:1], call.module, (number, number + 1), live)  # type: ignore[arg-type]
+        steps = [(i, op, _attention_step(op, weights)) for i, op in self.records(call.span)]
+        projections = sum(step is not None and step[0] == "F.linear" for _, _, step in steps)
+        yield replace(call, span=(call.span[0], call.span[0]), kwargs={**call.kwargs, PROJECTIONS: projections})
+        for number, op, step in steps:
+            if step is not None:
+                live = call.live and (step[0] != "Tensor.mean" or self._uses_weights(node))
+                span = number, number + 1
+                yield FunctionSeen(step[0], step[1], {}, (op.out,), call.module, span, live)
 
     def _uses_weights(self, node: NodeCost) -> bool:
         """True if the second result of an attention module's node is used."""
@@ -208,7 +213,9 @@ class Seen:
     def live(self) -> frozenset[str]:
         """Names of nodes whose result is used by the output, or that write into a tensor."""
         inputs = {node.name: node.record.input_nodes for node in self.report.nodes}
-        stack = [n.name for n in self.report.nodes if n.kind == "output" or any(_writes(o.record) for o in n.operations)]
+        stack = [
+            n.name for n in self.report.nodes if n.kind == "output" or any(_writes(o.record) for o in n.operations)
+        ]
         found: set[str] = set()
         while stack:
             name = stack.pop()
@@ -243,7 +250,9 @@ class Seen:
     def batch(self) -> int:
         """Length of the model's first positional input; 1 if it has none."""
         call = self.root_call
-        args = call.args if call is not None else tuple(n.outputs[0] for n in self.report.nodes if n.kind == "placeholder")
+        args = (
+            call.args if call is not None else tuple(n.outputs[0] for n in self.report.nodes if n.kind == "placeholder")
+        )
         first = args[0] if args else None
         if isinstance(first, TensorSpec):
             return first.shape[0] if first.shape else 1
@@ -252,8 +261,6 @@ class Seen:
     def parameters(self, *, trainable: bool = False) -> int:
         """Elements of the model's parameters, each parameter object once."""
         return sum(p.numel() for p in self.root.parameters() if p.requires_grad or not trainable)
-
-
 
 
 def inside(module: str, scope: str) -> str:
@@ -281,7 +288,12 @@ def _attention_step(op: OpRecord, weights: bool) -> tuple[str, tuple[Any, ...]] 
         return "F.scaled_dot_product_attention", op.args
     if not weights:
         return None
-    steps = {aten.bmm: "torch.bmm", aten.baddbmm: "torch.baddbmm", aten._softmax: "F.softmax", aten.mean: "Tensor.mean"}
+    steps: dict[Any, str] = {
+        aten.bmm: "torch.bmm",
+        aten.baddbmm: "torch.baddbmm",
+        aten._softmax: "F.softmax",
+        aten.mean: "Tensor.mean",
+    }
     steps[aten.mul] = "operator.mul"
     name = steps.get(packet)
     return (name, op.args) if name is not None else None

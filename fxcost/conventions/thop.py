@@ -41,14 +41,14 @@ _GATES = {nn.RNN: 1, nn.RNNCell: 1, nn.GRU: 3, nn.GRUCell: 3, nn.LSTM: 4, nn.LST
 
 def convolution(call: ModuleSeen) -> int:
     """Output elements × channels of `x.shape[1]` per group × kernel: also for transposed and unbatched ones."""
-    kernel = prod(call.module.weight.shape[2:])  # type: ignore[union-attr,arg-type]
-    return call.y.numel * (call.x.shape[1] // call.module.groups) * kernel  # type: ignore[operator,no-any-return]
+    kernel = prod(call.module.weight.shape[2:])
+    return int(call.y.numel * (call.x.shape[1] // call.module.groups) * kernel)
 
 
 def convolution_old(call: ModuleSeen) -> int:
     """Output elements × (in_channels per group × kernel + bias)."""
     m: Any = call.module
-    return call.y.numel * (m.in_channels // m.groups * prod(m.weight.shape[2:]) + (m.bias is not None))  # type: ignore[no-any-return]
+    return int(call.y.numel * (m.in_channels // m.groups * prod(m.weight.shape[2:]) + (m.bias is not None)))
 
 
 def normalization(call: ModuleSeen) -> int:
@@ -59,8 +59,8 @@ def normalization(call: ModuleSeen) -> int:
 
 def softmax(call: ModuleSeen) -> int:
     """3f − 1 per row of f."""
-    features = call.x.shape[call.module.dim]  # type: ignore[index]
-    return call.x.numel // features * (3 * features - 1)
+    features = call.x.shape[call.module.dim]
+    return int(call.x.numel // features * (3 * features - 1))
 
 
 def adaptive_pool(call: ModuleSeen) -> int:
@@ -74,7 +74,9 @@ def adaptive_pool_old(call: ModuleSeen) -> int:
     sizes = call.x.shape[2:]
     wanted = repeated(call.module.output_size, len(sizes))
     targets = [size if out is None else out for size, out in zip(sizes, wanted, strict=True)]
-    return call.y.numel * (quotient_product(sizes, [1 if o is None else t for o, t in zip(wanted, targets, strict=True)]) + 1)
+    return call.y.numel * (
+        quotient_product(sizes, [1 if o is None else t for o, t in zip(wanted, targets, strict=True)]) + 1
+    )
 
 
 def _upsample(nearest: int) -> CountRule:
@@ -106,7 +108,7 @@ def recurrent(call: ModuleSeen) -> int:
     per_step = directions * (first + (m.num_layers - 1) * later)
     if isinstance(call.args[0], tuple):  # a PackedSequence: data, batch sizes, …
         raise_packed()
-    return per_step * call.x.shape[0] * call.x.shape[1]
+    return int(per_step) * call.x.shape[0] * call.x.shape[1]
 
 
 def raise_packed() -> None:
@@ -122,7 +124,10 @@ def _nothing(_call: ModuleSeen) -> int:
 
 SHARED: Mapping[type, CountRule] = rows(
     (AVG_POOL, rule("pooling", "one per output element", lambda call: call.y.numel)),
-    ((nn.Linear,), rule("linear", "in_features per output, bias 0", lambda call: call.module.in_features * call.y.numel)),
+    (
+        (nn.Linear,),
+        rule("linear", "in_features per output, bias 0", lambda call: call.module.in_features * call.y.numel),
+    ),
     (RNN, rule("recurrent", "gates with their element-wise work, for every layer and step", recurrent)),
     (RNN_CELL, rule("recurrent", "gates with their element-wise work", recurrent_cell)),
     (

@@ -4,8 +4,8 @@ Sees every traced operator before decomposition; what nothing uses is gone. MACs
 of norms (if affine), average pooling, mean, multiplications and leaky ReLU. `mm` has no handler; GRU and RNN layers
 count 0; a transposed convolution is counted at output positions.
 
-Integer products of sizes are traced too and count 1 each: four in each self-attention, and those that a symbolic
-graph shows. Not reproduced: size products inside functions that stay whole (Swin's attention), inside modules of
+Integer products of sizes are traced too and count 1 each: four or six in each call of MultiheadAttention, and those
+that a symbolic graph shows. Not reproduced: size products inside functions that stay whole (Swin's attention), inside modules of
 PyTorch's own, and under concrete capture; for such models the figure is low by as many.
 """
 
@@ -16,11 +16,10 @@ from math import prod
 
 import torch
 
-from ..rules.matmul import RULES as MATMUL
 from .convention import Convention, Counted, CountRule, function_amount, rows, rule
 from .fvcore import CONVOLUTIONS, MATMULS, TRANSPOSED, added_product, linear, operands_of, product
-from .kinds import CELL_FUNCTIONS
-from .seen import FunctionSeen, Seen
+from .kinds import CELL_FUNCTIONS, packet, product_macs
+from .seen import PROJECTIONS, FunctionSeen, Seen
 
 aten = torch.ops.aten
 
@@ -31,7 +30,7 @@ def convolution(call: FunctionSeen) -> int:
         return 0
     weight, y = call.arg(1, "weight").shape, call.y.shape
     channels = y[0] if len(y) == len(weight) - 1 else y[1]
-    return prod(y) * (weight[1] if channels == weight[0] else weight[0]) * prod(weight[2:])
+    return int(prod(y) * (weight[1] if channels == weight[0] else weight[0]) * prod(weight[2:]))
 
 
 def matmul(call: FunctionSeen) -> int:
@@ -53,7 +52,7 @@ def einsum(call: FunctionSeen) -> int:
 def attention(call: FunctionSeen) -> int:
     """Both products."""
     query, key, value = (spec.shape for spec in call.args[:3])
-    return prod(query[:-1]) * key[-2] * (query[-1] + value[-1])
+    return int(prod(query[:-1]) * key[-2] * (query[-1] + value[-1]))
 
 
 def lstm(call: FunctionSeen) -> int:
@@ -89,6 +88,11 @@ def multiplication(call: FunctionSeen) -> int:
     return call.y.numel if call.outputs else 1
 
 
+def sizes_of_attention(call: FunctionSeen) -> int:
+    """Products of sizes in attention: 6 where keys and values are projected together, apart from the query; else 4."""
+    return 6 if call.kwargs[PROJECTIONS] == 3 else 4
+
+
 def elements(call: FunctionSeen) -> int:
     """One per output element."""
     return call.y.numel
@@ -115,7 +119,7 @@ TABLE: Mapping[str, CountRule] = rows(
     (("F.grid_sample",), rule("interpolation", "4 per output, 16 bicubic", grid_sample)),
     (("F.scaled_dot_product_attention",), rule("attention", "as is", attention)),
     (("torch.lstm",), rule("recurrent", "hidden size taken from h_n", lstm)),
-    (("F.multi_head_attention_forward",), rule("sizes", "products of traced sizes count 1 each", lambda call: 4)),
+    (("F.multi_head_attention_forward",), rule("sizes", "products of traced sizes count 1 each", sizes_of_attention)),
 )
 
 
@@ -127,12 +131,13 @@ def tally(seen: Seen) -> Iterator[Counted]:
         yield from function_amount(TABLE, call)
         if call.name in CELL_FUNCTIONS:
             for number, op in seen.records(call.span):
-                packet = getattr(op.op, "overloadpacket", None)
-                if packet in (aten.mm, aten.addmm):
-                    macs = MATMUL[packet].function(op).macs  # type: ignore[misc]
+                kind = packet(op.op)
+                if kind in (aten.mm, aten.addmm):
+                    macs = product_macs(op)
                     yield Counted(macs, "recurrent", call.module, "a cell's products", (number, number + 1))
-                elif packet in (aten.mul, aten.mul_):
-                    yield Counted(op.out.numel, "recurrent", call.module, "a cell's multiplications", (number, number + 1))
+                elif kind in (aten.mul, aten.mul_):
+                    span = number, number + 1
+                    yield Counted(op.out.numel, "recurrent", call.module, "a cell's multiplications", span)
 
 
 TORCHPROFILE = Convention(

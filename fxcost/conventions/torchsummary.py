@@ -49,14 +49,15 @@ def summary_rows(seen: Seen) -> list[Row]:
         for row in [_row(call)] * seen.visits[call.name]
     ]
     if all(row.trainable is None for row in made) and not any(row.params for row in made):
-        raise ConventionError("torchsummary refuses this model: no module has a weight ('int' has no attribute 'numpy')")
+        raise ConventionError("torchsummary refuses this model: no module has a weight or bias")
     return made
 
 
 def _row(call: ModuleSeen) -> Row:
     if not (call.args and isinstance(call.args[0], TensorSpec)):
         raise ConventionError(f"torchsummary refuses this model: the first input of {call.name!r} is no tensor")
-    output, shape = call.output, []
+    output = call.output
+    shape: list[Any] = []
     if isinstance(output, TensorSpec):
         shape = [-1, *output.shape[1:]]
     elif isinstance(output, (tuple, list)) and all(isinstance(o, TensorSpec) for o in output):

@@ -16,6 +16,7 @@ from ..errors import ModelLoadError
 from .base import Source, library, no_such_model
 from .hf_inputs import default_inputs
 
+
 def source(name: str, arguments: dict[str, Any]) -> Source:
     """A configuration by model type or from disk; `arguments` override its entries.
 

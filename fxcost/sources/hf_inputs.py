@@ -181,7 +181,7 @@ def _flattened_patches(wanted: Wanted) -> InputSpec:
 
 
 def _waveform(wanted: Wanted) -> InputSpec:
-    """(batch, samples); (batch, channels, samples) for codecs; (batch, frames, mel bins) for spectrogram transformers."""
+    """(batch, samples); (batch, channels, samples) for codecs; (batch, frames, mel bins) for spectrograms."""
     bins, length = wanted.look_up("num_mel_bins"), wanted.look_up("max_length")
     if bins and length and wanted.look_up("patch_size"):
         return spec(wanted.batch, length, bins)
@@ -192,9 +192,8 @@ def _waveform(wanted: Wanted) -> InputSpec:
 
 def _features(wanted: Wanted) -> InputSpec:
     """A spectrogram: (batch, mel bins, frames) as Whisper takes it, else (batch, frames, features)."""
-    bins = wanted.look_up(
-        "num_mel_bins", "input_feat_per_channel", "feature_projection_input_dim", "feature_size", "input_dim", default=80
-    )
+    names = ("num_mel_bins", "input_feat_per_channel", "feature_projection_input_dim", "feature_size", "input_dim")
+    bins = wanted.look_up(*names, default=80)
     positions = wanted.look_up("max_source_positions")
     if positions and wanted.look_up("num_mel_bins"):
         return spec(wanted.batch, bins, 2 * positions)
@@ -211,7 +210,8 @@ def _features_mask(wanted: Wanted) -> torch.Tensor:
 
 def _spectrogram(wanted: Wanted) -> InputSpec:
     """(batch, frames, mel bins)."""
-    return spec(wanted.batch, AUDIO_FRAMES, wanted.look_up("model_in_dim", "num_mel_bins", "num_mel_channels", default=80))
+    bins = wanted.look_up("model_in_dim", "num_mel_bins", "num_mel_channels", default=80)
+    return spec(wanted.batch, AUDIO_FRAMES, bins)
 
 
 # ---------------------------------------------------------------------------------------- time series and trajectories

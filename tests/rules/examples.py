@@ -166,6 +166,13 @@ CALLS = [
 ]
 
 CUDNN = (ZEROS, ONES, ONES, 1, False, False, False)
+
+
+def newer(name, *example):
+    """An example for an operator that the lowest supported PyTorch lacks."""
+    return [(getattr(aten, name).default, *example)] if hasattr(aten, name) else []
+
+
 FOREIGN = [
     (aten.mkldnn_linear.default, (M, M, V), M),
     (aten.linear.default, (M, M, V), M),
@@ -216,12 +223,12 @@ FOREIGN = [
     (aten._local_scalar_dense.default, (V,), ()),
     (aten._masked_scale.default, (V, V, 2.0), V),
     (aten.linalg_lstsq.default, (M, M), M),
-    (aten.linalg_polar.default, (M,), (M, M)),
-    (aten.linalg_matrix_sqrth.default, (M,), M),
+    *newer("linalg_polar", (M,), (M, M)),
+    *newer("linalg_matrix_sqrth", (M,), M),
     (aten.mode.default, (V,), ONE),
     (aten.unique_dim.default, (M, 0), M),
     (aten.unique_consecutive.default, (V,), V),
-    (aten._upsample_lanczos2d_aa.default, (X, (4, 4), False), f(2, 3, 4, 4)),
+    *newer("_upsample_lanczos2d_aa", (X, (4, 4), False), f(2, 3, 4, 4)),
     (aten._masked_softmax.default, (B3, B3.bool()), B3),
     (aten.geqrf.default, (M,), (M, V)),
     (aten.fake_quantize_per_tensor_affine_cachemask.default, (V, 0.1, 0, 0, 15), (V, V)),

@@ -1,0 +1,135 @@
+"""How much state an optimizer keeps: by letting it take one step on meta tensors, and looking at what it has then.
+
+So any optimizer of `torch.optim`, or one written against its interface, is right by construction. State that an
+optimizer keeps on the CPU while its parameters are elsewhere (Adam's step counters) takes no device memory and does not
+count.
+
+Not here: temporaries of the step itself. Run over many tensors at once (`foreach=True`, the default on CUDA), a step
+needs up to one more copy of all parameters for a moment.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
+from difflib import get_close_matches
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from .errors import TrainingError
+from .records import TensorSpec
+
+Optimizer = str | int | float | torch.optim.Optimizer
+
+_BUILT_IN: dict[str, Callable[[Any], torch.optim.Optimizer]] = {
+    "sgd": torch.optim.SGD,
+    "momentum": lambda params: torch.optim.SGD(params, momentum=0.9),
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+    "adafactor": torch.optim.Adafactor,
+}
+_COPIES: dict[str, int] = {"lion": 1}
+"""Optimizers that PyTorch lacks, and how many tensors like the parameter they keep. Lion: one momentum (Chen et al.,
+Symbolic Discovery of Optimization Algorithms, 2023)."""
+
+NAMES = (*_BUILT_IN, *_COPIES)
+
+
+def check_optimizer(optimizer: Optimizer) -> None:
+    """Say at once if there is no such optimizer.
+
+    Raises:
+        TrainingError: the name is not known, the number is negative, or it is neither of these nor an optimizer.
+    """
+    if isinstance(optimizer, str):
+        if optimizer not in NAMES:
+            near = get_close_matches(optimizer.lower(), NAMES, n=3, cutoff=0.4)
+            hint = f"did you mean {', '.join(map(repr, near))}?" if near else f"choose from {', '.join(NAMES)},"
+            raise TrainingError(
+                f"there is no optimizer {optimizer!r}; {hint} or give a torch.optim optimizer, or bytes per parameter"
+            )
+    elif isinstance(optimizer, (int, float)) and not isinstance(optimizer, bool):
+        if optimizer < 0:
+            raise TrainingError(f"an optimizer can't keep {optimizer} bytes per parameter")
+    elif not isinstance(optimizer, torch.optim.Optimizer):
+        raise TrainingError(
+            f"a {type(optimizer).__name__} is no optimizer; give one of {', '.join(NAMES)}, a torch.optim optimizer, "
+            "or bytes per parameter"
+        )
+
+
+def optimizer_name(optimizer: Optimizer) -> str:
+    """The optimizer in words."""
+    if isinstance(optimizer, (int, float)):
+        return f"{optimizer} bytes per parameter"
+    return optimizer if isinstance(optimizer, str) else type(optimizer).__name__
+
+
+def state_bytes(optimizer: Optimizer, trained: Iterable[TensorSpec]) -> int:
+    """Bytes of an optimizer's state for parameters that got a gradient.
+
+    An optimizer object brings its own groups: what it holds that requires a gradient is what counts.
+
+    Raises:
+        TrainingError: as :func:`check_optimizer`, or the optimizer can't step on meta tensors.
+    """
+    check_optimizer(optimizer)
+    if isinstance(optimizer, torch.optim.Optimizer):
+        return _of_object(optimizer)
+    trained = list(trained)
+    if isinstance(optimizer, (int, float)):
+        return round(optimizer * sum(spec.numel for spec in trained))
+    if optimizer in _COPIES:
+        return _COPIES[optimizer] * sum(spec.stored_bytes for spec in trained)
+    alike = Counter((spec.shape, spec.dtype) for spec in trained)
+    if not alike:
+        return 0
+    params = {key: _with_gradient(torch.empty(key[0], dtype=key[1], device="meta")) for key in alike}
+    state = _stepped(_BUILT_IN[optimizer](list(params.values())))
+    return sum(times * _bytes_of(state.get(params[key])) for key, times in alike.items())
+
+
+def _of_object(optimizer: torch.optim.Optimizer) -> int:
+    twin = copy.copy(optimizer)
+    twin.state = defaultdict(dict)
+    twin.param_groups = [
+        {**group, "params": [_with_gradient(p) for p in group["params"] if p.requires_grad]}
+        for group in optimizer.param_groups
+    ]
+    return sum(map(_bytes_of, _stepped(twin).values()))
+
+
+def _with_gradient(like: Tensor) -> nn.Parameter:
+    param = nn.Parameter(torch.empty(like.shape, dtype=like.dtype, device="meta"))
+    param.grad = torch.empty_like(param)
+    return param
+
+
+class _AnyNumber(TorchDispatchMode):
+    """Where an optimizer asks a meta tensor for its number (Adafactor: the norm of a parameter), say 1."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.ops.aten._local_scalar_dense.default and args[0].is_meta:
+            return 1.0
+        return func(*args, **(kwargs or {}))
+
+
+def _stepped(optimizer: torch.optim.Optimizer) -> dict[Any, dict[str, Any]]:
+    try:
+        with _AnyNumber():
+            optimizer.step()
+    except Exception as error:
+        raise TrainingError(
+            f"{type(optimizer).__name__} can't take a step on meta tensors ({type(error).__name__}: {error}); give its "
+            "state as bytes per parameter instead"
+        ) from error
+    return dict(optimizer.state)
+
+
+def _bytes_of(state: dict[str, Any] | None) -> int:
+    kept = [t for t in (state or {}).values() if isinstance(t, Tensor) and t.is_meta]
+    return sum({t.untyped_storage()._cdata: t.untyped_storage().nbytes() for t in kept}.values())

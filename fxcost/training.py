@@ -1,0 +1,301 @@
+"""What a training step costs, in arithmetic and in memory, from the record of one (step.py).
+
+Costs are those of the rules, applied to the operators of both passes; memory follows from when each storage was made and
+let go. Everything that repeats the forward pass for activation checkpointing stands apart.
+
+Not here: the arithmetic of the optimizer, communication between devices, kernels' workspaces.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from os import PathLike
+
+from .cost import cost_operation
+from .lifetimes import Births, LiveTensor, Residents, alive, live_bytes
+from .optimizers import Optimizer, optimizer_name, state_bytes
+from .records import Cost, ModuleRecord, OpCost, TrainingRecord
+from .registry import Registry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepCost:
+    """What a training step costs somewhere: a node, a module, or all. `saved_bytes` are kept for backward there."""
+
+    forward: Cost = field(default_factory=Cost)
+    backward: Cost = field(default_factory=Cost)
+    recomputed: Cost = field(default_factory=Cost)
+    saved_bytes: int = 0
+
+    @property
+    def total(self) -> Cost:
+        """Forward, backward and what is recomputed for it."""
+        return self.forward + self.backward + self.recomputed
+
+    def __add__(self, other: StepCost) -> StepCost:
+        return StepCost(
+            forward=self.forward + other.forward,
+            backward=self.backward + other.backward,
+            recomputed=self.recomputed + other.recomputed,
+            saved_bytes=self.saved_bytes + other.saved_bytes,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class NodeStep:
+    """A node of the forward pass with what it costs in both directions."""
+
+    name: str
+    module: str
+    cost: StepCost
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """One training step: costs (exact integers) and memory (units: bytes), each storage counted once.
+
+    `nodes` are those of the forward pass; a user's loss is the last of them, named "loss". Gradients that add up at
+    a parameter belong to no node; they stand in `modules` at the root.
+    `live` are bytes of activations and gradients alive at each operator, forward then backward; `at_peak` lists what is
+    alive at the worst moment, `peak_parts` sums it up by kind, parameters and optimizer state included.
+    """
+
+    cost: StepCost
+    nodes: tuple[NodeStep, ...]
+    modules: Mapping[str, StepCost]
+    uncosted: Mapping[str, int]
+    parameter_bytes: int
+    buffer_bytes: int
+    input_bytes: int
+    gradient_bytes: int
+    optimizer: str
+    optimizer_bytes: int
+    peak_parts: Mapping[str, int]
+    at_peak: tuple[LiveTensor, ...]
+    live: tuple[int, ...]
+    forward_operators: int
+    assumptions: tuple[str, ...]
+
+    @property
+    def forward(self) -> Cost:
+        """The forward pass."""
+        return self.cost.forward
+
+    @property
+    def backward(self) -> Cost:
+        """The backward pass, without what it recomputes."""
+        return self.cost.backward
+
+    @property
+    def recomputed(self) -> Cost:
+        """What activation checkpointing runs a second time."""
+        return self.cost.recomputed
+
+    @property
+    def total(self) -> Cost:
+        """Both passes, and what is recomputed."""
+        return self.cost.total
+
+    @property
+    def saved_bytes(self) -> int:
+        """Saved for backward; parameters, buffers and inputs, which are there anyway, excluded."""
+        return self.cost.saved_bytes
+
+    @property
+    def peak_bytes(self) -> int:
+        """Everything together at the worst moment of the step."""
+        return sum(self.peak_parts.values())
+
+    @cached_property
+    def largest_saved(self) -> tuple[NodeStep, ...]:
+        """Nodes by how much they save for backward, largest first."""
+        return tuple(sorted((n for n in self.nodes if n.cost.saved_bytes), key=lambda n: -n.cost.saved_bytes))
+
+    def by_module(self) -> dict[str, StepCost]:
+        """Cost by module FQN, children included; "" is the root."""
+        return dict(self.modules)
+
+    def table(self, top: int = 10, format: str = "rounded_outline") -> str:  # noqa: A002  tabulate's name for it
+        """The totals, what is alive at the peak, and the nodes that save most, as text in any format of tabulate.
+
+        Raises:
+            UnknownNameError: the format is not known.
+        """
+        from .views.as_training import training_table
+
+        return training_table(self, top, format)
+
+    def chart(self, width: int = 80, height: int = 10) -> str:
+        """Live bytes over the step, drawn with block characters for a terminal."""
+        from .views.as_training import chart
+
+        return chart(self, width, height)
+
+    def plot(self, path: str | PathLike[str]) -> None:
+        """Draw live bytes over the step with matplotlib (the extra `fxcost[plot]`) into a file.
+
+        Raises:
+            MissingLibraryError: matplotlib is not installed.
+        """
+        from .views.as_plot import plot_training
+
+        plot_training(self, path)
+
+    def __str__(self) -> str:
+        return f"{self.table()}\n{self.chart()}"
+
+
+def training_of(
+    record: TrainingRecord, modules: Iterable[ModuleRecord], registry: Registry, optimizer: Optimizer
+) -> Training:
+    """Price a training step.
+
+    Raises:
+        RuleError: a rule failed on a record.
+        TrainingError: there is no such optimizer.
+    """
+    ledger = _Ledger(record, modules)
+    ledger.price(registry)
+    residents = Residents(record.parameters, record.inputs, (), record.storage_bytes)
+    ledger.save(residents.kinds)
+    nodes = (*record.nodes, record.backward)
+    births = Births(nodes, record.storage_bytes, residents.kinds)
+    tensors = births.lifetimes(dict(record.deaths))
+    live = live_bytes(tensors, births.ticks)
+    peak = live.index(max(live))
+    forward_operators = births.starts[-2]
+    at_peak = tuple(_named(t, record, forward_operators) for t in alive(tensors, peak))
+    state = state_bytes(optimizer, record.trained)
+    resident = {kind: residents.bytes_of(kind) for kind in ("parameter", "buffer", "input")}
+    modules_costs = ledger.modules()
+    return Training(
+        cost=modules_costs[""],
+        nodes=ledger.nodes(),
+        modules=modules_costs,
+        uncosted=dict(ledger.uncosted),
+        parameter_bytes=resident["parameter"],
+        buffer_bytes=resident["buffer"],
+        input_bytes=resident["input"],
+        gradient_bytes=sum(record.storage_bytes[number] for number in record.gradients),
+        optimizer=optimizer_name(optimizer),
+        optimizer_bytes=state,
+        peak_parts=_parts(record, resident, state, at_peak),
+        at_peak=at_peak,
+        live=tuple(live),
+        forward_operators=forward_operators,
+        assumptions=record.assumptions,
+    )
+
+
+class _Account:
+    """Costs of one node or module while they are collected."""
+
+    __slots__ = ("backward", "forward", "recomputed", "saved_bytes")
+
+    def __init__(self) -> None:
+        self.forward: list[Cost] = []
+        self.backward: list[Cost] = []
+        self.recomputed: list[Cost] = []
+        self.saved_bytes = 0
+
+    def sum(self) -> StepCost:
+        """Everything in it added up."""
+        return StepCost(
+            forward=Cost.total(self.forward),
+            backward=Cost.total(self.backward),
+            recomputed=Cost.total(self.recomputed),
+            saved_bytes=self.saved_bytes,
+        )
+
+
+class _Ledger:
+    """Books costs by node and by module while operators are priced."""
+
+    def __init__(self, record: TrainingRecord, modules: Iterable[ModuleRecord]) -> None:
+        self.record = record
+        self.uncosted: Counter[str] = Counter()
+        self.counted = record.nodes if record.own_loss else record.nodes[:-1]
+        """The sum of all outputs, which stands in for a loss, does not count."""
+        self._nodes = [_Account() for _ in self.counted]
+        self._modules = {"": _Account()}
+        self._canonical = {alias: module.name for module in modules for alias in module.aliases}
+
+    def price(self, registry: Registry) -> None:
+        """Book every operator of both passes."""
+        record = self.record
+        for i, node in enumerate(self.counted):
+            for op in node.operations:
+                self._book(i, cost_operation(op, registry), "forward")
+        ran = zip(record.backward.operations, record.owners, record.recomputed, strict=True)
+        for op, owner, again in ran:
+            if owner < len(self.counted):
+                self._book(owner, cost_operation(op, registry), "recomputed" if again else "backward")
+
+    def _book(self, i: int, priced: OpCost, where: str) -> None:
+        if not priced.is_costed:
+            self.uncosted[str(priced.record.op)] += 1
+        if i >= 0:
+            getattr(self._nodes[i], where).append(priced.cost)
+        module = self._module(self.record.nodes[i].module if i >= 0 else "", priced.record.scope)
+        getattr(module, where).append(priced.cost)
+
+    def _module(self, module: str, scope: str = "") -> _Account:
+        name = f"{module}.{scope}".strip(".") if scope else module
+        return self._modules.setdefault(self._canonical.get(name, name), _Account())
+
+    def save(self, resident: Mapping[int, str]) -> None:
+        """Book what is saved for backward."""
+        for number, i in self.record.saved:
+            if number not in resident and i < len(self.counted):
+                nbytes = self.record.storage_bytes[number]
+                self._nodes[i].saved_bytes += nbytes
+                self._module(self.counted[i].module).saved_bytes += nbytes
+
+    def nodes(self) -> tuple[NodeStep, ...]:
+        """Every node with its sums."""
+        return tuple(NodeStep(n.name, n.module, a.sum()) for n, a in zip(self.counted, self._nodes, strict=True))
+
+    def modules(self) -> dict[str, StepCost]:
+        """Every module's own cost and that of all below it, parents first; the root has everything."""
+        sums: dict[str, StepCost] = {}
+        for name, account in self._modules.items():
+            own = account.sum()
+            while True:
+                sums[name] = sums.get(name, StepCost()) + own
+                if not name:
+                    break
+                name = name.rpartition(".")[0]
+        return dict(sorted(sums.items(), key=lambda item: item[0].split(".") if item[0] else []))
+
+
+def _named(tensor: LiveTensor, record: TrainingRecord, forward_operators: int) -> LiveTensor:
+    """A tensor of the backward pass under the name of the forward node that it belongs to."""
+    if tensor.born < forward_operators:
+        return tensor
+    owner = record.owners[tensor.born - forward_operators]
+    node = record.nodes[owner] if owner >= 0 else record.backward
+    return replace(tensor, node=node.name, module=node.module)
+
+
+def _parts(
+    record: TrainingRecord, resident: Mapping[str, int], state: int, at_peak: Iterable[LiveTensor]
+) -> dict[str, int]:
+    """Bytes at the peak by kind."""
+    gradients, saved = set(record.gradients), {number for number, _ in record.saved}
+    parts = {
+        "parameters": resident["parameter"],
+        "buffers": resident["buffer"],
+        "inputs": resident["input"],
+        "optimizer state": state,
+        "gradients": 0,
+        "saved activations": 0,
+        "temporaries": 0,
+    }
+    for tensor in at_peak:
+        in_gradients, in_saved = tensor.storage in gradients, tensor.storage in saved
+        kind = "gradients" if in_gradients else "saved activations" if in_saved else "temporaries"
+        parts[kind] += tensor.nbytes
+    return parts
