@@ -69,7 +69,7 @@ def _diffusion_inputs(model: Any) -> Inputs:
     config: Mapping[str, Any] = model.config
     parameters = inspect.signature(model.forward).parameters
     needed = [p.name for p in parameters.values() if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
-    asked = [n for n in ("timestep", "encoder_hidden_states", "pooled_projections", "img_ids", "txt_ids", "guidance")]
+    asked = ("timestep", "encoder_hidden_states", "pooled_projections", "img_ids", "txt_ids", "guidance")
     names = [n for n in parameters if n in needed or (n in asked and "AutoencoderKL" not in type(model).__name__)]
     return Inputs((), {n: _diffusion_input(n, config, type(model).__name__) for n in names})
 
@@ -133,7 +133,7 @@ def _segmentation() -> list[str]:
     """Every architecture, with three encoders of different kinds."""
     import segmentation_models_pytorch as smp
 
-    decoders = [cls.__name__ for cls in smp.MODEL_ARCHITECTURES]
+    decoders = [cls.__name__ for cls in smp._MODEL_ARCHITECTURES]
     return [f"{d} {e}" for d in decoders for e in ("resnet34", "mobilenet_v2", "efficientnet-b0")]
 
 
@@ -171,10 +171,8 @@ _AUDIO: dict[str, Inputs] = {
     "DeepSpeech 80": Inputs((spec(1, 1, 100, 80),)),
     "Conformer 80 4 128 4 31": Inputs((spec(1, 100, 80), torch.tensor([100]))),
     "Tacotron2": Inputs(
-        (
-            torch.zeros(1, 20, dtype=torch.int64), torch.tensor([20]), spec(1, 80, 50), torch.tensor([50]),
-        )
-    ),  # fmt: skip
+        (torch.zeros(1, 20, dtype=torch.int64), torch.tensor([20]), spec(1, 80, 50), torch.tensor([50]))
+    ),
 }
 """torchaudio's builders, with positional arguments where they need some, and one second of sound."""
 

@@ -69,12 +69,11 @@ def record(
     if capture not in CAPTURES:
         raise InputError(f"there is no capture {capture!r}; choose from {', '.join(CAPTURES)}")
     if isinstance(model, torch.export.ExportedProgram):
-        inputs = inputs or model.example_inputs[0]
-        model = model.module(check_guards=False)
+        model, inputs, kwargs = _exported(model, inputs, kwargs)
     if not callable(model):
         raise InputError(f"a {type(model).__name__} is no model: give an nn.Module, a GraphModule or a function")
     make = partial(_Job, model, inputs, kwargs, dtype, leaf_modules, real_limit)
-    with _unchanged_state(), whole_units(), torch.no_grad():
+    with _unchanged_state(), whole_units(), torch.inference_mode(False), torch.no_grad():
         if isinstance(model, fx.GraphModule):
             return make().given()
         if capture == "symbolic":
@@ -118,8 +117,7 @@ def record_step(
     from .step import StepRecorder, train_graph, train_model
 
     if isinstance(model, torch.export.ExportedProgram):
-        inputs = inputs or model.example_inputs[0]
-        model = model.module(check_guards=False)
+        model, inputs, kwargs = _exported(model, inputs, kwargs)
     with _unchanged_state(), whole_units():
         job = _Job(model, inputs, kwargs, dtype, leaf_modules, real_limit)
         if recording.capture == "real":
@@ -254,6 +252,13 @@ class _Job:
             assumptions=tuple(recorder.assumptions),
             deaths=tuple(recorder.deaths.items()) if capture in ("concrete", "real") else None,
         )
+
+
+def _exported(program: torch.export.ExportedProgram, inputs: Any, kwargs: Any) -> tuple[nn.Module, Any, Any]:
+    """An exported program as a module, with its own example inputs where none are given."""
+    if not isinstance(inputs, torch.Tensor) and not inputs and not kwargs:
+        inputs, kwargs = program.example_inputs
+    return program.module(check_guards=False), inputs, kwargs
 
 
 def _holder(captured: dict[str, Any]) -> nn.Module:

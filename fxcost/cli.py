@@ -135,6 +135,9 @@ LAYOUT = ("by", "depth", "top", "sort", "columns", "format")
 @click.option("--sort", metavar="COLUMN", help="Sort the rows, largest first.")
 @click.option("--columns", metavar="A,B,…", callback=_split, help="Columns: name,output,params,macs,flops,bytes …")
 @click.option("--format", metavar="FORMAT", help="Any format of tabulate: github, html, plain, tsv …")
+@click.option(
+    "--as", "tools", metavar="A,B,…", callback=_split, help="What other tools print, and why: thop,fvcore,ptflops …"
+)
 @click.option("--dot", metavar="PATH", help="Write the graph for Graphviz; - is the standard output.")
 @click.option("--json", metavar="PATH", help="Write the whole report as JSON.")
 @click.option("--csv", metavar="PATH", help="Write the nodes as CSV.")
@@ -143,8 +146,12 @@ def cost(*, dot: str | None, json: str | None, csv: str | None, strict: bool, **
     """Count what MODEL costs (the default command: `fxcost MODEL`)."""
     chosen = {name: options.pop(name) for name in LAYOUT}
     layout = {name: value for name, value in chosen.items() if value is not None}
+    tools = options.pop("tools")
     report = analyse(ModelOptions(**options))
-    table = report.table(**layout) if layout else str(report)
+    if tools:
+        table = report.compared(*tools, format=chosen["format"] or "rounded_outline")
+    else:
+        table = report.table(**layout) if layout else str(report)
     views = [(dot, report.to_dot), (json, report.to_json), (csv, report.to_csv)]
     written = [write(path, view()) for path, view in views if path is not None]
     if "-" not in written:
@@ -152,6 +159,16 @@ def cost(*, dot: str | None, json: str | None, csv: str | None, strict: bool, **
     if strict and report.uncosted:
         operators = ", ".join(f"{op} ({times}×)" for op, times in report.uncosted.items())
         return fail(f"operators without a rule ran: {operators}", FAILED)
+    return GOOD
+
+
+@fxcost.command()
+def conventions() -> int:
+    """List the tools and papers whose numbers `--as` gives."""
+    from .conventions import conventions as lines
+
+    width = max(map(len, lines()))
+    emit("\n".join(f"{name:{width}}  {line}" for name, line in lines().items()))
     return GOOD
 
 

@@ -32,7 +32,6 @@ from .records import ModuleCall, NodeRecord, Operator, TensorSpec, tensor_specs
 from .spelling import operator_of
 from .values import ValueRecorder
 
-
 _METADATA = frozenset(
     getattr(Tensor, name).__get__ for name in ("shape", "dtype", "ndim", "device", "layout", "requires_grad", "is_meta")
 )

@@ -70,6 +70,8 @@ def scan(run: Runner, combine_fn: Callable[..., Any], init: Any, xs: Any, additi
 def map_over(run: Runner, function: Callable[..., Any], xs: Any, additional: Any = (), **_: Any) -> Any:
     """`torch._higher_order_ops.map`: the function on every slice along dim 0, results stacked."""
     results = [function(*[x[i] for x in xs], *additional) for i in range(xs[0].shape[0])]
+    if isinstance(results[0], Tensor):
+        return torch.stack(results)
     return [torch.stack(column) for column in zip(*results, strict=True)]
 
 

@@ -79,12 +79,14 @@ class MetaCopier:
         outside = {n: function.__globals__[n] for n in function.__code__.co_names if n in function.__globals__}
         outside.update({n: cell.cell_contents for n, cell in cells.items() if cell != types.CellType()})
         copies = {n: self.model(v) for n, v in outside.items() if isinstance(v, (nn.Module, Tensor))}
+        masks = {n: self.value(v) for n, v in outside.items() if type(v).__module__.startswith("torch.nn.attention.")}
+        replaced = copies | masks
         result = types.FunctionType(
             function.__code__,
-            {**function.__globals__, **copies},
+            {**function.__globals__, **replaced},
             function.__name__,
             function.__defaults__,
-            tuple(types.CellType(copies[n]) if n in copies else cell for n, cell in cells.items()),
+            tuple(types.CellType(replaced[n]) if n in replaced else cell for n, cell in cells.items()),
         )
         result.__kwdefaults__ = function.__kwdefaults__
         return result, copies

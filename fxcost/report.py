@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from .conventions import Convention
     from .conventions.reconcile import Reconciliations
     from .conventions.seen import Seen
-
     from .memory import Memory
     from .training import Training
 
@@ -289,6 +288,17 @@ class Report:
         from .conventions.reconcile import reconcile
 
         return reconcile(self._seen, map(lookup, conventions))
+
+    def compared(self, *conventions: str | Convention, format: str = "rounded_outline") -> str:  # noqa: A002
+        """Each tool's figures and the table of :meth:`reconcile`, as text; a tool that refuses the model says why.
+
+        Raises:
+            ConventionError: no such convention.
+        """
+        from .conventions import lookup
+        from .conventions.reconcile import compared
+
+        return compared(self._seen, [lookup(convention) for convention in conventions], format)
 
     @cached_property
     def _seen(self) -> Seen:

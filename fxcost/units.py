@@ -56,7 +56,8 @@ def _attention_meta(
 ) -> tuple[Tensor, Tensor]:
     """Shapes of attention's output and of the log-sum-exp that its backward needs.
 
-    Fused kernels hand back memory ordered (batch, sequence, heads, dim), seen as (batch, heads, sequence, dim).
+    Fused kernels (flash attention on CPU and CUDA) lay the output out in memory as the query is; where that can't be,
+    memory ordered (batch, sequence, heads, dim) is seen as (batch, heads, sequence, dim).
     """
     if query.shape[-1] != key.shape[-1] or key.shape[-2] != value.shape[-2]:
         raise RuntimeError(
@@ -66,7 +67,9 @@ def _attention_meta(
     others = (query.shape[:-2],) if enable_gqa else (query.shape[:-2], key.shape[:-2], value.shape[:-2])
     batch = torch.broadcast_shapes(*others)
     shape = (*batch, query.shape[-2], value.shape[-1])
-    if len(shape) == 4:
+    if shape == query.shape:
+        out = torch.empty_like(query)
+    elif len(shape) == 4:
         n, heads, length, dim = shape
         out = query.new_empty((n, length, heads, dim)).transpose(1, 2)
     else:

@@ -55,6 +55,7 @@ _INDEXING = _packets("index _unsafe_index index_put index_put_ _index_put_impl_ 
 
 class NeedsRealRunError(UnknownValueError):
     """Control flow hangs on a value that only a real run can tell."""
+_CLAMPING = _packets("clamp clamp_min")
 _SUPPRESSION = frozenset({"torchvision::nms", "torchvision::qnms"})
 
 
@@ -226,8 +227,9 @@ class ValueRecorder(OpRecorder):
         elif packet in _DYNAMIC and not (packet is aten.repeat_interleave and kwargs.get("output_size") is not None):
             return self._dynamic(func, packet, args, kwargs)
         out = super().run(func, args, kwargs)
-        if packet is aten.clamp and len(args) == 3 and isinstance(args[1], (int, float)) and args[2] is not None:
-            self._ranges[self.storages.number(out)] = float(args[1]), float(args[2])
+        if packet in _CLAMPING and len(args) > 1 and isinstance(args[1], (int, float)):
+            high = args[2] if len(args) > 2 and args[2] is not None else args[1] + 1
+            self._ranges[self.storages.number(out)] = float(args[1]), float(high)
         if not self._stays_unknown(func, packet, args, out):
             self._follow(func, packet, args, kwargs, out)
         return out
@@ -266,7 +268,9 @@ class ValueRecorder(OpRecorder):
             results = evaluate()
             for tensor, storage in zip(outputs, results or (), strict=True) if results else ():
                 self.cells[self.storages.number(tensor)] = Cell(storage, sampled)
-        elif inputs and all(map(_is_integer, outputs)) and all(self._small(t) for t in inputs):
+        elif inputs and all(t.numel() <= INTEGER_LIMIT for t in inputs) and (
+            all(map(_is_integer, outputs)) or all(c is not None for c in cells)
+        ):
             shared: dict[str, Any] = {}
             for i, tensor in enumerate(outputs):
                 self.cells[self.storages.number(tensor)] = Cell(None, evaluate=_lazily(evaluate, shared, i))

@@ -52,7 +52,13 @@ def breaks(_: Any, x: Tensor) -> Tensor:
 
 CASES: dict[str, tuple[Callable[[], Any], Any, dict[str, Any], type[Exception], list[str]]] = {
     "wrong shape": (nested, X, {}, ModelRunError, ["1.1", "2, 8", "9, 8"]),
-    "wrong shape, traced": (nested, X, {"capture": "symbolic"}, ModelRunError, ["node '_1_1'", "module '1.1'", "[2,8]"]),
+    "wrong shape, traced": (
+        nested,
+        X,
+        {"capture": "symbolic"},
+        ModelRunError,
+        ["node '_1_1'", "module '1.1'", "[2,8]"],
+    ),
     "wrong shape, concrete": (nested, X, {"capture": "concrete"}, ModelRunError, ["1.1", "(2, 8)"]),
     "wrong rank": (lambda: nn.Conv2d(3, 4, 3), (3, 8), {}, ModelRunError, ["(3, 8)", "conv2d", "3D"]),
     "wrong dtype": (lambda: nn.Embedding(10, 3), X, {}, ModelRunError, ["float32", "fxcost.spec", "dtype='int64'"]),
@@ -71,7 +77,11 @@ CASES: dict[str, tuple[Callable[[], Any], Any, dict[str, Any], type[Exception], 
         X,
         {},
         ModelRunError,
-        ["module 'inner'", f"{Path(__file__).name}:{inspect.getsourcelines(breaks)[1] + 1}", "ValueError: the sky fell"],
+        [
+            "module 'inner'",
+            f"{Path(__file__).name}:{inspect.getsourcelines(breaks)[1] + 1}",
+            "ValueError: the sky fell",
+        ],
     ),
     "no meta kernel": (
         lambda: Lambda(lambda self, x: nowhere(x)),

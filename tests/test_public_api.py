@@ -14,7 +14,18 @@ from fxcost import errors
 
 HERE = Path(__file__).parent
 
-NAMES = ["Cost", "FxcostError", "Report", "analyze", "analyze_graph", "rule", "spec", "trace"]
+NAMES = [
+    "Convention",
+    "Cost",
+    "FxcostError",
+    "Report",
+    "analyze",
+    "analyze_graph",
+    "conventions",
+    "rule",
+    "spec",
+    "trace",
+]
 
 
 def test_the_names_are_these() -> None:
@@ -27,7 +38,7 @@ def test_the_names_are_these() -> None:
 def test_every_name_can_be_imported_and_is_documented(name: str) -> None:
     """Each is found, keeps its own name, and has a docstring."""
     value = getattr(fxcost, name)
-    assert value.__name__ == name
+    assert value.__name__.removeprefix("fxcost.") == name
     assert inspect.getdoc(value)
 
 
@@ -40,9 +51,9 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 @pytest.mark.parametrize(
     ("name", "parameters"),
     [
-        ("analyze", "model inputs kwargs * capture dtype leaf_modules rules strict real_limit"),
+        ("analyze", "model inputs kwargs * capture dtype leaf_modules rules strict real_limit training optimizer loss"),
         ("trace", "model inputs kwargs * capture dtype leaf_modules"),
-        ("analyze_graph", "graph_module inputs kwargs * dtype rules strict"),
+        ("analyze_graph", "graph_module inputs kwargs * dtype rules strict training optimizer loss"),
     ],
 )
 def test_signatures_are_pinned(name: str, parameters: str) -> None:

@@ -107,7 +107,9 @@ def test_attention_is_one_operator_with_the_macs_of_its_parts(
     q: tuple[int, ...], k: tuple[int, ...], options: dict[str, Any], capture: str
 ) -> None:
     """Causal, masked, grouped, with dropout, of any rank: the count of the decomposition, in one record."""
-    report = fxcost.analyze(lambda q, k, v: F.scaled_dot_product_attention(q, k, v, **options), [q, k, k], capture=capture)
+    report = fxcost.analyze(
+        lambda q, k, v: F.scaled_dot_product_attention(q, k, v, **options), [q, k, k], capture=capture
+    )
     on_meta = {n: v.to("meta") if isinstance(v, Tensor) else v for n, v in options.items()}
     a, b = torch.empty(q, device="meta"), torch.empty(k, device="meta")
     assert report.macs == stock_macs(lambda: F.scaled_dot_product_attention(a, b, b, **on_meta)) > 0

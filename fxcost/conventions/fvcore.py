@@ -125,20 +125,22 @@ _PRODUCTS = ("F.linear", "torch.addmm", "Tensor.addmm", "torch.bmm", "Tensor.bmm
 ACTIVATIONS = frozenset((*CONVOLUTIONS, *TRANSPOSED, *MATMULS, *_PRODUCTS))
 
 
+def calls(seen: Seen, table: Mapping[str, CountRule]) -> Iterator[tuple[FunctionSeen, Counted]]:
+    """Live function calls with what they count; the steps of a recurrent cell are traced one by one."""
+    for call in seen.functions:
+        if not call.live:
+            continue
+        for counted in function_amount(table, call):
+            yield call, counted
+        if call.name in CELL_FUNCTIONS:
+            for number, op in cell_products(seen, call):
+                span = number, number + 1
+                yield call, Counted(product_macs(op), "recurrent", call.module, "a cell's products", span)
+
+
 def traced(table: Mapping[str, CountRule]) -> Tally:
-    """Count live function calls; the steps of a recurrent cell are traced one by one."""
-
-    def tally(seen: Seen) -> Iterator[Counted]:
-        for call in seen.functions:
-            if not call.live:
-                continue
-            yield from function_amount(table, call)
-            if call.name in CELL_FUNCTIONS:
-                for number, op in cell_products(seen, call):
-                    macs = product_macs(op)
-                    yield Counted(macs, "recurrent", call.module, "a cell's products", (number, number + 1))
-
-    return tally
+    """The amounts of :func:`calls`."""
+    return lambda seen: (counted for _, counted in calls(seen, table))
 
 
 def cell_products(seen: Seen, call: FunctionSeen) -> Iterator[tuple[int, Any]]:
@@ -148,24 +150,35 @@ def cell_products(seen: Seen, call: FunctionSeen) -> Iterator[tuple[int, Any]]:
             yield number, op
 
 
-def activations(seen: Seen) -> Iterator[Counted]:
-    """Output elements of products and convolutions."""
+def activation_calls(seen: Seen) -> Iterator[tuple[FunctionSeen, Counted]]:
+    """Live products and convolutions with the elements of their outputs."""
+    why = "elements of the output"
     for call in seen.functions:
         if not call.live:
             continue
         if call.name in ACTIVATIONS and not (call.name in CONVOLUTIONS and isinstance(call.arg(4, "padding"), str)):
-            yield Counted(call.y.numel, "activation", call.module, "elements of the output", call.span)
+            yield call, Counted(call.y.numel, "activation", call.module, why, call.span)
         elif call.name in CELL_FUNCTIONS:
             for number, op in cell_products(seen, call):
-                yield Counted(op.out.numel, "activation", call.module, "elements of the output", (number, number + 1))
+                yield call, Counted(op.out.numel, "activation", call.module, why, (number, number + 1))
+
+
+def activations(seen: Seen) -> Iterator[Counted]:
+    """Output elements of products and convolutions."""
+    return (counted for _, counted in activation_calls(seen))
 
 
 def _figures(seen: Seen, _totals: Mapping[str, int]) -> dict[str, int]:
     return {"params": seen.parameters()}
 
 
+def with_vectors(vectors: Callable[[FunctionSeen], int]) -> Mapping[str, CountRule]:
+    """The shared table, with a rule for matmul."""
+    return {**SHARED, **rows((MATMULS, rule("matmul", "as is", vectors)))}
+
+
 def _convention(name: str, summary: str, vectors: Callable[[FunctionSeen], int]) -> Convention:
-    table = {**SHARED, **rows((MATMULS, rule("matmul", "as is", vectors)))}
+    table = with_vectors(vectors)
     return Convention(
         name=name,
         summary=summary,

@@ -136,3 +136,20 @@ def _named(modules: tuple[str, ...]) -> str:
     shown = [f"{p} ({len(names)})" if len(names) > 1 else names[0] or p for p, names in patterns.items()]
     rest = sum(len(names) for names in list(patterns.values())[_SHOWN:])
     return ", ".join(shown[:_SHOWN]) + (f", {rest} more" if rest else "")
+
+
+def compared(seen: Seen, conventions: Iterable[Convention], format: str = "rounded_outline") -> str:  # noqa: A002
+    """For each tool its figures and, where it counts MACs or FLOPs, the table that leads to its number, as text."""
+    return "\n\n".join(_compared(seen, convention, format) for convention in conventions)
+
+
+def _compared(seen: Seen, convention: Convention, format: str) -> str:  # noqa: A002
+    try:
+        figures = convention.counts(seen)
+    except ConventionError as refusal:
+        return f"{convention.name}: {refusal}"
+    listed = ", ".join(
+        f"{name} {value:,}" if isinstance(value, int) else f"{name} {value}" for name, value in figures.items()
+    )
+    first = f"{convention.name}: {listed}"
+    return first if ours(convention.unit) is None else f"{first}\n{_one(seen, convention).table(format)}"

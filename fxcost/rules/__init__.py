@@ -8,6 +8,8 @@ from importlib.metadata import entry_points
 from ..registry import OpKey, Registry, Rule, merge, user_rules
 from . import (
     attention,
+    backward,
+    backward_pointwise,
     conv,
     fft,
     free,
@@ -21,6 +23,7 @@ from . import (
     norm,
     pointwise,
     pool,
+    quantized,
     reduce,
     rng,
     rnn,
@@ -32,6 +35,7 @@ BUILT_IN = Registry(
     merge(
         matmul.RULES,
         lowp.RULES,
+        quantized.RULES,
         conv.RULES,
         attention.RULES,
         rnn.RULES,
@@ -48,6 +52,8 @@ BUILT_IN = Registry(
         interpolation.RULES,
         loss.RULES,
         free.RULES,
+        backward.RULES,
+        backward_pointwise.RULES,
     ),
     pointwise=Rule("pointwise", pointwise.one_per_element),
     view=Rule("free", None, "only changes how a tensor is viewed"),

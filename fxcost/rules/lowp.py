@@ -1,7 +1,7 @@
 """Low-precision, quantized, grouped and semi-structured sparse matrix products.
 
 Integer multiply-accumulates are MACs too. Not here: products with general sparse matrices (a spec doesn't say how
-many elements are stored, so they stay uncosted), and `quantized::` operators, whose weights are opaque objects.
+many elements are stored, so they stay uncosted), and `quantized::` operators (quantized.py).
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ AUDIO_SAMPLES = 16_000
 """Samples of a waveform: one second."""
 AUDIO_FRAMES = 100
 """Frames of a spectrogram, where the configuration doesn't say."""
-GRID = 16
+GRID = 24
 """Patches per side of an image that is given as a row of patches."""
 STEPS = 20
 """Steps of a trajectory (decision transformers)."""
@@ -70,7 +70,8 @@ def default_inputs(model: torch.nn.Module, batch: int) -> Inputs:
         raise InputError(
             f"{type(model).__name__} has no default for {', '.join(unknown)}; give --input NAME=SHAPE{known}"
         )
-    return Inputs((), {name: MAKERS[name](wanted) for name in names})
+    special = BY_TYPE.get(wanted.config.model_type, {})
+    return Inputs((), {name: special.get(name, MAKERS[name])(wanted) for name in names})
 
 
 def _names(model: torch.nn.Module, wanted: Wanted, needed: list[str]) -> list[str]:
@@ -93,7 +94,9 @@ def _names(model: torch.nn.Module, wanted: Wanted, needed: list[str]) -> list[st
 
 def _has_placeholders(config: Any) -> bool:
     """True for models that put images or sounds in the place of tokens: an image alone must then match the text."""
-    return any(f"{kind}_token" in key for key in config.to_dict() for kind in ("image", "audio", "video"))
+    inner = [getattr(config, key, None) for key in getattr(config, "sub_configs", {})]
+    keys = [key for place in (config, *inner) if place is not None for key in place.to_dict()]
+    return any(f"{kind}_token" in key for key in keys for kind in ("image", "audio", "video"))
 
 
 def _needs_text_too(wanted: Wanted) -> bool:
@@ -113,6 +116,12 @@ def _text(wanted: Wanted) -> torch.Tensor:
     return ids.repeat(wanted.batch, 1)
 
 
+def _codes(wanted: Wanted) -> torch.Tensor:
+    """Text and codes of sound side by side: (batch, length, 1 + codebooks)."""
+    codebooks = wanted.look_up("num_codebooks", default=8)
+    return _text(wanted)[:, :, None].repeat(1, 1, 1 + codebooks) % wanted.look_up("codebook_vocab_size", default=1000)
+
+
 def _embeddings(wanted: Wanted) -> InputSpec:
     """(batch, length, features) in the place of embedded tokens."""
     length = wanted.look_up("num_query_tokens", default=TEXT_LENGTH)
@@ -123,7 +132,7 @@ def _embeddings(wanted: Wanted) -> InputSpec:
 
 
 def _size(wanted: Wanted) -> tuple[int, int]:
-    size = wanted.look_up("image_size", default=224)
+    size = wanted.look_up("image_size", "max_img_size", default=224)
     if isinstance(size, dict):
         size = (size["height"], size["width"])
     return (size, size) if isinstance(size, int) else (size[0], size[-1])
@@ -165,6 +174,16 @@ def _hidden(wanted: Wanted) -> InputSpec:
     return _patches(wanted) if wanted.as_patches else _embeddings(wanted)
 
 
+def _several_images(count: int) -> Callable[[Wanted], InputSpec]:
+    """(batch, images, channels, height, width)."""
+    return lambda wanted: spec(wanted.batch, count, _channels(wanted), *_size(wanted))
+
+
+def _task(wanted: Wanted) -> torch.Tensor:
+    """Token ids of a task's name (batch, length)."""
+    return torch.arange(1, 1 + wanted.look_up("task_seq_len", default=77)).repeat(wanted.batch, 1)
+
+
 def _positions(wanted: Wanted) -> torch.Tensor:
     """Column and row of every patch (batch, patches, 2)."""
     rows, columns = torch.meshgrid(torch.arange(GRID), torch.arange(GRID), indexing="ij")
@@ -197,6 +216,7 @@ def _features(wanted: Wanted) -> InputSpec:
     positions = wanted.look_up("max_source_positions")
     if positions and wanted.look_up("num_mel_bins"):
         return spec(wanted.batch, bins, 2 * positions)
+    bins *= wanted.look_up("num_stacked_frames", default=1)
     if hasattr(wanted.config, "conditioning_encoder_config") or hasattr(wanted.config, "decoder_config"):
         return spec(wanted.batch, bins, AUDIO_FRAMES)
     return spec(wanted.batch, AUDIO_FRAMES, bins)
@@ -262,6 +282,9 @@ MAKERS: dict[str, Callable[[Wanted], Any]] = {
     "pixel_attention_mask": _ones(_patches, 0, 1),
     "pixel_position_ids": _positions,
     "flattened_patches": _flattened_patches,
+    "task_inputs": _task,
+    "qformer_input_ids": _text,
+    "inputs": _waveform,
     "input_values": _waveform,
     "input_features": _features,
     "input_features_mask": _features_mask,
@@ -280,9 +303,28 @@ MAKERS: dict[str, Callable[[Wanted], Any]] = {
 
 MAIN = ("input_ids", "pixel_values", "input_features", "input_values", "hidden_states", "inputs_embeds")
 
+_MONO = lambda wanted: spec(wanted.batch, 1, AUDIO_SAMPLES)  # noqa: E731
+_TRANSPOSED = lambda make: lambda wanted: spec(*(make(wanted).shape[i] for i in (0, 2, 1)))  # noqa: E731
+
+BY_TYPE: dict[str, dict[str, Callable[[Wanted], Any]]] = {
+    "efficientloftr": {"pixel_values": _several_images(2)},
+    "lightglue": {"pixel_values": _several_images(2)},
+    "superglue": {"pixel_values": _several_images(2)},
+    "idefics": {"pixel_values": _several_images(1)},
+    "kyutai_speech_to_text": {"input_ids": _codes},
+    "pe_audio": {"input_values": _MONO},
+    "pe_audio_encoder": {"input_values": _MONO},
+    "pe_audio_video": {"input_values": _MONO},
+    "pe_audio_video_encoder": {"input_values": _MONO},
+    "vibevoice_acoustic_tokenizer_decoder": {"hidden_states": _TRANSPOSED(_embeddings)},
+    "voxtral_realtime": {"input_features": _TRANSPOSED(_features)},
+    "voxtral_realtime_encoder": {"input_features": _TRANSPOSED(_features)},
+}
+"""Model types that take an input of an unusual layout, which nothing in their configuration tells."""
+
 TOGETHER = {
     "states": ("actions", "rewards", "returns_to_go", "timesteps"),
     "input_features": ("input_features_mask",),
-    "pixel_values": ("spatial_shapes", "pixel_position_ids"),
+    "pixel_values": ("spatial_shapes", "pixel_position_ids", "qformer_input_ids"),
 }
 """Arguments that go with another, where the model has them."""

@@ -173,7 +173,28 @@ def newer(name, *example):
     return [(getattr(aten, name).default, *example)] if hasattr(aten, name) else []
 
 
+quantized = torch.ops.quantized
+CONV1, CONV3 = (f(2, 3, 8), f(4, 3, 1), 1.0, 0), (f(2, 3, 4, 4, 4), f(4, 3, 1, 1, 1), 1.0, 0)
+QUANTIZED = [
+    *((op.default, CONV1, f(2, 4, 8)) for op in (quantized.conv1d, quantized.conv1d_relu)),
+    *((op.new, (X, C4, 1.0, 0), Y) for op in (quantized.conv2d, quantized.conv2d_relu)),
+    *((op.new, CONV3, f(2, 4, 4, 4, 4)) for op in (quantized.conv3d, quantized.conv3d_relu)),
+    (quantized.conv_transpose1d.default, (f(2, 3, 8), f(3, 4, 1), 1.0, 0), f(2, 4, 8)),
+    (quantized.conv_transpose2d.default, (X, f(3, 4, 1, 1), 1.0, 0), Y),
+    (quantized.conv_transpose3d.default, (f(2, 3, 4, 4, 4), f(3, 4, 1, 1, 1), 1.0, 0), f(2, 4, 4, 4, 4)),
+    *((op.default, (X, Y, C4, 1.0, 0), Y) for op in (quantized.conv2d_add, quantized.conv2d_add_relu)),
+    *((op.default, (M, M, 1.0, 0), M) for op in (quantized.linear, quantized.linear_relu)),
+    *((op.default, (M, M), M) for op in (quantized.linear_dynamic, quantized.linear_relu_dynamic)),
+    *((op.default, (M, M), M) for op in (quantized.linear_dynamic_fp16, quantized.linear_relu_dynamic_fp16)),
+    *((op.default, (M, M, 1.0, 0), M) for op in (quantized.add, quantized.add_relu, quantized.mul, quantized.mul_relu)),
+    *((op.default, (M, 1.0), M) for op in (quantized.add_scalar, quantized.mul_scalar)),
+    *((op.default, (M, 1.0, 0), M) for op in (quantized.hardswish, quantized.sigmoid)),
+    (quantized.leaky_relu.default, (M, 0.1, False, 1.0, 0), M),
+    (quantized.cat.default, ((M, M), 0, 1.0, 0), f(12, 6)),
+    (aten.dequantize.self, (M,), M),
+]
 FOREIGN = [
+    *QUANTIZED,
     (aten.mkldnn_linear.default, (M, M, V), M),
     (aten.linear.default, (M, M, V), M),
     (aten.cudnn_convolution.default, (X, C4, *CUDNN), Y),

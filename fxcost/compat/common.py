@@ -1,0 +1,36 @@
+"""What the drop-ins share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from torch import nn
+
+from ..errors import ConventionError
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """The model in eval mode, as tools that call `eval()` run it; every module's own mode comes back afterwards."""
+    before = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in before:
+            module.training = training
+
+
+def refuse(tool: str, **options: Any) -> None:
+    """Say which of the options given can't be honoured without running the model on real data.
+
+    Raises:
+        ConventionError: one of the options is set.
+    """
+    for name, value in options.items():
+        if value:
+            raise ConventionError(
+                f"fxcost.compat.{tool} takes no {name}: write a fxcost.Convention with a rule instead"
+            )

@@ -1,0 +1,98 @@
+"""Calls that take values out, bring values in, or name a device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+import fxcost
+
+NOWHERE = "cuda:7"
+"""A device that this machine does not have."""
+
+DEVICES: dict[str, Callable[[Tensor], Any]] = {
+    "to by name": lambda x: x.to(NOWHERE),
+    "to by device": lambda x: x.to(torch.device(NOWHERE)),
+    "to by keyword": lambda x: x.to(device=NOWHERE),
+    "to with a dtype": lambda x: x.to(NOWHERE, torch.float32),
+    "cuda": lambda x: x.cuda(),
+    "cpu": lambda x: x.cpu(),
+    "pin_memory": lambda x: x.pin_memory(),
+    "non_blocking": lambda x: x.to(NOWHERE, non_blocking=True),
+}
+
+
+@pytest.mark.parametrize("name", DEVICES)
+def test_moves_between_devices_cost_nothing(name: str) -> None:
+    """On meta there is one device; a model that names another runs all the same."""
+    report = fxcost.analyze(lambda x: DEVICES[name](x) * 2, (2, 8))
+    assert (report.flops, report.bytes_read) == (16, 64)
+
+
+FACTORIES: dict[str, Callable[[Tensor], Tensor]] = {
+    "zeros": lambda x: torch.zeros(8, device=NOWHERE),
+    "arange": lambda x: torch.arange(8, device=NOWHERE),
+    "tensor": lambda x: torch.tensor([1.0] * 8, device=NOWHERE),
+    "full": lambda x: torch.full((8,), 2.0, device=NOWHERE),
+    "randn": lambda x: torch.randn(8, device=NOWHERE),
+    "new_zeros": lambda x: x.new_zeros(8),
+    "new_tensor": lambda x: x.new_tensor([1] * 8),
+    "zeros_like": lambda x: torch.zeros_like(x, device=NOWHERE),
+    "of the input's device": lambda x: torch.ones(8, device=x.device),
+    "as_tensor": lambda x: torch.as_tensor(np.ones(8, dtype=np.float32), device=NOWHERE),
+    "from_numpy": lambda x: torch.from_numpy(np.ones(8, dtype=np.float32)),
+    "pinned": lambda x: torch.zeros(8, pin_memory=True),
+}
+
+
+@pytest.mark.parametrize("capture", ["auto", "concrete"])
+@pytest.mark.parametrize("name", FACTORIES)
+def test_tensors_made_on_any_device_are_on_meta(name: str, capture: str) -> None:
+    """A factory's device need not exist; its result meets the input on meta."""
+    report = fxcost.analyze(lambda x: x + FACTORIES[name](x), (2, 8), capture=capture)
+    assert report.nodes[-1].outputs[0].shape == (2, 8)
+    assert report.uncosted == {}
+
+
+VALUES: dict[str, Callable[[Tensor], int]] = {
+    "tolist": lambda t: sum(t.tolist()),
+    "numpy": lambda t: int(t.numpy().sum()),
+    "np.asarray": lambda t: int(np.asarray(t).sum()),
+    "item": lambda t: t.sum().item(),
+    "format": lambda t: int(f"{t.sum()}"),
+    "iteration": lambda t: sum(int(i) for i in t),
+    "min and max": lambda t: int(t.max() + t.min()) + 2,
+    "a Python list as index": lambda t: int(t[[0, 1, 2]].sum()),
+    "in": lambda t: 6 if 3 in t else 0,
+    "__index__": lambda t: range(10)[t.sum()],
+}
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_known_values_reach_python(name: str) -> None:
+    """1 + 2 + 3 by whatever road."""
+    report = fxcost.analyze(lambda x, t: x.repeat(VALUES[name](t), 1), [(1, 8), torch.tensor([1, 2, 3])])
+    assert report.nodes[-1].outputs[0].shape == (6, 8)
+    assert report.assumptions == ()
+
+
+def test_printing_a_tensor_is_no_obstacle() -> None:
+    """A forward that formats its input runs; there is nothing to see in it."""
+    report = fxcost.analyze(lambda x: (str(x), f"{x}", x * 2)[2], (2, 8), capture="concrete")
+    assert report.flops == 16
+
+
+def test_what_is_taken_out_is_the_callers_own() -> None:
+    """Writing into an array taken from a buffer does not change what the model knows of it."""
+
+    def forward(x: Tensor, t: Tensor) -> Tensor:
+        t.numpy()[:] = 100
+        return x[:, : t.sum()]
+
+    report = fxcost.analyze(forward, [(2, 8), torch.tensor([1, 2])])
+    assert report.nodes[-1].outputs[0].shape == (2, 3)
