@@ -16,7 +16,9 @@ import fnmatch
 import json
 import multiprocessing as mp
 import os
+import re
 import resource
+import signal
 import sys
 import time
 import warnings
@@ -131,7 +133,7 @@ def _agreement(fxcost: Any, model: Any, given: Any) -> str:
         try:
             found[capture] = fxcost.analyze(model, given.args, dict(given.kwargs), capture=capture).cost
         except fxcost.FxcostError as error:
-            return f"no {capture}: {type(error).__name__}"
+            return f"no {capture}: {type(error).__name__}: {str(error)[:200]}"
     if found["symbolic"] == found["concrete"]:
         return "yes"
     one, other = asdict(found["symbolic"]), asdict(found["concrete"])
@@ -242,6 +244,12 @@ def write_csv(path: Path, rows: Iterable[Row]) -> None:
             writer.writerow(values.values())
 
 
+def _brief(error: str) -> str:
+    """An error without the paths of this machine, in one cell of a table."""
+    text = re.sub(r"\S*/site-packages/", "", error).replace("|", "/").replace("<", "‹")
+    return text.partition(" (model inputs")[0][:200]
+
+
 def summary(rows: Iterable[Row]) -> str:
     """Markdown: counts by library, then every model that failed or has uncosted operators."""
     libraries: dict[str, list[Row]] = {}
@@ -260,15 +268,15 @@ def summary(rows: Iterable[Row]) -> str:
             f"| {library} | {len(found)} | {len(good)} | {used['symbolic']} | {used['concrete']} | {used['real']} "
             f"| {sum(bool(r.uncosted) for r in good)} | {sum(times) / len(times):.2f} | {max(times):.1f} |"
         )
-    lines += ["", "| model | what was wrong |", "|---|---|"]
+    lines += ["", "| model | what was wrong | the same call without fxcost |", "|---|---|---|"]
     for found in libraries.values():
         for row in found:
             if row.error:
-                lines.append(f"| {row.key} | {row.stage}: {row.error[:240].replace('|', '/')} |")
+                lines.append(f"| `{row.key}` | {row.stage}: {_brief(row.error)} | {_brief(row.eager)} |")
             elif row.uncosted:
-                lines.append(f"| {row.key} | uncosted: {', '.join(row.uncosted)} |")
-            elif row.agree and row.agree != "yes" and not row.agree.startswith("no symbolic"):
-                lines.append(f"| {row.key} | {row.agree} |")
+                lines.append(f"| `{row.key}` | uncosted: {', '.join(row.uncosted)} | |")
+            elif row.agree.startswith("no:"):
+                lines.append(f"| `{row.key}` | {row.agree} | |")
     return "\n".join(lines)
 
 
@@ -290,6 +298,7 @@ def main() -> None:
     parser.add_argument("--redo", action="store_true", help="repeat everything")
     parser.add_argument("--summary", action="store_true", help="only print the tables")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the workers are stopped too
     done = read(options.out)
     if options.summary:
         print(summary(done.values()))

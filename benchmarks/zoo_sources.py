@@ -5,6 +5,7 @@ torchvision, timm and transformers are built just as the command line builds the
 
 from __future__ import annotations
 
+import ast
 import inspect
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -36,11 +37,22 @@ def _timm() -> list[str]:
     return timm.list_models()
 
 
+NEED_ARGUMENTS = dict.fromkeys(("autoformer", "informer", "time_series_transformer"), "prediction_length=24")
+"""Model types of transformers whose configuration has an entry without a default."""
+
+
+def _hf() -> list[str]:
+    """Every model type, with the arguments that its default configuration can't do without."""
+    return [f"{name} {NEED_ARGUMENTS[name]}" if name in NEED_ARGUMENTS else name for name in hf.model_types()]
+
+
 def _by_spec(library: str, name: str, real: bool) -> Made:
     """Also with arguments: `quantized_resnet18 quantize=True`, whose integer weights exist only on the CPU."""
-    name, *flags = name.split(" ")
-    loaded = load_spec(f"{library}:{name}", {flag.partition("=")[0]: True for flag in flags}, real=real or bool(flags))
-    if flags:
+    name, *pairs = name.split(" ")
+    arguments = {key: ast.literal_eval(value) for key, _, value in (pair.partition("=") for pair in pairs)}
+    quantized = "quantize" in arguments
+    loaded = load_spec(f"{library}:{name}", arguments, real=real or quantized)
+    if quantized:
         return loaded.model, lambda: with_data(loaded.default_inputs())
     return loaded.model, loaded.default_inputs
 
@@ -129,12 +141,15 @@ def _make_open_clip(name: str, real: bool) -> Made:
     return model, lambda: Inputs((spec(1, 3, height, width), text))
 
 
+ENCODERS = {"": ("resnet34", "mobilenet_v2", "efficientnet-b0"), "DPT": ("tu-vit_base_patch16_224.augreg_in21k",)}
+
+
 def _segmentation() -> list[str]:
     """Every architecture, with three encoders of different kinds."""
     import segmentation_models_pytorch as smp
 
     decoders = [cls.__name__ for cls in smp._MODEL_ARCHITECTURES]
-    return [f"{d} {e}" for d in decoders for e in ("resnet34", "mobilenet_v2", "efficientnet-b0")]
+    return [f"{d} {e}" for d in decoders for e in ENCODERS.get(d, ENCODERS[""])]
 
 
 def _make_segmentation(name: str, real: bool) -> Made:
@@ -181,14 +196,15 @@ def _make_audio(name: str, real: bool) -> Made:
     import torchaudio
 
     builder, *arguments = name.split(" ")
-    make = partial(getattr(torchaudio.models, builder), *map(int, arguments))
+    values = [["drums", "bass", "other", "vocals"]] if "hdemucs" in name else [int(a) for a in arguments]
+    make = partial(getattr(torchaudio.models, builder), *values)
     return build(name, make, real=real).eval(), lambda: _AUDIO[name]
 
 
 LIBRARIES: dict[str, tuple[Callable[[], list[str]], Callable[[str, bool], Made]]] = {
     "torchvision": (_torchvision, partial(_by_spec, "torchvision")),
     "timm": (_timm, partial(_by_spec, "timm")),
-    "hf": (hf.model_types, partial(_by_spec, "hf")),
+    "hf": (_hf, partial(_by_spec, "hf")),
     "diffusers": (_diffusers, _make_diffusers),
     "torchaudio": (lambda: list(_AUDIO), _make_audio),
     "open_clip": (_open_clip, _make_open_clip),

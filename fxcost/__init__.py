@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .analyze import analyze, analyze_graph, trace
     from .conventions import Convention, conventions
     from .errors import FxcostError
+    from .fit import fit
     from .inputs import spec
     from .records import Cost
     from .registry import rule
@@ -30,6 +31,7 @@ __all__ = [
     "analyze",
     "analyze_graph",
     "conventions",
+    "fit",
     "rule",
     "spec",
     "trace",
@@ -43,6 +45,7 @@ _HOMES = {
     "analyze": "analyze",
     "analyze_graph": "analyze",
     "conventions": "conventions",
+    "fit": "fit",
     "rule": "registry",
     "spec": "inputs",
     "trace": "analyze",

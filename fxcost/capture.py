@@ -13,6 +13,7 @@ import random
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
 from functools import partial
 from types import FunctionType
 from typing import Any
@@ -158,6 +159,7 @@ class _Job:
         self.leaf_modules = leaf_modules
         owner = getattr(self.model, "__self__", self.model)
         self.root = owner if isinstance(owner, nn.Module) else _holder(captured)
+        _check_leaves(leaf_modules, self.root)
         self.type_name = (
             type(owner).__name__ if owner is self.root else getattr(model, "__name__", type(model).__name__)
         )
@@ -259,6 +261,17 @@ def _exported(program: torch.export.ExportedProgram, inputs: Any, kwargs: Any) -
     if not isinstance(inputs, torch.Tensor) and not inputs and not kwargs:
         inputs, kwargs = program.example_inputs
     return program.module(check_guards=False), inputs, kwargs
+
+
+def _check_leaves(leaf_modules: tuple[Any, ...], root: nn.Module) -> None:
+    names = [name for name, _ in root.named_modules()]
+    for leaf in leaf_modules:
+        if isinstance(leaf, str) and leaf not in names:
+            near = get_close_matches(leaf, names, n=3)
+            hint = f"; did you mean {' or '.join(near)}?" if near else ""
+            raise InputError(f"leaf_modules names {leaf!r}, and the model has no such module{hint}")
+        if not isinstance(leaf, (str, type)):
+            raise InputError(f"leaf_modules takes module classes and names, not a {type(leaf).__name__}")
 
 
 def _holder(captured: dict[str, Any]) -> nn.Module:

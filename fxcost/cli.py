@@ -141,17 +141,25 @@ LAYOUT = ("by", "depth", "top", "sort", "columns", "format")
 @click.option("--dot", metavar="PATH", help="Write the graph for Graphviz; - is the standard output.")
 @click.option("--json", metavar="PATH", help="Write the whole report as JSON.")
 @click.option("--csv", metavar="PATH", help="Write the nodes as CSV.")
+@click.option("--memory", is_flag=True, help="Also show the peak of memory, what is alive then, and a chart.")
+@click.option("--training", is_flag=True, help="Also cost a training step: backward, gradients, optimizer. Implies --train.")
+@click.option("--optimizer", metavar="NAME", help="With --training: sgd, momentum, adam, adamw, adafactor, lion, or bytes per parameter.")
+@click.option("--plot", metavar="PATH", help="Draw memory over time (PNG, SVG, PDF); needs matplotlib.")
 @click.option("--strict", is_flag=True, help="Fail (exit code 1) if an operator ran that has no rule.")
 def cost(*, dot: str | None, json: str | None, csv: str | None, strict: bool, **options: Any) -> int:
     """Count what MODEL costs (the default command: `fxcost MODEL`)."""
     chosen = {name: options.pop(name) for name in LAYOUT}
     layout = {name: value for name, value in chosen.items() if value is not None}
-    tools = options.pop("tools")
+    tools, memory, plot = options.pop("tools"), options.pop("memory"), options.pop("plot")
     report = analyse(ModelOptions(**options))
     if tools:
         table = report.compared(*tools, format=chosen["format"] or "rounded_outline")
     else:
         table = report.table(**layout) if layout else str(report)
+    shown = [table, *([str(report.memory)] if memory else []), *([str(report.training)] if report.training else [])]
+    table = "\n\n".join(shown)
+    if plot is not None:
+        (report.training or report.memory).plot(plot)
     views = [(dot, report.to_dot), (json, report.to_json), (csv, report.to_csv)]
     written = [write(path, view()) for path, view in views if path is not None]
     if "-" not in written:
@@ -160,6 +168,47 @@ def cost(*, dot: str | None, json: str | None, csv: str | None, strict: bool, **
         operators = ", ".join(f"{op} ({times}×)" for op, times in report.uncosted.items())
         return fail(f"operators without a rule ran: {operators}", FAILED)
     return GOOD
+
+
+@fxcost.command()
+@model_options
+@click.option("--memory", metavar="SIZE", required=True, help="The limit: 24GiB, 80GB, or bytes.")
+@click.option(
+    "--training",
+    "optimizer",
+    is_flag=False,
+    flag_value="adamw",
+    metavar="[OPTIMIZER]",
+    help="A training step must fit, with this optimizer (adamw).",
+)
+@click.option("--reserve", metavar="SIZE", default="0", help="Leave so much free for what is not counted.")
+def fit(*, memory: str, optimizer: str | None, reserve: str, **options: Any) -> int:
+    """Find the largest batch with which MODEL fits into memory; exit code 1 if not even one sample does."""
+    from .fit import fit as find
+
+    chosen = ModelOptions(**{**options, "train": options["train"] or optimizer is not None})
+    with redirect_stdout(sys.stderr):
+        model, inputs = load_model(chosen)
+        found = find(
+            model,
+            inputs.args,
+            inputs.kwargs,
+            memory=memory,
+            reserve=reserve,
+            optimizer=_optimizer(optimizer),
+            capture=chosen.capture,
+            dtype=chosen.dtype,
+        )
+    emit(str(found))
+    return GOOD if found.fits else FAILED
+
+
+def _optimizer(text: str | None) -> str | float | None:
+    """An optimizer's name, or bytes per parameter."""
+    try:
+        return float(text) if text is not None else None
+    except ValueError:
+        return text
 
 
 @fxcost.command()
@@ -183,6 +232,8 @@ class ModelOptions:
     train: bool
     capture: str
     dtype: str | None
+    training: bool = False
+    optimizer: str | None = None
 
 
 def analyse(options: ModelOptions) -> Report:
@@ -191,7 +242,15 @@ def analyse(options: ModelOptions) -> Report:
 
     with redirect_stdout(sys.stderr):  # what the model's own code prints is not part of the answer
         model, inputs = load_model(options)
-        return analyze(model, inputs.args, inputs.kwargs, capture=options.capture, dtype=options.dtype)
+        return analyze(
+            model,
+            inputs.args,
+            inputs.kwargs,
+            capture=options.capture,
+            dtype=options.dtype,
+            training=options.training,
+            optimizer=_optimizer(options.optimizer),
+        )
 
 
 def load_model(options: ModelOptions) -> tuple[torch.nn.Module, Inputs]:
@@ -208,7 +267,7 @@ def load_model(options: ModelOptions) -> tuple[torch.nn.Module, Inputs]:
     given = parse_inputs(options.inputs)
     if ":" not in options.model:
         _check_command(options.model)
-    loaded = load(options.model, parse_arguments(options.arguments), train=options.train)
+    loaded = load(options.model, parse_arguments(options.arguments), train=options.train or options.training)
     return loaded.model, given if options.inputs else loaded.default_inputs(options.batch or 1)
 
 

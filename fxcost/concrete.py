@@ -17,7 +17,6 @@ import operator
 import sys
 import weakref
 from collections.abc import Callable
-from types import GetSetDescriptorType, MethodWrapperType
 from typing import Any
 
 import torch
@@ -31,20 +30,12 @@ from .recorder import Segment
 from .records import ModuleCall, NodeRecord, Operator, TensorSpec, tensor_specs
 from .spelling import operator_of
 from .values import ValueRecorder
+from .vocabulary import Later, fields_of, has_tensor, opaque, resolved, vocabulary
 
 _METADATA = frozenset(
     getattr(Tensor, name).__get__ for name in ("shape", "dtype", "ndim", "device", "layout", "requires_grad", "is_meta")
 )
 """Reads of attributes that are no tensors."""
-
-
-class _Later:
-    """A tensor among a call's arguments: the node that made it, asked for only if the call becomes a node."""
-
-    __slots__ = ("node",)
-
-    def __init__(self, node: Callable[[], fx.Node]) -> None:
-        self.node = node
 
 
 class ConcreteTracer(TorchFunctionMode):
@@ -210,15 +201,15 @@ class ConcreteTracer(TorchFunctionMode):
             out, segment = self._run(*translate(self.recorder, func, args, kwargs))
         except Taken as taken:
             return taken.result
-        if not segment.operations and not _has_tensor(out):
+        if not segment.operations and not has_tensor(out):
             return out
         symbol = operator_of(getattr(func, "__name__", ""), sys._getframe(1))
-        kind, target, args = _vocabulary(func, args, symbol)
+        kind, target, args = vocabulary(func, args, symbol)
         given = (self._specs(args), self._specs(kwargs))
-        fx_args = _resolved(pending[0])
+        fx_args = resolved(pending[0])
         if target is getattr or target is setattr:
             fx_args = (fx_args[0], args[1], *fx_args[1:])
-        node = self.graph.create_node(kind, target, fx_args, _resolved(pending[1]))
+        node = self.graph.create_node(kind, target, fx_args, resolved(pending[1]))
         text = target if isinstance(target, str) else torch.fx.node._get_qualified_name(target)
         self._finish(node, text, self._scopes[-1], given, out, segment)
         return out
@@ -325,21 +316,23 @@ class ConcreteTracer(TorchFunctionMode):
 
     def _argument(self, value: Any) -> Any:
         """A value as a node's argument, tensors replaced by the nodes that made them."""
-        return _resolved(self._pending(value))
+        return resolved(self._pending(value))
 
     def _pending(self, value: Any) -> Any:
         if isinstance(value, Tensor):
-            return _Later(self._known(value) or functools.partial(self._node_of, value))
+            return Later(self._known(value) or functools.partial(self._node_of, value))
         if isinstance(value, (tuple, list)):
             items = [self._pending(v) for v in value]
             return items if type(value) is list else tuple(items)
         if isinstance(value, dict):
             return {str(k): self._pending(v) for k, v in value.items()}
+        if (fields := fields_of(value)) is not None:
+            return self._pending(fields)
         if isinstance(value, slice):
             return slice(*[self._pending(v) for v in (value.start, value.stop, value.step)])
         if isinstance(value, fx.node.base_types) or value is None or value is ...:
             return value
-        return _opaque(value)
+        return opaque(value)
 
     def _specs(self, value: Any) -> Any:
         with torch._C.DisableTorchFunction():  # looking at a tensor must not come back to us, call by call
@@ -352,54 +345,6 @@ class ConcreteTracer(TorchFunctionMode):
             return tuple([self._described(v) for v in value])
         if isinstance(value, dict):
             return {k: self._described(v) for k, v in value.items()}
-        return value if isinstance(value, (int, float, bool, str, type(None))) else _opaque(value)
-
-
-def _resolved(value: Any) -> Any:
-    if isinstance(value, _Later):
-        return value.node()
-    if isinstance(value, (tuple, list)):
-        return type(value)([_resolved(v) for v in value])
-    if isinstance(value, dict):
-        return {k: _resolved(v) for k, v in value.items()}
-    if isinstance(value, slice):
-        return slice(*[_resolved(v) for v in (value.start, value.stop, value.step)])
-    return value
-
-
-def _opaque(value: object) -> str:
-    """What stands in a graph for an object that fx can't write down."""
-    return f"<{type(value).__module__}.{type(value).__qualname__}>"
-
-
-def _has_tensor(value: Any) -> bool:
-    if isinstance(value, Tensor):
-        return True
-    if isinstance(value, (tuple, list)):
-        return any(_has_tensor(v) for v in value)
-    return isinstance(value, dict) and any(_has_tensor(v) for v in value.values())
-
-
-@functools.lru_cache(maxsize=4096)
-def _method_name(func: Any) -> str | None:
-    name = getattr(func, "__name__", None)
-    return name if name and getattr(Tensor, name, None) is func else None
-
-
-def _vocabulary(func: Any, args: Any, symbol: Any = None) -> tuple[str, Any, Any]:
-    """(opcode, target, args) under which symbolic tracing would have noted a torch function call.
-
-    `symbol` is the Python operator by which a method was called, if it was.
-    """
-    if symbol is not None and _method_name(func) is not None:
-        return "call_function", symbol, args
-    if isinstance(func, MethodWrapperType) and isinstance(func.__self__, GetSetDescriptorType):
-        name = func.__self__.__name__
-        return "call_function", getattr if func.__name__ == "__get__" else setattr, (args[0], name, *args[1:])
-    method = _method_name(func)
-    if method is None:
-        return "call_function", func, args
-    if method.startswith("__") and hasattr(operator, method):
-        plain = method.strip("_")
-        return "call_function", getattr(operator, plain, getattr(operator, method)), args
-    return "call_method", method, args
+        if (fields := fields_of(value)) is not None:
+            return self._described(fields)
+        return value if isinstance(value, (int, float, bool, str, type(None))) else opaque(value)

@@ -101,9 +101,9 @@ class Memory:
         Raises:
             MissingLibraryError: matplotlib is not installed.
         """
-        from .views.as_plot import plot
+        from .views.as_plot import plot_memory
 
-        plot(self, path)
+        plot_memory(self, path)
 
     def __str__(self) -> str:
         return f"{self.table()}\n{self.chart()}"

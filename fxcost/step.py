@@ -175,7 +175,7 @@ class _Step:
 
     def forward(self, run: Callable[[], Any]) -> Any:
         hooks = torch.autograd.graph.saved_tensors_hooks(self._recorder.save, lambda t: t)
-        with self._failing("the forward pass with gradients"), torch.enable_grad(), hooks:
+        with _Failing("the forward pass with gradients"), torch.enable_grad(), hooks:
             return run()
 
     def finish(self, out: Any, loss: Loss | None, nodes: Sequence[NodeRecord]) -> TrainingRecord:
@@ -186,7 +186,7 @@ class _Step:
         segment = recorder.segment = Segment()
         recorder.in_backward = True
         try:
-            with self._failing("the backward pass"), recorder, HostCalls(recorder):
+            with _Failing("the backward pass"), recorder, HostCalls(recorder):
                 torch.autograd.backward(value, seed)
         finally:
             recorder.segment = None
@@ -216,7 +216,7 @@ class _Step:
         segment = recorder.segment = Segment()
         hooks = torch.autograd.graph.saved_tensors_hooks(recorder.save, lambda t: t)
         try:
-            with self._failing("the loss"), torch.enable_grad(), hooks, recorder, HostCalls(recorder):
+            with _Failing("the loss"), torch.enable_grad(), hooks, recorder, HostCalls(recorder):
                 value = _checked(loss(out)) if loss is not None else _sum_of_outputs(out)
                 seed = torch.ones_like(value)
         finally:
@@ -243,16 +243,13 @@ class _Step:
         """Storage and node of each saved tensor; the first node that saves a storage has it."""
         seen: set[int] = set()
         for number, segment, ran in self._recorder.saved:
-            if number in seen or not of_forward:
+            if number in seen:
                 continue
             seen.add(number)
             if segment is not None and segment.operations:
                 yield number, place.get(id(segment.operations[0]), of_forward[-1])
-            else:
-                yield number, of_forward[min(ran, len(of_forward) - 1)]
-
-    def _failing(self, what: str) -> _Failing:
-        return _Failing(what)
+            else:  # by a function of the user's, once its own forward has run
+                yield number, of_forward[max(ran - 1, 0)]
 
 
 class _Failing:

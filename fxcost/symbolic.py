@@ -31,6 +31,8 @@ from .inputs import Arguments
 from .modules import argument_names
 
 _MAY_ASK = ("fxcost", "torch.fx", "torch.nn.parameter", "torch._", "torch.overrides", "torch.utils")
+_HIDE_GRADIENTS = ("torch._higher_order_ops", "torch._functorch.utils", "torch.utils.checkpoint")
+"""Who asks for types on behalf of bodies with a backward of their own, of which a graph would show the forward alone."""
 _TENSOR_ATTRIBUTES = frozenset(dir(Tensor))
 _INPLACE = (
     "iadd",
@@ -79,7 +81,7 @@ class _Proxy(fx.Proxy):
     @property
     def __class__(self) -> type:
         caller = sys._getframe(1).f_globals.get("__name__", "")
-        if not caller.startswith(_MAY_ASK) or caller.startswith("torch._higher_order_ops"):
+        if not caller.startswith(_MAY_ASK) or caller.startswith(_HIDE_GRADIENTS):
             raise DoubtError(
                 f"{caller or 'code'} asks for the type of a value, isinstance(x, …), which a proxy can't answer"
             )

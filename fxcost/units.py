@@ -231,9 +231,13 @@ def _register() -> torch.library.Library:
 
 
 def composite_kernel(op: torch._ops.OpOverload) -> Callable[..., Any] | None:
-    """How a composite operator runs that reached a dispatch mode whole, as under inference mode; None for others."""
+    """How a composite operator runs that reached a dispatch mode whole, as under inference mode; None for others.
+
+    One that has a kernel of its own beside (silu_backward) stays whole.
+    """
+    has_kernel = torch._C._dispatch_has_kernel_for_dispatch_key
     try:
-        composite = torch._C._dispatch_has_kernel_for_dispatch_key(op.name(), "CompositeImplicitAutograd")
+        composite = has_kernel(op.name(), "CompositeImplicitAutograd") and not has_kernel(op.name(), "CPU")
     except RuntimeError:  # defined in Python alone, such as prim::layout
         return None
     if not composite:

@@ -268,12 +268,12 @@ class ValueRecorder(OpRecorder):
             results = evaluate()
             for tensor, storage in zip(outputs, results or (), strict=True) if results else ():
                 self.cells[self.storages.number(tensor)] = Cell(storage, sampled)
-        elif inputs and all(t.numel() <= INTEGER_LIMIT for t in inputs) and (
-            all(map(_is_integer, outputs)) or all(c is not None for c in cells)
-        ):
+        elif inputs and all(t.numel() <= INTEGER_LIMIT for t in inputs):
+            followed = all(c is not None for c in cells)  # a float of pending integers (counts) is none of its own
             shared: dict[str, Any] = {}
             for i, tensor in enumerate(outputs):
-                self.cells[self.storages.number(tensor)] = Cell(None, evaluate=_lazily(evaluate, shared, i))
+                if followed or _is_integer(tensor):  # of top-k the places, not the values
+                    self.cells[self.storages.number(tensor)] = Cell(None, evaluate=_lazily(evaluate, shared, i))
 
     def _evaluation(self, func: Any, args: Any, kwargs: Any, outputs: list[Tensor]) -> Callable[[], Any]:
         """A thunk that runs the operator on the CPU and returns the storages of its results, or None if it fails."""

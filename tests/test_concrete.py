@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import weakref
 from typing import Any
 
@@ -193,3 +194,32 @@ def _priced(segment: Segment) -> Cost:
 
     node = NodeRecord("all", "call_function", "all", "", operations=tuple(segment.operations))
     return cost_nodes([node], default_registry())[0].cost
+
+
+@dataclasses.dataclass
+class Pair:
+    """What a model may return."""
+
+    first: torch.Tensor
+    count: int
+
+
+def test_a_dataclass_output_lists_its_tensors():
+    """The output node of a model that returns a dataclass reads and lists the tensors in it."""
+
+    class Model(nn.Module):
+        def forward(self, x):
+            return Pair(torch.relu(x), 3)
+
+    output = fxcost.analyze(Model(), (2, 3), capture="concrete").nodes[-1]
+    assert [spec.shape for spec in output.outputs] == [(2, 3)]
+    assert output.record.input_nodes == ("relu",)
+
+
+def test_an_unknown_leaf_module_is_an_error():
+    """A name that the model lacks is an error with the nearest one; so is something that is no class or name."""
+    model = nn.Sequential(nn.Linear(2, 2))
+    with pytest.raises(fxcost.InputError, match="no such module"):
+        fxcost.analyze(model, (1, 2), leaf_modules=("layer9",))
+    with pytest.raises(fxcost.InputError, match="not a int"):
+        fxcost.analyze(model, (1, 2), leaf_modules=(3,))

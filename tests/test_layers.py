@@ -27,13 +27,13 @@ LAYERS = {
         "inputs",
         "propagate",
     ),
-    "capture": ("symbolic", "concrete", "step", "capture"),
+    "capture": ("vocabulary", "symbolic", "concrete", "step", "capture"),
     "rules": ("rules",),
     "cost": ("cost", "graph", "parameters", "module_tree", "experts"),
     "readers": ("conventions", "lifetimes"),
     "views": ("views",),
     "report": ("memory", "training", "report"),
-    "analyze": ("analyze", "shapes"),
+    "analyze": ("analyze", "fit", "shapes"),
     "entry": ("sources", "load", "compat", "cli", "__main__", "__init__"),
 }
 """Layers from the bottom up; a module may import from its own layer and from those below.

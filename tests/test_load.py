@@ -335,6 +335,26 @@ def test_a_missing_library_names_the_extra(monkeypatch, spec, package):
         ("wav2vec2", {"num_hidden_layers": 1}, {"input_values": (2, 16000)}),
         ("whisper", {"encoder_layers": 1}, {"input_features": (2, 80, 3000), "decoder_input_ids": (2, 128)}),
         ("audio-spectrogram-transformer", {"num_hidden_layers": 1}, {"input_values": (2, 1024, 128)}),
+        ("dac", {}, {"input_values": (2, 1, 16000)}),
+        (
+            "siglip2_vision_model",
+            {"num_hidden_layers": 1},
+            {"pixel_values": (2, 576, 768), "pixel_attention_mask": (2, 576), "spatial_shapes": (2, 2)},
+        ),
+        ("qwen2_5_vl_vision", {"depth": 1}, {"hidden_states": (1152, 1176), "grid_thw": (2, 3)}),
+        (
+            "decision_transformer",
+            {"n_layer": 1},
+            {
+                **{"states": (2, 20, 17), "actions": (2, 20, 4), "rewards": (2, 20, 1)},
+                **{"returns_to_go": (2, 20, 1), "timesteps": (2, 20)},
+            },
+        ),
+        (
+            "informer",
+            {"prediction_length": 24},
+            {"past_values": (2, 31), "past_time_features": (2, 31, 0), "past_observed_mask": (2, 31)},
+        ),
     ],
 )
 def test_hf_default_inputs(name, arguments, expected):

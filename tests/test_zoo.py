@@ -152,6 +152,16 @@ def test_symbolic_and_concrete_capture_agree(spec):
     assert symbolic == concrete
 
 
+def test_detection_costs_all_proposals():
+    """The box head of a Faster R-CNN at low resolution sees the 150 proposals that its region network may keep."""
+    model, inputs = loaded("torchvision:fasterrcnn_mobilenet_v3_large_320_fpn")
+    report = fxcost.analyze(model, inputs.args)
+    assert model.rpn.post_nms_top_n() == 150
+    assert report.cost_of("roi_heads.box_head.fc6").macs == 150 * 256 * 7 * 7 * 1024
+    assert report.by_operator()["torchvision.roi_align.default"].flops > 0
+    assert any("non-maximum suppression keeps every box" in sentence for sentence in report.assumptions)
+
+
 @pytest.mark.zoo
 @pytest.mark.parametrize("library", ["torchvision", "timm", "hf"])
 def test_sweep(library, tmp_path):

@@ -24,9 +24,14 @@ __all__ = ["ActivationCountAnalysis", "FlopCountAnalysis", "flop_count_table", "
 Analysis = TypeVar("Analysis", bound="_Analysis")
 _TABLE = _with_vectors(matmul_without_vectors)
 _IN_PLACE = {"iadd": "add_", "imul": "mul_", "isub": "sub_", "itruediv": "div_", "truediv": "div"}
-_IGNORED = frozenset(
-    ["Int", "ScalarImplicit", "__and__", "arange", "bitwise_not", "cat", "chunk", "clamp", "clamp_", "constant_pad_nd", "contiguous", "copy_", "detach", "dropout", "empty", "eq", "expand", "flatten", "floor", "floor_divide", "full", "full_like", "gather", "ge", "gt", "index", "index_put_", "masked_fill", "max", "narrow", "new_empty", "new_full", "new_zeros", "nonzero", "ones", "permute", "relu", "relu_", "remainder", "reshape", "roll", "select", "size", "slice", "split", "split_with_sizes", "squeeze", "stack", "t", "to", "transpose", "type_as", "unbind", "unsqueeze", "unsqueeze_", "view", "zeros", "zeros_like", "getattr", "getitem", "floordiv", "mod", "__getitem__", "concat", "concatenate", "pad", "_assert"]
-)
+_FREE = """
+    Int ScalarImplicit __and__ arange bitwise_not cat chunk clamp clamp_ constant_pad_nd contiguous copy_ detach dropout
+    empty eq expand flatten floor floor_divide full full_like gather ge gt index index_put_ masked_fill max narrow
+    new_empty new_full new_zeros nonzero ones permute relu relu_ remainder reshape roll select size slice split
+    split_with_sizes squeeze stack t to transpose type_as unbind unsqueeze unsqueeze_ view zeros zeros_like
+    getattr getitem floordiv mod __getitem__ concat concatenate pad _assert
+"""
+_IGNORED = frozenset(_FREE.split())
 """Operators that the tool ignores as free, and Python calls that leave no operator in a trace."""
 
 
@@ -105,7 +110,7 @@ class _Analysis:
         return canonical
 
     def unsupported_ops(self, module_name: str = "") -> Counter[str]:
-        """How often each traced operator without a handler ran; those inside PyTorch's attention are not listed."""
+        """How often each traced operator without a handler ran; not those inside attention and recurrent cells."""
         module_name, found = self.canonical_module_name(module_name), Counter[str]()
         for call in self.report._seen.functions:
             skipped = not call.outputs or call.name == "F.multi_head_attention_forward" or call.name in CELL_FUNCTIONS

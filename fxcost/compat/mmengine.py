@@ -67,7 +67,7 @@ def _boxed(headers: list[str], rows: list[list[str]]) -> str:
     rule = "+" + "+".join("-" * (width + 2) for width in widths) + "+"
     lines = ["| " + " | ".join(f"{text:<{w}}" for text, w in zip(row, widths, strict=True)) + " |" for row in rows]
     head = "| " + " | ".join(f"{text:<{w}}" for text, w in zip(headers, widths, strict=True)) + " |"
-    return "\n".join([rule, head, rule, *lines, rule])
+    return "\n".join([rule, head, rule, *lines, rule]) + "\n"
 
 
 def _architecture(model: nn.Module, flops: FlopCountAnalysis, activations: ActivationCountAnalysis) -> str:

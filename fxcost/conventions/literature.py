@@ -4,7 +4,8 @@ They see everything that was recorded. `macs` and `flops` are the report's own n
 al., "Pruning Convolutional Neural Networks for Resource Efficient Inference" (ICLR 2017, appendix): a dot product of
 length n takes n multiplications and n−1 additions, one more if there is a bias. `memory-accesses` is the model of
 articles on MobileNet: nothing is reused, so a convolution or matrix product reads an input element for each multiply,
-writes each output once, and reads each weight once.
+writes each output once, and reads each weight once. As the articles have it, a convolution's reads are counted at
+input positions, which is s² too many for stride s.
 """
 
 from __future__ import annotations
@@ -59,12 +60,9 @@ def triangle(op: OpCost) -> int:
     if not argument(record, "is_causal", False):
         return op.cost.macs
     length, keys = record.args[0].shape[-2], record.args[1].shape[-2]
-    pairs = sum(min(i + 1, keys) for i in range(length)) if length <= keys else _pairs(length, keys)
+    corner = min(length, keys)  # queries beyond the last key read all keys
+    pairs = corner * (corner + 1) // 2 + (length - corner) * keys
     return attention(record).macs // (length * keys) * pairs if length * keys else 0
-
-
-def _pairs(length: int, keys: int) -> int:
-    return keys * (keys + 1) // 2 + (length - keys) * keys
 
 
 CAUSAL = Convention(

@@ -13,6 +13,7 @@ Left out: deformable convolutions, timm's Attention class, and `F.upsample`, whi
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from math import prod
 from typing import Any
 
@@ -129,22 +130,24 @@ FUNCTIONS: Mapping[str, CountRule] = rows(
 
 
 def tally(seen: Seen) -> Iterator[Counted]:
-    """Both parts, and the division of the modules' part by the batch."""
-    reached, of_modules, of_functions = seen.reached(tuple(MODULES)), 0, 0
+    """Both parts, and the division of the modules' part by the batch; the sum is truncated to an integer at last."""
+    reached, listed = seen.reached(tuple(MODULES)), 0
     for call in seen.module_calls:
         if call.name in reached:
             for counted in module_amount(MODULES, call, reached[call.name]):
-                of_modules += counted.amount
+                listed += counted.amount
                 yield counted
+    patched: float = 0
+    whole = 0
     for function in seen.functions:
         if is_patched(seen, function):
             for counted in function_amount(FUNCTIONS, function):
-                of_functions += counted.amount
+                exact, counted = counted.amount, replace(counted, amount=int(counted.amount))  # a scale may be a float
+                patched, whole = patched + exact, whole + counted.amount
                 yield counted
     batch = seen.batch
-    if batch != 1:
-        whole = int(of_modules / batch + of_functions)
-        yield Counted(whole - of_modules - of_functions, "batch", "", f"hooked modules divided by a batch of {batch}")
+    total = int(listed / batch + patched)  # in floating point, as the tool does
+    yield Counted(total - listed - whole, "batch", "", f"hooked modules divided by a batch of {batch}")
 
 
 PTFLOPS = Convention(

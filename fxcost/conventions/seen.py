@@ -18,9 +18,10 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
+from torch import fx, nn
 
 from .. import units
+from ..errors import ConventionError
 from ..records import NodeCost, OpCost, OpRecord, TensorSpec, tensor_specs
 from .convention import Span
 
@@ -59,6 +60,14 @@ def function_name(kind: str, target: str) -> str:
     return _ALIASES.get(target, target)
 
 
+def _tensor(value: Any, where: str) -> TensorSpec:
+    if not isinstance(value, TensorSpec):
+        raise ConventionError(
+            f"a tool that reads shapes fails on this model: the first input of {where!r} is no tensor"
+        )
+    return value
+
+
 @dataclass(frozen=True, slots=True)
 class ModuleSeen:
     """One call of a module: what a forward hook is given. `span` numbers operations through the graph."""
@@ -72,9 +81,12 @@ class ModuleSeen:
 
     @property
     def x(self) -> TensorSpec:
-        """The first positional argument."""
-        first: TensorSpec = self.args[0]
-        return first
+        """The first positional argument.
+
+        Raises:
+            ConventionError: it is no tensor, which hooks that ask for its shape do not expect.
+        """
+        return _tensor(self.args[0] if self.args else None, self.name)
 
     @property
     def y(self) -> TensorSpec:
@@ -101,9 +113,12 @@ class FunctionSeen:
 
     @property
     def x(self) -> TensorSpec:
-        """The first argument."""
-        first: TensorSpec = self.arg(0, "input")
-        return first
+        """The first argument.
+
+        Raises:
+            ConventionError: it is no tensor.
+        """
+        return _tensor(self.arg(0, "input"), self.name)
 
     @property
     def y(self) -> TensorSpec:
@@ -205,9 +220,13 @@ class Seen:
 
     def _uses_weights(self, node: NodeCost) -> bool:
         """True if the second result of an attention module's node is used."""
-        users = [n for n in self.recording.graph.nodes if node.name in {i.name for i in n.all_input_nodes}]
-        picks = [n for n in users if n.op == "call_function" and n.target.__name__ == "getitem"]
+        users = self._graph_nodes[node.name].users
+        picks = [n for n in users if n.op == "call_function" and getattr(n.target, "__name__", "") == "getitem"]
         return any(n.name in self.live for n in users if n not in picks or n.args[1] == 1)
+
+    @cached_property
+    def _graph_nodes(self) -> dict[str, fx.Node]:
+        return {node.name: node for node in self.recording.graph.nodes}
 
     @cached_property
     def live(self) -> frozenset[str]:

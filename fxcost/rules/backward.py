@@ -284,7 +284,7 @@ _FLASH = Rule("attention", flash_attention)
 _BATCH = Rule("normalization", batch_norm)
 _SCATTER = Rule("pooling", scatter)
 _LOOKUP = Rule("indexing", scatter)
-_PADDING = Rule("movement", scatter)
+_PADDING = Rule("indexing", scatter)
 _FILL = Rule("movement", fill_part, "copies into zeros, no arithmetic")
 
 RULES: Mapping[OpKey, Rule] = {
@@ -315,9 +315,9 @@ RULES: Mapping[OpKey, Rule] = {
     aten.native_group_norm_backward: Rule("normalization", group_norm),
     **optional("_fused_rms_norm_backward", Rule("normalization", rms_norm)),
     aten._weight_norm_interface_backward: Rule("normalization", weight_norm),
-    aten._softmax_backward_data: Rule("softmax", softmax),
-    aten._log_softmax_backward_data: Rule("softmax", log_softmax),
-    aten._masked_softmax_backward: Rule("softmax", softmax),
+    aten._softmax_backward_data: Rule("reduction", softmax),
+    aten._log_softmax_backward_data: Rule("reduction", log_softmax),
+    aten._masked_softmax_backward: Rule("reduction", softmax),
     aten.max_pool2d_with_indices_backward: _SCATTER,
     aten.max_pool3d_with_indices_backward: _SCATTER,
     aten.max_pool2d_backward: _SCATTER,

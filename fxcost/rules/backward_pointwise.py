@@ -32,7 +32,6 @@ TABLE: Mapping[OpKey, Entry] = {
     aten.softplus_backward: (5, 1, "where(x > 20, g, g * (z := exp(x)) / (z + 1))"),
     aten.elu_backward: (3, 1, "where(x <= 0, g * exp(x), g)"),
     aten.log_sigmoid_backward: (9, 1, "g * ((n := x < 0) - where(n, 1, -1) * ((z := exp(-abs(x))) / (1 + z)))"),
-    aten.native_dropout_backward: (2, 0, "g * x * 1.25"),
     aten.mse_loss_backward: (3, 0, "2 * (x - y) * g"),
     aten.smooth_l1_loss_backward: (5, 0, "where((d := x - y) <= -1, -1, where(d >= 1, 1, 1 * d)) * g"),
     aten.huber_loss_backward: (5, 0, "where((d := x - y) <= -1, -1, where(d >= 1, 1, 1 * d)) * g"),
@@ -89,6 +88,11 @@ def prelu(op: OpRecord) -> Cost:
     return arithmetic(op, 3 * op.args[0].numel)
 
 
+def dropout(op: OpRecord) -> Cost:
+    """g · mask · scale."""
+    return arithmetic(op, 2 * op.out.numel)
+
+
 def rrelu(op: OpRecord) -> Cost:
     """In training a product with the noise; else as leaky ReLU."""
     return arithmetic(op, op.out.numel * (1 if argument(op, "training") else 2))
@@ -118,6 +122,7 @@ RULES: Mapping[OpKey, Rule] = {
     aten.gelu_backward: Rule("pointwise", gelu),
     aten.glu_backward: Rule("pointwise", glu),
     aten._prelu_kernel_backward: Rule("pointwise", prelu),
+    aten.native_dropout_backward: Rule("pointwise", dropout),
     aten.rrelu_with_noise_backward: Rule("pointwise", rrelu),
     aten.nll_loss_backward: Rule("loss", nll_loss),
     aten.nll_loss2d_backward: Rule("loss", nll_loss),

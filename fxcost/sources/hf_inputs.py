@@ -22,7 +22,7 @@ TEXT_LENGTH = 128
 """Tokens of a text, where the model takes as many."""
 AUDIO_SAMPLES = 16_000
 """Samples of a waveform: one second."""
-AUDIO_FRAMES = 100
+AUDIO_FRAMES = 128
 """Frames of a spectrogram, where the configuration doesn't say."""
 GRID = 24
 """Patches per side of an image that is given as a row of patches."""
@@ -119,7 +119,8 @@ def _text(wanted: Wanted) -> torch.Tensor:
 def _codes(wanted: Wanted) -> torch.Tensor:
     """Text and codes of sound side by side: (batch, length, 1 + codebooks)."""
     codebooks = wanted.look_up("num_codebooks", default=8)
-    return _text(wanted)[:, :, None].repeat(1, 1, 1 + codebooks) % wanted.look_up("codebook_vocab_size", default=1000)
+    codes: torch.Tensor = _text(wanted)[:, :, None].repeat(1, 1, 1 + codebooks)
+    return codes % int(wanted.look_up("codebook_vocab_size", default=1000))
 
 
 def _embeddings(wanted: Wanted) -> InputSpec:
@@ -266,6 +267,16 @@ def _ones(maker: Callable[[Wanted], Any], *dims: int) -> Callable[[Wanted], torc
     return lambda wanted: torch.ones([maker(wanted).shape[d] for d in dims], dtype=torch.int64)
 
 
+def _mono(wanted: Wanted) -> InputSpec:
+    """A waveform with a dimension for its one channel (batch, 1, samples)."""
+    return spec(wanted.batch, 1, AUDIO_SAMPLES)
+
+
+def _transposed(make: Callable[[Wanted], InputSpec]) -> Callable[[Wanted], InputSpec]:
+    """Another input with its last two dimensions swapped."""
+    return lambda wanted: spec(*(make(wanted).shape[i] for i in (0, 2, 1)))
+
+
 MAKERS: dict[str, Callable[[Wanted], Any]] = {
     "input_ids": _text,
     "decoder_input_ids": _text,
@@ -288,7 +299,12 @@ MAKERS: dict[str, Callable[[Wanted], Any]] = {
     "input_values": _waveform,
     "input_features": _features,
     "input_features_mask": _features_mask,
+    "visual_feats": lambda wanted: spec(wanted.batch, 36, wanted.look_up("visual_feat_dim", default=2048)),
+    "visual_pos": lambda wanted: spec(wanted.batch, 36, wanted.look_up("visual_pos_dim", default=4)),
+    "latents": _transposed(_embeddings),
     "spectrogram": _spectrogram,
+    "audio_mel": _spectrogram,
+    "audio_mel_mask": lambda wanted: torch.zeros(wanted.batch, AUDIO_FRAMES, dtype=torch.bool),
     "decoder_input_values": _spectrogram,
     "past_values": _series,
     "past_time_features": _time_features,
@@ -303,28 +319,37 @@ MAKERS: dict[str, Callable[[Wanted], Any]] = {
 
 MAIN = ("input_ids", "pixel_values", "input_features", "input_values", "hidden_states", "inputs_embeds")
 
-_MONO = lambda wanted: spec(wanted.batch, 1, AUDIO_SAMPLES)  # noqa: E731
-_TRANSPOSED = lambda make: lambda wanted: spec(*(make(wanted).shape[i] for i in (0, 2, 1)))  # noqa: E731
-
 BY_TYPE: dict[str, dict[str, Callable[[Wanted], Any]]] = {
+    "canary": {"input_features": lambda wanted: spec(wanted.batch, AUDIO_FRAMES, 128)},
+    "clap": {"input_features": lambda wanted: spec(wanted.batch, 1, 1_001, 64)},
+    "clap_audio_model": {"input_features": lambda wanted: spec(wanted.batch, 1, 1_001, 64)},
+    "depth_pro": {"pixel_values": lambda wanted: spec(wanted.batch, 3, 1_536, 1_536)},
+    "dia": {"decoder_input_ids": lambda wanted: _text(wanted)[:, :, None].repeat(1, 1, 9)},
+    "gemma3n_audio": {"audio_mel": lambda wanted: spec(wanted.batch, AUDIO_FRAMES, 128)},
+    "gemma4_audio": {"input_features": lambda wanted: spec(wanted.batch, AUDIO_FRAMES, 128)},
     "efficientloftr": {"pixel_values": _several_images(2)},
     "lightglue": {"pixel_values": _several_images(2)},
     "superglue": {"pixel_values": _several_images(2)},
     "idefics": {"pixel_values": _several_images(1)},
+    "instructblipvideo": {"pixel_values": _several_images(4)},
+    "kimi_k25_vision": {"pixel_values": lambda wanted: spec(wanted.batch * GRID * GRID, 3, 14, 14)},
     "kyutai_speech_to_text": {"input_ids": _codes},
-    "pe_audio": {"input_values": _MONO},
-    "pe_audio_encoder": {"input_values": _MONO},
-    "pe_audio_video": {"input_values": _MONO},
-    "pe_audio_video_encoder": {"input_values": _MONO},
-    "vibevoice_acoustic_tokenizer_decoder": {"hidden_states": _TRANSPOSED(_embeddings)},
-    "voxtral_realtime": {"input_features": _TRANSPOSED(_features)},
-    "voxtral_realtime_encoder": {"input_features": _TRANSPOSED(_features)},
+    "pe_audio": {"input_values": _mono},
+    "pe_audio_encoder": {"input_values": _mono},
+    "pe_audio_video": {"input_values": _mono},
+    "pe_audio_video_encoder": {"input_values": _mono},
+    "pe_video": {"pixel_values_videos": lambda wanted: spec(wanted.batch, 16, 3, 336, 336)},
+    "pe_video_encoder": {"pixel_values_videos": lambda wanted: spec(wanted.batch, 16, 3, 336, 336)},
+    "vibevoice_acoustic_tokenizer_decoder": {"hidden_states": _transposed(_embeddings)},
+    "voxtral_realtime": {"input_features": _transposed(_features)},
+    "voxtral_realtime_encoder": {"input_features": _transposed(_features)},
 }
 """Model types that take an input of an unusual layout, which nothing in their configuration tells."""
 
 TOGETHER = {
     "states": ("actions", "rewards", "returns_to_go", "timesteps"),
     "input_features": ("input_features_mask",),
+    "input_ids": ("visual_feats", "visual_pos"),
     "pixel_values": ("spatial_shapes", "pixel_position_ids", "qformer_input_ids"),
 }
 """Arguments that go with another, where the model has them."""

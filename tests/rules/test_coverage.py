@@ -4,6 +4,7 @@ import re
 
 import pytest
 import torch
+from backward_examples import BACKWARD
 from examples import CALLS, FOREIGN
 from recording import described, record
 
@@ -58,6 +59,7 @@ def examples():
     """Records of all examples: of the tables' calls, and one of every operator in the pointwise table."""
     records = [op for call, *args in CALLS for op in record(call, *args)]
     records += [described(op, *args, outputs=outputs) for op, args, outputs in FOREIGN]
+    records += [described(op, *args, outputs=outputs) for op, args, outputs in BACKWARD]
     for key, (_, _, expression) in TABLE.items():
         op = key if isinstance(key, torch._ops.OpOverload) else getattr(key, key.overloads()[0])
         operands = [torch.zeros(2, 3) for name in "xyz" if re.search(rf"\b{name}\b", expression)]

@@ -1,0 +1,227 @@
+"""Will it fit: the largest batch whose peak of memory stays within a limit.
+
+The peak is the maximum of sums each of which grows linearly with the batch (some not at all), so as a function of the
+batch it is convex. A line through two measured points therefore never overestimates beyond them: few analyses find the
+answer, one at the answer proves that it fits, and the line that the next batch does not.
+
+Not here: what an allocator wastes and kernels ask for beside their results; leave room for it with `reserve`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .analyze import analyze
+from .errors import InputError
+from .inputs import InputSpec, is_shape
+from .optimizers import Optimizer
+from .report import Report
+
+LARGEST = 1 << 24
+"""No larger batch is tried."""
+
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fit:
+    """The largest batch that fits into `limit` bytes: 0 if none does.
+
+    `report` is the analysis at that batch (at batch 1 if none fits), `peak_bytes` its peak; `bytes_per_sample` is what
+    one more would add at least. `analyses` is how many were run.
+    """
+
+    batch: int
+    limit: int
+    peak_bytes: int
+    bytes_per_sample: int
+    analyses: int
+    report: Report
+
+    @property
+    def fits(self) -> bool:
+        """True if at least one sample fits."""
+        return self.batch > 0
+
+    def __str__(self) -> str:
+        from .views.units import byte_size
+
+        limit, peak, more = map(byte_size, (self.limit, self.peak_bytes, self.bytes_per_sample))
+        if not self.fits:
+            return f"does not fit: a batch of 1 needs {peak}, and there are {limit}"
+        return f"largest batch: {self.batch:,}; needs {peak} of {limit}, one more sample at least {more} more"
+
+
+def fit(
+    model: Any,
+    inputs: Any = (),
+    kwargs: Mapping[str, Any] | None = None,
+    *,
+    memory: int | str,
+    training: bool = False,
+    optimizer: Optimizer | None = None,
+    reserve: int | str = 0,
+    **options: Any,
+) -> Fit:
+    """The largest batch with which a model fits into memory.
+
+    >>> import fxcost, torch
+    >>> fxcost.fit(torch.nn.Linear(1000, 1000), (1, 1000), memory="12MB").batch
+    999
+
+    Args:
+        model: as for :func:`analyze`.
+        inputs: as for :func:`analyze`. Every tensor among inputs whose first dimension is as large as that of the first
+            tensor is taken to have the batch there.
+        kwargs: further keyword inputs.
+        memory: the limit: bytes, or text such as "24GiB" or "80GB".
+        training: whether a training step must fit; else a forward pass, as eager Python holds it where that was seen.
+        optimizer: as for :func:`analyze`; giving one implies `training`.
+        reserve: bytes, or text, to leave free for what is not counted (CUDA's context, workspaces, fragmentation).
+        options: further arguments of :func:`analyze`.
+
+    Raises:
+        InputError: a size can't be read, no input has a batch, or the peak does not grow with it.
+        FxcostError: as :func:`analyze`.
+    """
+    limit = parse_bytes(memory) - parse_bytes(reserve)
+    training = training or optimizer is not None
+    batched = _Batched(inputs, dict(kwargs or {}))
+
+    def measure(batch: int) -> _Point:
+        given, named = batched.at(batch)
+        report = analyze(model, given, named, training=training, optimizer=optimizer, **options)
+        return _Point(batch, peak_of(report), report)
+
+    return _search(measure, limit)
+
+
+def peak_of(report: Report) -> int:
+    """The peak that must fit: of the training step if there is one, else of the forward pass, eager if known."""
+    if report.training is not None:
+        return report.training.peak_bytes
+    eager = report.memory.peak_eager_bytes
+    return report.memory.peak_bytes if eager is None else eager
+
+
+@dataclass(frozen=True, slots=True)
+class _Point:
+    """A batch that was measured."""
+
+    batch: int
+    peak: int
+    report: Report
+
+    def slope(self, other: _Point) -> int:
+        """Bytes per sample between two points, rounded up."""
+        return -((other.peak - self.peak) // (self.batch - other.batch))
+
+
+def _search(measure: Callable[[int], _Point], limit: int) -> Fit:
+    """Close in on the largest batch from below along lines, and from above along chords, which a convex peak is under."""
+    one, two = measure(1), measure(2)
+    analyses, per_sample = 2, two.peak - one.peak
+    below, low, refused = (one, two, None) if two.peak <= limit else (one, one, two)
+    if one.peak > limit:
+        low, refused = _Point(0, one.peak, one.report), one
+    while refused is None or refused.batch - low.batch > 1:
+        if refused is None:
+            if per_sample > 0 and low.peak + per_sample > limit:
+                break  # the next one needs at least that much
+            if low.batch >= LARGEST:
+                raise InputError("the peak of memory does not grow with the batch; is the first dimension the batch?")
+            ahead = (limit - low.peak) // per_sample if per_sample > 0 else LARGEST
+        else:
+            ahead = (limit - low.peak) * (refused.batch - low.batch) // (refused.peak - low.peak)
+        tried = measure(min(low.batch + max(ahead, 1), LARGEST))
+        analyses += 1
+        if tried.peak > limit:
+            refused = tried
+        else:
+            below, low = low, tried
+            per_sample = max(low.slope(below), per_sample)
+    return Fit(
+        batch=low.batch,
+        limit=limit,
+        peak_bytes=low.peak,
+        bytes_per_sample=per_sample,
+        analyses=analyses,
+        report=low.report,
+    )
+
+
+class _Batched:
+    """Inputs that can be had at any batch size."""
+
+    def __init__(self, inputs: Any, kwargs: dict[str, Any]) -> None:
+        self._inputs, self._kwargs = inputs, kwargs
+        sizes = [shape[0] for shape in _shapes((inputs, kwargs)) if shape]
+        if not sizes:
+            raise InputError("no input has a dimension that could be the batch")
+        self._batch = sizes[0]
+
+    def at(self, batch: int) -> tuple[Any, dict[str, Any]]:
+        """The inputs with another batch."""
+        return self._scaled(self._inputs, batch), self._scaled(self._kwargs, batch)
+
+    def _scaled(self, value: Any, batch: int) -> Any:
+        if isinstance(value, Tensor):
+            return self._tensor(value, batch)
+        if isinstance(value, InputSpec):
+            return InputSpec(self._shape(value.shape, batch), value.dtype)
+        if is_shape(value):
+            return self._shape(value, batch)
+        if type(value) in (tuple, list):
+            return type(value)(self._scaled(v, batch) for v in value)
+        if isinstance(value, dict):
+            return {k: self._scaled(v, batch) for k, v in value.items()}
+        return value
+
+    def _shape(self, shape: tuple[int, ...], batch: int) -> tuple[int, ...]:
+        return (batch, *shape[1:]) if shape and shape[0] == self._batch else shape
+
+    def _tensor(self, tensor: Tensor, batch: int) -> Any:
+        """Values matter only of integers, whose first sample is repeated."""
+        if not tensor.dim() or tensor.shape[0] != self._batch:
+            return tensor
+        if tensor.is_floating_point() or tensor.is_meta or not tensor.shape[0]:
+            made = torch.empty((batch, *tensor.shape[1:]), dtype=tensor.dtype, device="meta")
+            return made.requires_grad_() if tensor.requires_grad else made
+        return tensor[:1].repeat(batch, *[1] * (tensor.dim() - 1))
+
+
+def _shapes(value: Any) -> list[tuple[int, ...]]:
+    if isinstance(value, (Tensor, InputSpec)):
+        return [tuple(value.shape)]
+    if is_shape(value):
+        return [value]
+    if isinstance(value, (tuple, list)):
+        return [shape for item in value for shape in _shapes(item)]
+    if isinstance(value, dict):
+        return [shape for item in value.values() for shape in _shapes(item)]
+    return []
+
+
+def parse_bytes(size: int | str) -> int:
+    """A number of bytes, or text: "24GiB", "80 GB", "512M".
+
+    >>> parse_bytes("1.5KiB"), parse_bytes("80GB"), parse_bytes(12)
+    (1536, 80000000000, 12)
+
+    Raises:
+        InputError: the text is no size, or the size is negative.
+    """
+    if isinstance(size, int):
+        if size < 0:
+            raise InputError(f"{size} is no number of bytes")
+        return size
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?i?)b?\s*", size.lower())
+    if found is None or found[2] not in _UNITS:
+        raise InputError(f"{size!r} is no size in bytes; write 24GiB, 80GB or a plain number")
+    return round(float(found[1]) * _UNITS[found[2]])

@@ -1,0 +1,82 @@
+"""How a torch call is written down as an fx node: opcode, target, and arguments in place of tensors and objects."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import operator
+from collections.abc import Callable
+from types import GetSetDescriptorType, MethodWrapperType
+from typing import Any
+
+from torch import Tensor, fx
+
+
+class Later:
+    """A tensor among a call's arguments: the node that made it, asked for only if the call becomes a node."""
+
+    __slots__ = ("node",)
+
+    def __init__(self, node: Callable[[], fx.Node]) -> None:
+        self.node = node
+
+
+def resolved(value: Any) -> Any:
+    """Arguments with each :class:`Later` replaced by its node."""
+    if isinstance(value, Later):
+        return value.node()
+    if isinstance(value, (tuple, list)):
+        return type(value)([resolved(v) for v in value])
+    if isinstance(value, dict):
+        return {k: resolved(v) for k, v in value.items()}
+    if isinstance(value, slice):
+        return slice(*[resolved(v) for v in (value.start, value.stop, value.step)])
+    return value
+
+
+def opaque(value: object) -> str:
+    """What stands in a graph for an object that fx can't write down."""
+    return f"<{type(value).__module__}.{type(value).__qualname__}>"
+
+
+def has_tensor(value: Any) -> bool:
+    """True if there is a tensor in a nest of tuples, lists, dicts and dataclasses."""
+    if isinstance(value, Tensor):
+        return True
+    if isinstance(value, (tuple, list)):
+        return any(has_tensor(v) for v in value)
+    if (fields := fields_of(value)) is not None:
+        return has_tensor(fields)
+    return isinstance(value, dict) and any(has_tensor(v) for v in value.values())
+
+
+@functools.lru_cache(maxsize=4096)
+def _method_name(func: Any) -> str | None:
+    name = getattr(func, "__name__", None)
+    return name if name and getattr(Tensor, name, None) is func else None
+
+
+def vocabulary(func: Any, args: Any, symbol: Any = None) -> tuple[str, Any, Any]:
+    """(opcode, target, args) under which symbolic tracing would have noted a torch function call.
+
+    `symbol` is the Python operator by which a method was called, if it was.
+    """
+    if symbol is not None and _method_name(func) is not None:
+        return "call_function", symbol, args
+    if isinstance(func, MethodWrapperType) and isinstance(func.__self__, GetSetDescriptorType):
+        name = func.__self__.__name__
+        return "call_function", getattr if func.__name__ == "__get__" else setattr, (args[0], name, *args[1:])
+    method = _method_name(func)
+    if method is None:
+        return "call_function", func, args
+    if method.startswith("__") and hasattr(operator, method):
+        plain = method.strip("_")
+        return "call_function", getattr(operator, plain, getattr(operator, method)), args
+    return "call_method", method, args
+
+
+def fields_of(value: Any) -> dict[str, Any] | None:
+    """The fields of a dataclass instance, as outputs often are; None for anything else."""
+    if not dataclasses.is_dataclass(value) or isinstance(value, type):
+        return None
+    return {f.name: getattr(value, f.name, None) for f in dataclasses.fields(value)}
