@@ -6,7 +6,7 @@ are 2 per MAC, plus bias, norms, activations, pools and softmax. Batch included.
 
 One table with two readings. calflops divides the channels of a transposed convolution by its groups twice, counts an
 interpolation at its input, aligns broadcast shapes at the left, does not see `@`, mm, bmm and attention, adds a module
-under two parents twice, and counts trainable parameters; DeepSpeed does these right, but loses EINSUM's MACs as well.
+under two parents twice, and counts trainable parameters; DeepSpeed does these right, but gives einsum no MACs either.
 Both recompute a convolution's output size, one short per axis for `padding="same"` with an even kernel.
 """
 
