@@ -6,7 +6,8 @@
 
 For each model: bytes saved for backward, peak of activations in graph order and as eager Python holds them, peak of a
 whole training step, each as predicted ÷ measured; and backward MACs ÷ those of FlopCounterMode on meta. Measured means:
-real tensors on the CPU, every storage that an operator returns followed by a weak reference. Models are small in width,
+real tensors on the CPU, every storage that an operator returns followed by a weak reference; the training step also by
+torch.distributed._tools.mem_tracker.MemTracker. Models are small in width,
 not in structure; dropout is off, because kernels differ in what they keep of it.
 """
 
@@ -90,6 +91,9 @@ MODELS: dict[str, Callable[[], Model]] = {
     "efficientnet_b0": _vision("efficientnet_b0", dropout=0.0, stochastic_depth_prob=0.0),
     "densenet121": _vision("densenet121"),
     "shufflenet_v2_x1_0": _vision("shufflenet_v2_x1_0"),
+    "mnasnet0_5": _vision("mnasnet0_5", dropout=0.0),
+    "vgg11": _vision("vgg11", dropout=0.0),
+    "wide_resnet50_2": _vision("wide_resnet50_2"),
     "squeezenet1_1": _vision("squeezenet1_1", dropout=0.0),
     "regnet_y_400mf": _vision("regnet_y_400mf"),
     "convnext_tiny": _vision("convnext_tiny", stochastic_depth_prob=0.0),
@@ -155,6 +159,24 @@ def measured_step(model: nn.Module, given: Any) -> tuple[int, int]:
     return saved_bytes, live.peak
 
 
+def tracked_by_torch(model: nn.Module, given: Any) -> int | None:
+    """Peak of a training step as PyTorch's MemTracker counts it; None where it fails."""
+    from torch.distributed._tools.mem_tracker import MemTracker
+
+    tracker = MemTracker()
+    tracker.track_external(model, *tensors(given))
+    try:
+        with tracker:
+            out = call(model, given)
+            loss_of(out).backward()
+    except Exception:  # its module hooks refuse modules that are called within themselves
+        return None
+    finally:
+        model.zero_grad(set_to_none=True)
+    kinds = {str(getattr(k, "value", k)): n for k, n in next(iter(tracker.get_tracker_snapshot("peak").values())).items()}
+    return int(kinds["Gradient"] + kinds["Activation"] + kinds["Temp"])
+
+
 def convolution_backward(grad: Any, x: Any, w: Any, _b: Any, _s: Any, _p: Any, _d: Any, transposed: bool, *rest: Any, **_: Any) -> int:
     """FLOPs of a convolution's gradients. FlopCounterMode's own formula multiplies by the groups once too often."""
     places = (x if transposed else grad)[len(x) - len(w) + 2 :]
@@ -185,6 +207,8 @@ def row(name: str) -> dict[str, Any]:
     made = parts["gradients"] + parts["saved activations"] + parts["temporaries"]
     result["saved MB"], result["saved"] = saved / 1e6, training.saved_bytes / saved
     result["step peak"] = max(training.live) / step
+    tracked = tracked_by_torch(model, given)
+    result["MemTracker"] = max(training.live) / tracked if tracked else None
     assert made == max(training.live)
     model.eval()
     memory = fxcost.analyze(model, given, capture="concrete").memory

@@ -81,7 +81,10 @@ def _diffusion_inputs(model: Any) -> Inputs:
     config: Mapping[str, Any] = model.config
     parameters = inspect.signature(model.forward).parameters
     needed = [p.name for p in parameters.values() if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
-    asked = ("timestep", "encoder_hidden_states", "pooled_projections", "img_ids", "txt_ids", "guidance")
+    asked = ["timestep", "encoder_hidden_states", "pooled_projections", "img_ids", "txt_ids"]
+    asked += ["encoder_attention_mask"] if "Kandinsky3" in type(model).__name__ else []
+    asked += ["guidance"] if config.get("guidance_embeds") else []
+    asked += ["added_cond_kwargs"] if "PixArt" in type(model).__name__ else []
     names = [n for n in parameters if n in needed or (n in asked and "AutoencoderKL" not in type(model).__name__)]
     return Inputs((), {n: _diffusion_input(n, config, type(model).__name__) for n in names})
 
@@ -100,9 +103,19 @@ def _diffusion_input(name: str, config: Mapping[str, Any], kind: str) -> Any:
     text = max(width_of_text) if isinstance(width_of_text, (tuple, list)) else width_of_text
     in_rows = any(word in kind for word in ("Flux", "QwenImage", "Bria", "LTX", "Chroma", "LongCat", "Ovis"))
     latents = {"1D": (1, channels, 256), "3D": (1, channels, 4, height, width)}
-    video = any(word in kind for word in ("3D", "Video", "Wan", "Magvit", "Mochi", "CogVideo", "Cosmos", "Allegro"))
-    image = (1, 256, channels) if in_rows else latents["3D" if video else "1D" if "1D" in kind else "2D"] if (
-        video or "1D" in kind) else (1, channels, height, width)
+    video = any(word in kind for word in ("3D", "Video", "Wan", "Mochi", "CogVideo", "Cosmos", "QwenImage", "VidTok"))
+    sound = any(word in kind for word in ("1D", "Audio", "Oobleck", "SAME"))
+    if "SpatioTemporal" in kind:  # frames before channels
+        image: tuple[int, ...] = (1, 4, channels, height, width)
+    elif in_rows and "Autoencoder" not in kind:
+        image = (1, 256, channels)
+    else:
+        image = latents["3D" if video else "1D"] if video or sound else (1, channels, height, width)
+    if "Autoencoder" in kind and video:
+        image = (1, channels, 5, 64, 64)
+    if "Autoencoder" in kind and sound:
+        image = (1, first("audio_channels", "in_channels", default=1), 32_768)
+    axes = len(config.get("axes_dims_rope") or (16, 56, 56))
     makers: dict[str, Any] = {
         "sample": spec(*image),
         "hidden_states": spec(*image),
@@ -112,8 +125,15 @@ def _diffusion_input(name: str, config: Mapping[str, Any], kind: str) -> Any:
         "encoder_hidden_states": spec(1, 77, text),
         "pooled_projections": spec(1, first("pooled_projection_dim", default=768)),
         "guidance": torch.tensor([1.0]),
-        "img_ids": torch.zeros(256, 3),
-        "txt_ids": torch.zeros(77, 3),
+        "img_ids": torch.zeros(256, axes),
+        "txt_ids": torch.zeros(77, axes),
+        "controlnet_cond": spec(1, first("conditioning_channels", default=3), 8 * height, 8 * width),
+        "added_time_ids": torch.zeros(1, 3),
+        "encoder_attention_mask": torch.ones(1, 77, dtype=torch.int64),
+        "added_cond_kwargs": {"resolution": spec(1, 2), "aspect_ratio": spec(1, 1)},
+        "original_size": torch.tensor([[1024.0, 1024.0]]),
+        "target_size": torch.tensor([[1024.0, 1024.0]]),
+        "crop_coords": torch.tensor([[0.0, 0.0]]),
     }
     if name not in makers:
         raise ValueError(f"no default for the argument {name!r}")
@@ -157,13 +177,14 @@ def _make_segmentation(name: str, real: bool) -> Made:
 
     decoder, encoder = name.split(" ")
     make = partial(getattr(smp, decoder), encoder_name=encoder, encoder_weights=None)
-    return build(name, make, real=real).eval(), lambda: Inputs((spec(1, 3, 256, 256),))
+    size = 224 if decoder == "DPT" else 256
+    return build(name, make, real=real).eval(), lambda: Inputs((spec(1, 3, size, size),))
 
 
 _SECOND = spec(1, 16_000)
 _AUDIO: dict[str, Inputs] = {
     "conv_tasnet_base": Inputs((spec(1, 1, 16_000),)),
-    "emformer_rnnt_base": Inputs(
+    "emformer_rnnt_base 4097": Inputs(
         (spec(1, 128, 80), torch.tensor([128]), torch.zeros(1, 20, dtype=torch.int32), torch.tensor([20]))
     ),
     "hdemucs_low": Inputs((spec(1, 2, 44_100),)),

@@ -23,7 +23,7 @@ from .inputs import InputSpec, is_shape
 from .optimizers import Optimizer
 from .report import Report
 
-LARGEST = 1 << 24
+LARGEST = 1 << 32
 """No larger batch is tried."""
 
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}

@@ -1,8 +1,9 @@
-"""How much state an optimizer keeps: by letting it take one step on meta tensors, and looking at what it has then.
+"""How much state an optimizer keeps.
 
-So any optimizer of `torch.optim`, or one written against its interface, is right by construction. State that an
-optimizer keeps on the CPU while its parameters are elsewhere (Adam's step counters) takes no device memory and does not
-count.
+Those with a name keep whole copies of the parameter, or what PyTorch's class keeps. An optimizer object takes one step on
+meta tensors, and what it has then is counted: so any optimizer of `torch.optim`, or one written against its interface, is
+right by construction. State that an optimizer keeps on the CPU while its parameters are elsewhere (Adam's step counters)
+takes no device memory and does not count.
 
 Not here: temporaries of the step itself. Run over many tensors at once (`foreach=True`, the default on CUDA), a step
 needs up to one more copy of all parameters for a moment.
@@ -25,18 +26,12 @@ from .records import TensorSpec
 
 Optimizer = str | int | float | torch.optim.Optimizer
 
-_BUILT_IN: dict[str, Callable[[Any], torch.optim.Optimizer]] = {
-    "sgd": torch.optim.SGD,
-    "momentum": lambda params: torch.optim.SGD(params, momentum=0.9),
-    "adam": torch.optim.Adam,
-    "adamw": torch.optim.AdamW,
-    "adafactor": torch.optim.Adafactor,
-}
-_COPIES: dict[str, int] = {"lion": 1}
-"""Optimizers that PyTorch lacks, and how many tensors like the parameter they keep. Lion: one momentum (Chen et al.,
+_COPIES = {"sgd": 0, "momentum": 1, "adam": 2, "adamw": 2, "lion": 1}
+"""How many tensors like the parameter an optimizer keeps. Lion, which PyTorch lacks, keeps one momentum (Chen et al.,
 Symbolic Discovery of Optimization Algorithms, 2023)."""
+_BUILT_IN: dict[str, Callable[[Any], torch.optim.Optimizer]] = {"adafactor": torch.optim.Adafactor}
 
-NAMES = (*_BUILT_IN, *_COPIES)
+NAMES = (*_COPIES, *_BUILT_IN)
 
 
 def check_optimizer(optimizer: Optimizer) -> None:
@@ -120,7 +115,7 @@ class _AnyNumber(TorchDispatchMode):
 
 def _stepped(optimizer: torch.optim.Optimizer) -> dict[Any, dict[str, Any]]:
     try:
-        with _AnyNumber():
+        with _AnyNumber():  # type: ignore[no-untyped-call]
             optimizer.step()
     except Exception as error:
         raise TrainingError(

@@ -22,6 +22,7 @@ NAMES = [
     "analyze",
     "analyze_graph",
     "conventions",
+    "fit",
     "rule",
     "spec",
     "trace",

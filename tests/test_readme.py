@@ -52,7 +52,8 @@ def test_command_lines_parse(command):
     """Command lines that users are shown are understood: their options, their inputs and their arguments."""
     program, *args = command.split()
     assert program == "fxcost"
-    options = cli.cost.make_context("cost", args).params
+    name = args.pop(0) if args[0] in cli.fxcost.commands else "cost"
+    options = cli.fxcost.commands[name].make_context(name, args).params
     inputs = parse_inputs(options["inputs"])
     assert len(inputs.args) + len(inputs.kwargs) == len(options["inputs"])
     assert len(cli.parse_arguments(options["arguments"])) == len(options["arguments"])

@@ -16,6 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import fxcost
 from fxcost.errors import TrainingError
+from fxcost.optimizers import state_bytes
 
 WIDTH = 8
 
@@ -340,6 +341,29 @@ def test_optimizer_names():
         assert step(model, (2, 10), optimizer=name).optimizer_bytes == 4 * elements
     assert step(model, (2, 10), optimizer=12).optimizer_bytes == 12 * 66
     assert step(model, (2, 10)).optimizer == "adamw"
+
+
+@pytest.mark.parametrize(
+    ("name", "make"),
+    [
+        ("sgd", torch.optim.SGD),
+        ("momentum", lambda params: torch.optim.SGD(params, momentum=0.9)),
+        ("adam", torch.optim.Adam),
+        ("adamw", torch.optim.AdamW),
+        ("adafactor", torch.optim.Adafactor),
+    ],
+)
+def test_names_are_their_classes(name, make):
+    """A name keeps what PyTorch's class of that name keeps after a step."""
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.LayerNorm(4), nn.Linear(4, 4))
+    specs = [fxcost.records.TensorSpec(tuple(p.shape), p.dtype, p.stride()) for p in model.parameters()]
+    assert state_bytes(name, specs) == state_bytes(make(model.parameters()), ())
+
+
+def test_optimizers_that_cannot_step_say_so():
+    """LBFGS needs the loss again; its state is for the user to say."""
+    with pytest.raises(TrainingError, match="bytes per parameter"):
+        state_bytes(torch.optim.LBFGS(nn.Linear(2, 2).parameters()), ())
 
 
 def test_optimizer_objects():

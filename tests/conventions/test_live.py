@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from live import TOOLS
+from tools import TOOLS
 from torch import nn
 
 import fxcost
