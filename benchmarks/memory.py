@@ -107,7 +107,16 @@ MODELS: dict[str, Callable[[], Model]] = {
     "timm ghostnet_100": _timm("ghostnet_100", drop_rate=0.0),
     "bert": _text("BertConfig", "BertModel", **BERT, **NO_DROPOUT),
     "bert mlm": _text("BertConfig", "BertForMaskedLM", **BERT, **NO_DROPOUT),
-    "distilbert": _text("DistilBertConfig", "DistilBertModel", dim=64, n_layers=2, n_heads=4, hidden_dim=128, dropout=0.0, attention_dropout=0.0),
+    "distilbert": _text(
+        "DistilBertConfig",
+        "DistilBertModel",
+        dim=64,
+        n_layers=2,
+        n_heads=4,
+        hidden_dim=128,
+        dropout=0.0,
+        attention_dropout=0.0,
+    ),
     "gpt2": _text("GPT2Config", "GPT2LMHeadModel", **GPT),
     "llama": _text("LlamaConfig", "LlamaForCausalLM", **BERT, num_key_value_heads=2),
     "qwen3": _text("Qwen3Config", "Qwen3ForCausalLM", **BERT, num_key_value_heads=2, head_dim=16),
@@ -173,11 +182,15 @@ def tracked_by_torch(model: nn.Module, given: Any) -> int | None:
         return None
     finally:
         model.zero_grad(set_to_none=True)
-    kinds = {str(getattr(k, "value", k)): n for k, n in next(iter(tracker.get_tracker_snapshot("peak").values())).items()}
+    kinds = {
+        str(getattr(k, "value", k)): n for k, n in next(iter(tracker.get_tracker_snapshot("peak").values())).items()
+    }
     return int(kinds["Gradient"] + kinds["Activation"] + kinds["Temp"])
 
 
-def convolution_backward(grad: Any, x: Any, w: Any, _b: Any, _s: Any, _p: Any, _d: Any, transposed: bool, *rest: Any, **_: Any) -> int:
+def convolution_backward(
+    grad: Any, x: Any, w: Any, _b: Any, _s: Any, _p: Any, _d: Any, transposed: bool, *rest: Any, **_: Any
+) -> int:
     """FLOPs of a convolution's gradients. FlopCounterMode's own formula multiplies by the groups once too often."""
     places = (x if transposed else grad)[len(x) - len(w) + 2 :]
     return 2 * (x[0] if len(x) == len(w) else 1) * prod(places) * prod(w) * sum(map(int, rest[2][:2]))
@@ -239,7 +252,11 @@ def main() -> None:
         rows.append(row(name))
         print(rows[-1], file=sys.stderr, flush=True)
     text = [{k: f"{v:.3f}" if isinstance(v, float) else "–" if v is None else v for k, v in r.items()} for r in rows]
-    print(tabulate(text, headers="keys", tablefmt="github" if options.markdown else "rounded_outline", disable_numparse=True))
+    print(
+        tabulate(
+            text, headers="keys", tablefmt="github" if options.markdown else "rounded_outline", disable_numparse=True
+        )
+    )
     if options.json:
         versions = {"torch": torch.__version__, "python": platform.python_version()}
         options.json.write_text(json.dumps({"versions": versions, "rows": rows}, indent=2) + "\n")

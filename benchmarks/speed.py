@@ -3,8 +3,9 @@
     python benchmarks/speed.py                       # the default models
     python benchmarks/speed.py resnet50 --runs 9 --json speed.json
 
-Every figure is a median over runs in this process, in milliseconds of CPU time (one thread), which other work on the
-machine disturbs less than wall time. Ratios are to the plain forward. The split adds up to `analyze`.
+`memory` and `training` are whole analyses with `report.memory` and with a training step. Every figure is a median over
+runs in this process, in milliseconds of CPU time (one thread), which other work on the machine disturbs less than wall
+time. Ratios are to the plain forward. The split adds up to `analyze`.
 """
 
 from __future__ import annotations
@@ -65,6 +66,18 @@ def analyze(model: torch.nn.Module, capture: str) -> None:
     assert report.flops > 0
 
 
+def with_memory(model: torch.nn.Module, capture: str) -> None:
+    report = fxcost.analyze(model, SHAPE, capture=capture)
+    assert report.flops > 0
+    assert report.memory.peak_bytes > 0
+
+
+def with_training(model: torch.nn.Module) -> None:
+    report = fxcost.analyze(model, SHAPE, training=True)
+    assert report.training is not None
+    assert report.training.peak_bytes > 0
+
+
 def split(model: torch.nn.Module) -> dict[str, float]:
     """CPU time of each step of a symbolic analysis (units: ms)."""
     clock, steps = time.process_time, {}
@@ -102,6 +115,8 @@ def measure(name: str, runs: int) -> dict[str, Any]:
     row["FlopCounterMode"] = median_ms(partial(flop_counter, model), runs)
     row["analyze"] = median_ms(partial(analyze, model, "auto"), runs)
     row["concrete"] = median_ms(partial(analyze, model, "concrete"), runs)
+    row["memory"] = median_ms(partial(with_memory, model, "auto"), runs)
+    row["training"] = median_ms(partial(with_training, model), runs)
     splits = [split(model) for _ in range(runs)]
     row["split"] = {step: statistics.median(s[step] for s in splits) for step in splits[0]}
     return row
@@ -116,7 +131,7 @@ def main() -> None:
     warnings.filterwarnings("ignore")
     torch.set_num_threads(1)
     rows = [measure(name, options.runs) for name in options.models]
-    columns = ("FlopCounterMode", "analyze", "concrete")
+    columns = ("FlopCounterMode", "analyze", "concrete", "memory", "training")
     table = [
         [r["model"], f"{r['forward']:.0f}"]
         + [f"{r[c] / r['forward']:.2f}" for c in columns]

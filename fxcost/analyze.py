@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import fx
 
-from .capture import Loss, record, record_step
+from .capture import Loss, record, record_step, without_collection
 from .cost import cost_nodes
 from .errors import InputError, UncostedOperatorError
 from .graph import to_graph_module
@@ -20,6 +20,7 @@ from .rules import default_registry
 from .training import Training, training_of
 
 
+@without_collection()
 def analyze(
     model: Any,
     inputs: Any = (),

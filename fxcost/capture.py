@@ -115,21 +115,30 @@ def record_step(
     Raises:
         TrainingError: there is nothing to train, the loss is no scalar, or the model raised.
     """
+    from .autocast_gradients import AutocastRegionError, differentiable_casts
     from .step import StepRecorder, train_graph, train_model
 
     if isinstance(model, torch.export.ExportedProgram):
         model, inputs, kwargs = _exported(model, inputs, kwargs)
-    with _unchanged_state(), whole_units():
+
+    def run(casts: bool) -> TrainingRecord:
         job = _Job(model, inputs, kwargs, dtype, leaf_modules, real_limit)
         if recording.capture == "real":
             job.make_real(model, inputs, kwargs)
-        recorder = StepRecorder(Storages(), real=recording.capture == "real")
+        recorder = StepRecorder(Storages(), real=recording.capture == "real", casts=casts)
         if recording.capture in ("concrete", "real"):
             job.tell(recorder, job.root)
             return train_model(job.model, job.arguments, job.root, recorder, leaf_modules, loss)
         job.tell(recorder, recording.root)
         values = job.values_of(recording.graph, recording.capture)
         return train_graph(recording.root, recording.graph, values, recorder, node_owner, loss)
+
+    with _unchanged_state(), whole_units():
+        try:
+            return run(casts=False)
+        except AutocastRegionError:
+            with differentiable_casts():
+                return run(casts=True)
 
 
 class _Job:
@@ -351,14 +360,12 @@ def _model_raised(error: Exception, module: str | None, arguments: Arguments) ->
 
 
 @contextmanager
-def _unchanged_state() -> Iterator[None]:
-    """Random generators are as before afterwards: PyTorch's, Python's, NumPy's if it is loaded.
+def without_collection() -> Iterator[None]:
+    """Python's cyclic garbage collector rests meanwhile. Nests.
 
-    Garbage isn't collected meanwhile: records are many, small and all needed, and looking through them again and again
-    would take a third of a large model's time.
+    Records are many, small and all needed; looking through them again and again would take a third of the time of a
+    large model.
     """
-    numpy = sys.modules.get("numpy")
-    states = torch.get_rng_state(), random.getstate(), numpy.random.get_state() if numpy else None
     collecting = gc.isenabled()
     gc.disable()
     try:
@@ -366,6 +373,17 @@ def _unchanged_state() -> Iterator[None]:
     finally:
         if collecting:
             gc.enable()
+
+
+@contextmanager
+def _unchanged_state() -> Iterator[None]:
+    """Random generators are as before afterwards: PyTorch's, Python's, NumPy's if it is loaded."""
+    numpy = sys.modules.get("numpy")
+    states = torch.get_rng_state(), random.getstate(), numpy.random.get_state() if numpy else None
+    try:
+        with without_collection():
+            yield
+    finally:
         torch.set_rng_state(states[0])
         random.setstate(states[1])
         if numpy:

@@ -142,8 +142,12 @@ LAYOUT = ("by", "depth", "top", "sort", "columns", "format")
 @click.option("--json", metavar="PATH", help="Write the whole report as JSON.")
 @click.option("--csv", metavar="PATH", help="Write the nodes as CSV.")
 @click.option("--memory", is_flag=True, help="Also show the peak of memory, what is alive then, and a chart.")
-@click.option("--training", is_flag=True, help="Also cost a training step: backward, gradients, optimizer. Implies --train.")
-@click.option("--optimizer", metavar="NAME", help="With --training: sgd, momentum, adam, adamw, adafactor, lion, or bytes per parameter.")
+@click.option("--training", is_flag=True, help="Also cost a training step, in training mode: backward, optimizer …")
+@click.option(
+    "--optimizer",
+    metavar="NAME",
+    help="For --training: sgd, momentum, adam, adamw (default), adafactor, lion, or bytes per parameter.",
+)
 @click.option("--plot", metavar="PATH", help="Draw memory over time (PNG, SVG, PDF); needs matplotlib.")
 @click.option("--strict", is_flag=True, help="Fail (exit code 1) if an operator ran that has no rule.")
 def cost(*, dot: str | None, json: str | None, csv: str | None, strict: bool, **options: Any) -> int:

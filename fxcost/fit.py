@@ -124,7 +124,7 @@ class _Point:
 
 
 def _search(measure: Callable[[int], _Point], limit: int) -> Fit:
-    """Close in on the largest batch from below along lines, and from above along chords, which a convex peak is under."""
+    """Close in on the largest batch: from below along lines, from above along chords (the peak is convex)."""
     one, two = measure(1), measure(2)
     analyses, per_sample = 2, two.peak - one.peak
     below, low, refused = (one, two, None) if two.peak <= limit else (one, one, two)

@@ -33,7 +33,7 @@ class LiveTensor:
 
 
 class Residents:
-    """Memory that is there all the time: parameters, buffers, inputs and constants (with buffers), each storage once."""
+    """Memory that is there all the time: parameters, buffers (and constants) and inputs, each storage once."""
 
     def __init__(
         self,
@@ -112,9 +112,7 @@ class Births:
         for op in node.operations:
             for spec in tensor_specs(op.args):
                 if spec.storage in unseen:
-                    self._births[unseen.pop(spec.storage)] = _Birth(
-                        node.name, node.module, "", spec, self.starts[i]
-                    )
+                    self._births[unseen.pop(spec.storage)] = _Birth(node.name, node.module, "", spec, self.starts[i])
 
     def lifetimes(self, deaths: Mapping[int, int]) -> tuple[LiveTensor, ...]:
         """Everything that was made, with the tick at which it died; what has no death lives beyond the end."""

@@ -54,7 +54,21 @@ def quantized_linear(x: Tensor, packed: Any, *_: Any) -> Tensor:
     return x.new_empty((*x.shape[:-1], packed.unpack()[0].shape[0]))
 
 
+def batch_norm(x: Tensor, *rest: Any) -> tuple[Tensor, Tensor, Tensor]:
+    """`aten.native_batch_norm`. In eval mode nothing is saved, as on CPU and CUDA; the meta kernel returns statistics.
+
+    That kernel is a decomposition in Python that takes milliseconds: contiguous data of one dtype does without it.
+    """
+    training = rest[4]
+    if x.is_contiguous() and all(t is None or t.dtype is x.dtype for t in rest[:4]):
+        saved = (x.shape[1],) if training else (0,)
+        return x.new_empty(x.shape), x.new_empty(saved), x.new_empty(saved)
+    out, mean, rstd = aten.native_batch_norm.default(x, *rest)
+    return (out, mean, rstd) if training else (out, mean.new_empty((0,)), rstd.new_empty((0,)))
+
+
 META_KERNELS: dict[Any, Callable[..., Any]] = {
+    aten.native_batch_norm.default: batch_norm,
     aten._ctc_loss.Tensor: ctc_loss,
     aten._ctc_loss.default: ctc_loss,
     torch.ops.quantized.linear_dynamic.default: quantized_linear,
@@ -81,6 +95,17 @@ def returns_fresh(op: Any) -> bool:
     return tensors and bool(schema.returns) and not schema.is_mutable
 
 
+@lru_cache(maxsize=4096)
+def rewrites_elements(op: Any) -> bool:
+    """True for pointwise operators in place on their only tensor (`relu_`): on meta there is nothing to do."""
+    if not isinstance(op, torch._ops.OpOverload) or torch.Tag.inplace_view in op.tags:
+        return False
+    first, *others = op._schema.arguments
+    in_place = first.alias_info is not None and first.alias_info.is_write
+    alone = not any("Tensor" in str(a.type) for a in others)
+    return in_place and alone and torch.Tag.pointwise in op.tags and len(op._schema.returns) == 1
+
+
 class ShapeMemo:
     """What operators returned on meta tensors, by what they were given."""
 
@@ -93,6 +118,8 @@ class ShapeMemo:
         if func in PRODUCTS and any(map(is_sparse, args)):
             return kernel(*dense_stand_ins(args), **kwargs)
         if not returns_fresh(func):
+            if rewrites_elements(func) and args[0].is_floating_point():
+                return args[0]
             return kernel(*args, **kwargs)
         key = (func, _question(args), _question(tuple(kwargs.items())))
         try:

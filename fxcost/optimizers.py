@@ -1,9 +1,9 @@
 """How much state an optimizer keeps.
 
-Those with a name keep whole copies of the parameter, or what PyTorch's class keeps. An optimizer object takes one step on
-meta tensors, and what it has then is counted: so any optimizer of `torch.optim`, or one written against its interface, is
-right by construction. State that an optimizer keeps on the CPU while its parameters are elsewhere (Adam's step counters)
-takes no device memory and does not count.
+Those with a name keep whole copies of the parameter, or what PyTorch's class keeps. An optimizer object takes one step
+on meta tensors, and what it has then is counted: so any optimizer of `torch.optim`, or one written against its
+interface, is right by construction. State that an optimizer keeps on the CPU while its parameters are elsewhere (Adam's
+step counters) takes no device memory and does not count.
 
 Not here: temporaries of the step itself. Run over many tensors at once (`foreach=True`, the default on CUDA), a step
 needs up to one more copy of all parameters for a moment.

@@ -19,13 +19,15 @@ import torch
 from torch import Tensor, fx, nn
 
 from . import unit_gradients as _unit_gradients  # noqa: F401  (registers them)
+from .autocast import cast_to
+from .autocast_gradients import AutocastRegionError
 from .concrete import ConcreteTracer
 from .errors import FxcostError, TrainingError
 from .host import HostCalls
 from .inputs import Arguments
 from .modules import InnerScopes, parameter_records
 from .recorder import Segment, Storages, is_plain
-from .records import NodeRecord, Operator, OpRecord, TrainingRecord, tensor_specs
+from .records import NodeRecord, Operator, OpRecord, TrainingRecord
 from .values import ValueRecorder
 
 Loss = Callable[[Any], Tensor]
@@ -35,10 +37,14 @@ NOBODY = -1
 
 
 class StepRecorder(ValueRecorder):
-    """A recorder that knows, in the backward pass, which forward operator each operator belongs to."""
+    """A recorder that knows, in the backward pass, which forward operator each operator belongs to.
 
-    def __init__(self, storages: Storages, *, real: bool = False) -> None:
+    `casts` says that autocast regions are taken care of (autocast_gradients.py).
+    """
+
+    def __init__(self, storages: Storages, *, real: bool = False, casts: bool = False) -> None:
         super().__init__(storages, real=real)
+        self.casts = casts
         self.forward: list[OpRecord] = []
         self.owners: list[int] = []
         """For each backward operator the position of its owner in `forward`, or NOBODY."""
@@ -66,9 +72,15 @@ class StepRecorder(ValueRecorder):
             self.recomputed.append(again)
             if not again:
                 return record
-        self._numbers.append(torch.autograd._get_sequence_nr())
+        self._numbers.append(torch.autograd._get_sequence_nr())  # type: ignore[attr-defined]
         self._numbered.append(owner)
         return record
+
+    def _autocast(self, func: Operator, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Casts are made above autograd; a step that is not prepared for that must start again."""
+        if self.region is not None and not self.casts and cast_to(func, self.region) is not None:
+            raise AutocastRegionError
+        return args
 
     def save(self, tensor: Tensor) -> Tensor:
         """The hook that autograd calls with every tensor that it saves for the backward pass."""
@@ -292,7 +304,7 @@ def _checked(value: Any) -> Tensor:
         raise TrainingError(f"loss returned a {type(value).__name__}; it must return a tensor of one element")
     if value.numel() != 1:
         raise TrainingError(
-            f"loss returned a tensor of shape {tuple(value.shape)}; it must have one element: reduce it, e.g. with .mean()"
+            f"loss returned a tensor of shape {tuple(value.shape)}; it must have one element: .mean() makes one"
         )
     if not value.requires_grad:
         raise TrainingError("the loss does not require a gradient: it depends on no trainable parameter")

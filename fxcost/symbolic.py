@@ -32,7 +32,7 @@ from .modules import argument_names
 
 _MAY_ASK = ("fxcost", "torch.fx", "torch.nn.parameter", "torch._", "torch.overrides", "torch.utils")
 _HIDE_GRADIENTS = ("torch._higher_order_ops", "torch._functorch.utils", "torch.utils.checkpoint")
-"""Who asks for types on behalf of bodies with a backward of their own, of which a graph would show the forward alone."""
+"""Who asks for types on behalf of bodies with a backward of their own; a graph would show the forward alone."""
 _TENSOR_ATTRIBUTES = frozenset(dir(Tensor))
 _INPLACE = (
     "iadd",

@@ -1,7 +1,7 @@
 """What a training step costs, in arithmetic and in memory, from the record of one (step.py).
 
-Costs are those of the rules, applied to the operators of both passes; memory follows from when each storage was made and
-let go. Everything that repeats the forward pass for activation checkpointing stands apart.
+Costs are those of the rules, applied to the operators of both passes; memory follows from when each storage was made
+and let go. Everything that repeats the forward pass for activation checkpointing stands apart.
 
 Not here: the arithmetic of the optimizer, communication between devices, kernels' workspaces.
 """

@@ -1,7 +1,7 @@
 """Gradients of the operators that are recorded whole (units.py), so that their backward is one record too.
 
-What is saved is what fused kernels save: attention keeps Q, K, V, its output and the log-sum-exp of each row; a recurrent
-layer keeps its input, output, weights and one buffer (the *reserve*) with the gates of every step.
+What is saved is what fused kernels save: attention keeps Q, K, V, its output and the log-sum-exp of each row; a
+recurrent layer keeps its input, output, weights and one buffer (the *reserve*) with the gates of every step.
 
 Not here: the costs (rules/backward.py).
 """

@@ -355,7 +355,7 @@ def test_a_closed_pipe_is_no_error(net):
     """`fxcost … | head -0` ends quietly."""
     code = f"""
         import sys, fxcost, fxcost.cli
-        report = type("Long", (), {{"uncosted": {{}}, "__str__": lambda self: "x" * 10**6,
+        report = type("Long", (), {{"uncosted": {{}}, "training": None, "__str__": lambda self: "x" * 10**6,
                                   **dict.fromkeys(("to_dot", "to_json", "to_csv"))}})()
         fxcost.cli.analyse = lambda options: report
         sys.exit(fxcost.cli.main(["{net}:Net"]))

@@ -19,6 +19,7 @@ LAYERS = {
         "meta_kernels",
         "sparse",
         "autocast",
+        "autocast_gradients",
         "recorder",
         "values",
         "host",

@@ -346,8 +346,11 @@ def test_a_missing_library_names_the_extra(monkeypatch, spec, package):
             "decision_transformer",
             {"n_layer": 1},
             {
-                **{"states": (2, 20, 17), "actions": (2, 20, 4), "rewards": (2, 20, 1)},
-                **{"returns_to_go": (2, 20, 1), "timesteps": (2, 20)},
+                "states": (2, 20, 17),
+                "actions": (2, 20, 4),
+                "rewards": (2, 20, 1),
+                "returns_to_go": (2, 20, 1),
+                "timesteps": (2, 20),
             },
         ),
         (

@@ -41,7 +41,9 @@ def blocks():
             lambda: Lambda(lambda _, x: (x.split(2, 1)[0] + 1).repeat(1, 2, 1, 1)),
         ]
     )
-    residual = st.builds(lambda make, i: lambda: Residual(nn.Sequential(make(), nn.Identity()), i), plain, st.booleans())
+    residual = st.builds(
+        lambda make, i: lambda: Residual(nn.Sequential(make(), nn.Identity()), i), plain, st.booleans()
+    )
     repeated = st.builds(lambda make: lambda: Repeated(make(), 2), plain)
     return st.lists(st.one_of(plain, residual, repeated), min_size=1, max_size=5)
 
@@ -54,7 +56,7 @@ def built(makers):
 @settings(deadline=None, max_examples=40)
 @given(blocks())
 def test_graph_peak_is_that_of_a_replay(makers):
-    """Running the same graph on the CPU node by node, every value dropped after its last use, peaks at the same bytes."""
+    """Running the graph on the CPU node by node, every value dropped after its last use, peaks at the same bytes."""
     model, x = built(makers), torch.randn(2, 4, WIDTH, WIDTH)
     report = fxcost.analyze(model, x, capture="symbolic")
     assert report.memory.peak_activation_bytes == graph_peak(model, report.recording.graph, (x,))

@@ -204,7 +204,8 @@ def test_convolutions_are_their_plain_ones(make):
         def __init__(self):
             super().__init__()
             self.parts = nn.ModuleList(
-                type(whole)(6 // groups, whole.out_channels // groups, 3, whole.stride, whole.padding) for _ in range(groups)
+                type(whole)(6 // groups, whole.out_channels // groups, 3, whole.stride, whole.padding)
+                for _ in range(groups)
             )
 
         def forward(self, x):
@@ -216,7 +217,7 @@ def test_convolutions_are_their_plain_ones(make):
 
 
 def test_frozen_parameters_and_inputs_without_gradient():
-    """Each gradient that is not needed is not computed: no input's, no frozen weight's, nothing before the first trained."""
+    """A gradient that is not needed is not computed: no input's, no frozen weight's, none before the first trained."""
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3), nn.Conv2d(4, 2, 3))
     macs = [fxcost.analyze(model, (1, 3, 9, 9)).cost_of(str(i)).macs for i in range(3)]
     assert step(model, (1, 3, 9, 9)).backward.macs == macs[0] + 2 * macs[1] + 2 * macs[2]
@@ -369,7 +370,9 @@ def test_optimizers_that_cannot_step_say_so():
 def test_optimizer_objects():
     """Groups and settings of a torch.optim optimizer decide; it is left as it was."""
     model = nn.Sequential(nn.Linear(10, 6), nn.Linear(6, 2))
-    optimizer = torch.optim.Adam([{"params": model[0].parameters(), "amsgrad": True}, {"params": model[1].parameters()}])
+    optimizer = torch.optim.Adam(
+        [{"params": model[0].parameters(), "amsgrad": True}, {"params": model[1].parameters()}]
+    )
     assert step(model, (2, 10), optimizer=optimizer).optimizer_bytes == 4 * (3 * 66 + 2 * 14)
     assert optimizer.state == {}
     assert all(p.grad is None for p in model.parameters())
@@ -382,6 +385,44 @@ def test_mixed_precision():
     assert full.saved_bytes == 2 * half.saved_bytes
     assert full.gradient_bytes == 2 * half.gradient_bytes
     assert half.optimizer_bytes == 12 * 144
+
+
+class Autocast(nn.Module):
+    """A region of lower precision around a part."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second, self.last = nn.Linear(8, 16), nn.Linear(16, 8), nn.Linear(8, 4)
+
+    def forward(self, x):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            x = self.second(torch.relu(self.first(x)))
+        return self.last(x.float())
+
+
+@pytest.mark.parametrize("model", [Autocast(), nn.Sequential(Autocast(), nn.Linear(4, 4))])
+def test_autocast(model):
+    """Casts are saved and differentiated as on the CPU; weights, gradients and optimizer state stay float32."""
+    x = torch.randn(5, 8)
+    training = step(model, x, capture="concrete")
+    assert (training.saved_bytes, max(training.live)) == real_step(model, x)
+    parameters = sum(p.numel() for p in model.parameters())
+    assert training.gradient_bytes == 4 * parameters
+    assert training.optimizer_bytes == 8 * parameters
+    saved = [t.spec.dtype_name for t in training.at_peak]
+    assert "bfloat16" in saved
+
+
+def test_autocast_around_the_analysis():
+    """A region around the call is one around the model, for graphs as well; nothing of it is left behind."""
+    model, x = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 8)), torch.randn(5, 8)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        half = step(model, x, capture="symbolic")
+        saved, _ = real_step(model, x)  # its peak has the cache of casts, which lives as long as the region
+    assert half.saved_bytes == saved
+    assert step(model, x).saved_bytes != saved
+    meta = copy.deepcopy(model).to("meta")
+    assert meta(x.to("meta")).dtype == torch.float32
 
 
 def test_given_graphs_train():

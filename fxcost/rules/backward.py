@@ -91,7 +91,10 @@ def flash_attention(op: OpRecord) -> Cost:
     starts = argument(op, "cum_seq_q", argument(op, "cu_seqlens_q"))
     if isinstance(starts, TensorSpec) and len(query.shape) == 3:
         batch = starts.shape[0] - 1
-        l_q, l_k = argument(op, "max_q", argument(op, "max_seqlen_q")), argument(op, "max_k", argument(op, "max_seqlen_k"))
+        l_q, l_k = (
+            argument(op, "max_q", argument(op, "max_seqlen_q")),
+            argument(op, "max_k", argument(op, "max_seqlen_k")),
+        )
     else:
         batch, l_q, l_k = query.shape[0], query.shape[1], key.shape[1]
     needed = (True, True, True, bool(argument(op, "bias_requires_grad", False)))
@@ -99,9 +102,9 @@ def flash_attention(op: OpRecord) -> Cost:
 
 
 _CELL = {"lstm": 23, "gru": 18, "rnn_tanh": 4, "rnn_relu": 2}
-"""Operations for each hidden unit and step. LSTM: dh joins (1), do (1), dc through o·tanh(c) (5), di, df, dg and the next
-dc (4), three sigmoid' (9) and a tanh' (3). GRU: dh joins (2), dn and dz (4), the next dh (1), tanh' (3), r's product (2),
-two sigmoid' (6). Elman: join (1) and tanh' (3) or a comparison (1)."""
+"""Operations for each hidden unit and step. LSTM: dh joins (1), do (1), dc through o·tanh(c) (5), di, df, dg and the
+next dc (4), three sigmoid' (9) and a tanh' (3). GRU: dh joins (2), dn and dz (4), the next dh (1), tanh' (3), r's
+product (2), two sigmoid' (6). Elman: join (1) and tanh' (3) or a comparison (1)."""
 
 
 def rnn(op: OpRecord) -> Cost:
@@ -177,9 +180,7 @@ def group_norm(op: OpRecord) -> Cost:
     """(grad, input (n, c, *spatial), …): rows are groups, one weight for each channel."""
     n, c, places, groups = (argument(op, name) for name in ("N", "C", "HxW", "group"))
     scaled = argument(op, "weight") is not None
-    return arithmetic(
-        op, *gradient.layer_norm_backward(n * groups, c // groups * places, c, scaled, *_mask(op, 3))
-    )
+    return arithmetic(op, *gradient.layer_norm_backward(n * groups, c // groups * places, c, scaled, *_mask(op, 3)))
 
 
 def rms_norm(op: OpRecord) -> Cost:

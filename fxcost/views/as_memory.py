@@ -6,6 +6,7 @@ Sizes have binary units; columns say of each tensor where it was made.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from . import units
@@ -29,7 +30,11 @@ def memory_table(memory: Memory, top: int, format: str) -> str:  # noqa: A002
     """
     heading = f"Alive at the peak of {units.byte_size(memory.peak_activation_bytes)} of activations"
     return "\n".join(
-        [aligned(memory_facts(memory)), heading, tensor_table(memory.at_peak, memory.peak_activation_bytes, top, format)]
+        [
+            aligned(memory_facts(memory)),
+            heading,
+            tensor_table(memory.at_peak, memory.peak_activation_bytes, top, format),
+        ]
     )
 
 
@@ -68,7 +73,14 @@ def tensor_table(tensors: Sequence[LiveTensor], whole: int, top: int, format: st
     if len(tensors) > top:
         rest = sum(t.nbytes for t in tensors[top:])
         rows.append(
-            ["", "", "", units.plural(len(tensors) - top, "more tensor"), units.byte_size(rest), units.percent(rest, whole)]
+            [
+                "",
+                "",
+                "",
+                units.plural(len(tensors) - top, "more tensor"),
+                units.byte_size(rest),
+                units.percent(rest, whole),
+            ]
         )
     aligned_right = ("left", "left", "left", "left", "right", "right")
     return str(tabulate(rows, COLUMNS, format, colalign=aligned_right if rows else None, disable_numparse=True))
@@ -100,4 +112,4 @@ def _grouped(levels: Sequence[int], width: int) -> list[int]:
     if len(levels) <= width:
         return list(levels)
     edges = [i * len(levels) // width for i in range(width + 1)]
-    return [max(levels[start:stop]) for start, stop in zip(edges, edges[1:], strict=False)]
+    return [max(levels[start:stop]) for start, stop in pairwise(edges)]

@@ -60,10 +60,14 @@ def _draw(
     axes.plot(at, top[at], "o", color=LINE)
     text = f"{units.byte_size(resident + levels[at])}{f' at {where}' if where else ''}"
     right = at > len(levels) / 2
-    axes.annotate(text, (at, top[at]), (-8 if right else 8, 6), textcoords="offset points", ha="right" if right else "left")
+    axes.annotate(
+        text, (at, top[at]), (-8 if right else 8, 6), textcoords="offset points", ha="right" if right else "left"
+    )
     if backward is not None:
         axes.axvline(backward, color=LINE, linestyle=":", label="backward begins")
-    axes.set(xlabel=f"{unit}, in order", ylabel="MiB alive", ylim=(0, 1.12 * max(top)), xlim=(0, max(len(levels) - 1, 1)))
+    axes.set(
+        xlabel=f"{unit}, in order", ylabel="MiB alive", ylim=(0, 1.12 * max(top)), xlim=(0, max(len(levels) - 1, 1))
+    )
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False, ncols=1)
     figure.savefig(path, dpi=150, bbox_inches="tight")
 

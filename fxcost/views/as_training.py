@@ -30,16 +30,27 @@ def training_table(training: Training, top: int, format: str) -> str:  # noqa: A
     right = ("left", *["right"] * 5)
     costs = str(tabulate(rows, headings, format, colalign=right, disable_numparse=True))
     saved = [
-        (node.name, node.module, units.byte_size(node.cost.saved_bytes), units.percent(node.cost.saved_bytes, training.saved_bytes))
+        (
+            node.name,
+            node.module,
+            units.byte_size(node.cost.saved_bytes),
+            units.percent(node.cost.saved_bytes, training.saved_bytes),
+        )
         for node in training.largest_saved[:top]
     ]
     alive = sum(tensor.nbytes for tensor in training.at_peak)
-    parts = [costs, aligned(_facts(training)), f"Alive at the peak: {units.byte_size(alive)} of activations and gradients"]
+    parts = [
+        costs,
+        aligned(_facts(training)),
+        f"Alive at the peak: {units.byte_size(alive)} of activations and gradients",
+    ]
     parts.append(tensor_table(training.at_peak, alive, top, format))
     if saved:
         parts.append(f"Saved for backward: {units.byte_size(training.saved_bytes)}")
         align = ("left", "left", "right", "right")
-        parts.append(str(tabulate(saved, ("node", "module", "saved", "share"), format, colalign=align, disable_numparse=True)))
+        parts.append(
+            str(tabulate(saved, ("node", "module", "saved", "share"), format, colalign=align, disable_numparse=True))
+        )
     parts.extend(f"Not costed: {operator}, {units.plural(n, 'run')}" for operator, n in training.uncosted.items())
     parts.extend(f"Assumed: {sentence}" for sentence in training.assumptions)
     return "\n".join(parts)

@@ -1,11 +1,11 @@
-"""One record of every gradient's rule: `(operator, arguments, results)`, as tests/rules/examples.py has for the rest."""
+"""One record for every gradient's rule: `(operator, arguments, results)`, as examples.py has for the rest."""
 
 from __future__ import annotations
 
 import re
 
 import torch
-from examples import C4, L, M, ONE, V, X, Y, f, i
+from examples import C4, ONE, L, M, V, X, Y, f, i
 
 import fxcost.unit_gradients  # noqa: F401  (defines torch.ops.fxcost.*_backward)
 from fxcost.rules.backward_pointwise import TABLE
@@ -23,11 +23,17 @@ CONTRACTIONS = [
         (X, X, X, X, None, X, f(2, 3, 8), 0.0, False, None, False, (True, True, True, False)),
         (X, X, X),
     ),
-    (aten._flash_attention_backward.default, (X, X, X, X, X, f(2, 8, 3), None, None, 3, 3, 0.0, False, L, L), (X, X, X)),
+    (
+        aten._flash_attention_backward.default,
+        (X, X, X, X, X, f(2, 8, 3), None, None, 3, 3, 0.0, False, L, L),
+        (X, X, X),
+    ),
     (
         unit.rnn_backward.default,
-        (f(5, 2, 6), f(5, 2, 6), f(5, 2, 6), [f(1, 2, 6)], [f(18, 6), f(18, 6)], V, "gru", False, 1, 0.0, False, False)
-        + (None, (True, False, True, True)),
+        (
+            *(f(5, 2, 6), f(5, 2, 6), f(5, 2, 6), [f(1, 2, 6)], [f(18, 6), f(18, 6)], V),
+            *("gru", False, 1, 0.0, False, False, None, (True, False, True, True)),
+        ),
         (f(5, 2, 6), f(18, 6), f(18, 6)),
     ),
     (aten._cudnn_rnn_backward.default, (f(5, 2, 6), [M, M], 2, V, M), (f(5, 2, 6),)),
@@ -36,7 +42,11 @@ CONTRACTIONS = [
 ]
 NORMS = [
     (aten.native_batch_norm_backward.default, (X, X, f(3), f(3), f(3), f(3), f(3), True, 1e-5, ALL), (X, f(3), f(3))),
-    (aten.native_layer_norm_backward.default, (X, X, (8,), f(2, 3, 8, 1), f(2, 3, 8, 1), f(8), f(8), ALL), (X, f(8), f(8))),
+    (
+        aten.native_layer_norm_backward.default,
+        (X, X, (8,), f(2, 3, 8, 1), f(2, 3, 8, 1), f(8), f(8), ALL),
+        (X, f(8), f(8)),
+    ),
     (aten.native_group_norm_backward.default, (X, X, f(2, 3), f(2, 3), f(3), 2, 3, 64, 3, ALL), (X, f(3), f(3))),
     (aten._fused_rms_norm_backward.default, (M, M, (6,), f(6, 1), V, (True, True)), (M, V)),
     (aten._weight_norm_interface_backward.default, (M, M, f(6, 1), f(6, 1), 0), (M, f(6, 1))),
@@ -49,7 +59,11 @@ PLACES = [
     (aten._adaptive_avg_pool2d_backward.default, (HALF, X), X),
     (aten.upsample_linear1d_backward.default, (f(2, 3, 8), (8,), (2, 3, 4), False), f(2, 3, 4)),
     (aten.upsample_bilinear2d_backward.default, (X, (8, 8), (2, 3, 4, 4), False), HALF),
-    (aten.upsample_trilinear3d_backward.default, (f(1, 1, 4, 4, 4), (4, 4, 4), (1, 1, 2, 2, 2), False), f(1, 1, 2, 2, 2)),
+    (
+        aten.upsample_trilinear3d_backward.default,
+        (f(1, 1, 4, 4, 4), (4, 4, 4), (1, 1, 2, 2, 2), False),
+        f(1, 1, 2, 2, 2),
+    ),
     (aten.upsample_bicubic2d_backward.default, (X, (8, 8), (2, 3, 4, 4), False), HALF),
     (aten._upsample_bilinear2d_aa_backward.default, (HALF, (4, 4), SIXTEEN, False), X),
     (aten._upsample_bicubic2d_aa_backward.default, (HALF, (4, 4), SIXTEEN, False), X),

@@ -68,8 +68,8 @@ def distinct(groups: int, rows: int) -> int:
         return groups if rows else 0
     if rows <= 1:
         return rows
-    every = groups ** (rows - 1)
-    return (groups * every - (groups - 1) ** rows + every // 2) // every
+    every = prod([groups] * (rows - 1))  # as a power, a type checker takes it for a float
+    return (groups * every - prod([groups - 1] * rows) + every // 2) // every
 
 
 def recurrent_macs(rows: int, matrices: Sequence[Dims]) -> int:

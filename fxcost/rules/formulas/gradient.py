@@ -60,14 +60,18 @@ def rms_norm_backward(rows: int, n: int, scaled: bool, of_x: bool, of_w: bool) -
     return flops, 0
 
 
-def batch_norm_backward(channels: int, n: int, training: bool, scaled: bool, of_x: bool, of_w: bool, of_b: bool) -> Pair:
+def batch_norm_backward(
+    channels: int, n: int, training: bool, scaled: bool, of_x: bool, of_w: bool, of_b: bool
+) -> Pair:
     """Batch normalization of `channels` channels of n elements.
 
     In training dw = Σ g·x̂ and db = Σ g are needed for dx = (w·rstd/n) · (n·g − db − x̂·dw) too. With running statistics
     rstd is rsqrt(var + eps) of each channel, and dx = g · (w·rstd).
 
-    >>> batch_norm_backward(3, 10, True, True, True, True, True), batch_norm_backward(3, 10, False, True, True, False, False)
-    ((300, 0), (39, 3))
+    >>> batch_norm_backward(3, 10, True, True, True, True, True)
+    (300, 0)
+    >>> batch_norm_backward(3, 10, False, True, True, False, False)
+    (39, 3)
     """
     elements, sums = channels * n, channels * max(n - 1, 0)
     both = training and of_x
