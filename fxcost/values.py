@@ -13,7 +13,6 @@ the same window (offset, shape, stride) onto it, so views and in-place writes st
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -21,17 +20,28 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import _disable_current_modes
 
+from .cells import (
+    CPU,
+    FLOAT_LIMIT,
+    INTEGER_LIMIT,
+    PARAMETER_LIMIT,
+    Cell,
+    Evaluation,
+    Source,
+    evaluation,
+    is_integer,
+    lazily,
+    small,
+    small_size,
+    tensors,
+    window,
+)
 from .errors import UnknownValueError
 from .recorder import META, OpRecorder, Storages
 from .records import Operator, written_arguments
 from .user_code import asking_line
 
 aten = torch.ops.aten
-CPU = torch.device("cpu")
-
-INTEGER_LIMIT = 1 << 24
-FLOAT_LIMIT = 1 << 20
-PARAMETER_LIMIT = 1 << 12
 
 
 def _packets(names: str) -> frozenset[Any]:
@@ -53,37 +63,12 @@ _DYNAMIC = _packets(
 _INDEXING = _packets("index _unsafe_index index_put index_put_ _index_put_impl_ _unsafe_index_put")
 
 
-class NeedsRealRunError(UnknownValueError):
-    """Control flow hangs on a value that only a real run can tell."""
 _CLAMPING = _packets("clamp clamp_min")
 _SUPPRESSION = frozenset({"torchvision::nms", "torchvision::qnms"})
 
 
-class Cell:
-    """What is known of a storage's contents: bytes on the CPU, or how to get them.
-
-    Cells are never written: an in-place operator gets a copy, so that a pending evaluation sees what it saw then.
-    """
-
-    __slots__ = ("evaluate", "sampled", "storage")
-
-    def __init__(
-        self,
-        storage: torch.UntypedStorage | None,
-        sampled: bool = False,
-        evaluate: Callable[[], tuple[torch.UntypedStorage, bool]] | None = None,
-    ) -> None:
-        self.storage = storage
-        self.sampled = sampled
-        self.evaluate = evaluate
-
-    def get(self) -> torch.UntypedStorage:
-        """The bytes, evaluated on first use."""
-        if self.storage is None:
-            assert self.evaluate is not None
-            self.storage, self.sampled = self.evaluate()
-            self.evaluate = None
-        return self.storage
+class NeedsRealRunError(UnknownValueError):
+    """Control flow hangs on a value that only a real run can tell."""
 
 
 class ValueRecorder(OpRecorder):
@@ -121,7 +106,7 @@ class ValueRecorder(OpRecorder):
         """A real tensor got a meta twin: its value is known."""
         whole = torch.empty(0, dtype=tensor.dtype, device=META)
         size = meta.nbytes() // tensor.element_size()
-        if self._small_size(tensor.dtype, size):
+        if small_size(tensor.dtype, size):
             number = self.storages.number(whole.set_(meta, 0, (size,), (1,)))
             if tensor.device == CPU:
                 self.cells[number] = Cell(tensor.untyped_storage())
@@ -133,7 +118,7 @@ class ValueRecorder(OpRecorder):
             self.cells[number] = Cell(real.untyped_storage(), sampled)
             return
         storage = torch.UntypedStorage(nbytes)
-        _window(storage, meta).copy_(real)
+        window(storage, meta).copy_(real)
         self.cells[number] = Cell(storage, sampled)
 
     def _cell(self, tensor: Tensor) -> Cell | None:
@@ -166,7 +151,7 @@ class ValueRecorder(OpRecorder):
             self.assumptions[
                 f"{self._line()} depends on values that were not known ({why}); they were evaluated on seeded noise"
             ] = None
-        return _window(storage, tensor)
+        return window(storage, tensor)
 
     def value_of(self, tensor: Tensor) -> Tensor | None:
         """The tensor's value if it is known without sampling."""
@@ -177,7 +162,7 @@ class ValueRecorder(OpRecorder):
             return None
         self.values_used = True
         with _disable_current_modes():
-            return _window(cell.storage, tensor).clone()
+            return window(cell.storage, tensor).clone()
 
     def assume(self, text: str) -> None:
         """Note what was taken for granted."""
@@ -236,21 +221,21 @@ class ValueRecorder(OpRecorder):
 
     def _stays_unknown(self, func: Any, packet: Any, args: Any, out: Any) -> bool:
         """The common case, told cheaply: a float result of an unknown input."""
-        if not isinstance(out, Tensor) or _is_integer(out) or packet in _VALUE_FREE or written_arguments(func):
+        if not isinstance(out, Tensor) or is_integer(out) or packet in _VALUE_FREE or written_arguments(func):
             return False
         return any(isinstance(a, Tensor) and self.storages.number(a) not in self.cells for a in args)
 
     def _follow(self, func: torch._ops.OpOverload, packet: Any, args: Any, kwargs: Any, out: Any) -> None:
-        outputs = [t for t in _tensors(out) if t.is_meta]
-        if not outputs or not all(self._small(t) for t in outputs):
+        outputs = [t for t in tensors(out) if t.is_meta]
+        if not outputs or not all(small(t) for t in outputs):
             self._forget_written(func, args)
             return
-        inputs = [*_tensors(args), *_tensors(tuple(kwargs.values()))]
-        written = [t for i in written_arguments(func) if i < len(args) for t in _tensors(args[i])]
+        inputs = [*tensors(args), *tensors(tuple(kwargs.values()))]
+        written = [t for i in written_arguments(func) if i < len(args) for t in tensors(args[i])]
         if written:
             self._written(func, packet, args, kwargs, written, inputs)
         elif packet in _UNDEFINED:
-            if packet in _EMPTY and all(map(_is_integer, outputs)):
+            if packet in _EMPTY and all(map(is_integer, outputs)):
                 for tensor in outputs:  # uninitialised integers count as zeros
                     self._attach(tensor, torch.zeros(tensor.shape, dtype=tensor.dtype), sampled=False)
         elif all(self._cell(t) is not None for t in outputs):
@@ -272,41 +257,17 @@ class ValueRecorder(OpRecorder):
             followed = all(c is not None for c in cells)  # a float of pending integers (counts) is none of its own
             shared: dict[str, Any] = {}
             for i, tensor in enumerate(outputs):
-                if followed or _is_integer(tensor):  # of top-k the places, not the values
-                    self.cells[self.storages.number(tensor)] = Cell(None, evaluate=_lazily(evaluate, shared, i))
+                if followed or is_integer(tensor):  # of top-k the places, not the values
+                    self.cells[self.storages.number(tensor)] = Cell(None, evaluate=lazily(evaluate, shared, i))
 
-    def _evaluation(self, func: Any, args: Any, kwargs: Any, outputs: list[Tensor]) -> Callable[[], Any]:
-        """A thunk that runs the operator on the CPU and returns the storages of its results, or None if it fails."""
+    def _evaluation(self, func: Any, args: Any, kwargs: Any, outputs: list[Tensor]) -> Evaluation:
         leaves, tree = pytree.tree_flatten((args, kwargs))
-        sources = [self._source(x) if isinstance(x, Tensor) else x for x in leaves]
-        shapes = [(t.untyped_storage().nbytes(), t.dtype, t.storage_offset(), t.shape, t.stride()) for t in outputs]
+        return evaluation(func, [self._source(x) if isinstance(x, Tensor) else x for x in leaves], tree, outputs)
 
-        def evaluate() -> list[torch.UntypedStorage] | None:
-            real = [s() if isinstance(s, _Source) else CPU if isinstance(s, torch.device) else s for s in sources]
-            cpu_args, cpu_kwargs = pytree.tree_unflatten(real, tree)
-            if "device" in {a.name for a in func._schema.arguments} and not any(isinstance(r, Tensor) for r in real):
-                cpu_kwargs = {**cpu_kwargs, "device": CPU}
-            with _disable_current_modes():
-                try:
-                    result = func(*cpu_args, **cpu_kwargs)
-                except Exception:  # a kernel that the CPU lacks: the value stays unknown
-                    return None
-            found = list(_tensors(result))
-            storages = []
-            for tensor, (nbytes, dtype, offset, shape, stride) in zip(found, shapes, strict=False):
-                storage = torch.UntypedStorage(nbytes)
-                if tensor.shape != shape:
-                    return None
-                torch.empty(0, dtype=dtype).set_(storage, offset, shape, stride).copy_(tensor)
-                storages.append(storage)
-            return storages
-
-        return evaluate
-
-    def _source(self, tensor: Tensor) -> _Source:
+    def _source(self, tensor: Tensor) -> Source:
         if not tensor.is_meta:
-            return _Source(tensor, Cell(tensor.untyped_storage()), self._noise)
-        return _Source(tensor, self._cell(tensor), self._noise, self._ranges.get(self.storages.number(tensor)))
+            return Source(tensor, Cell(tensor.untyped_storage()), self._noise)
+        return Source(tensor, self._cell(tensor), self._noise, self._ranges.get(self.storages.number(tensor)))
 
     # ------------------------------------------------------------------------------------------------ in-place writes
 
@@ -320,9 +281,9 @@ class ValueRecorder(OpRecorder):
             if packet in _OVERWRITING and whole and self._cell(tensor) is None:
                 self.cells[self.storages.number(tensor)] = Cell(torch.UntypedStorage(tensor.untyped_storage().nbytes()))
         cells = [self._cell(t) for t in inputs]
-        integers = all(map(_is_integer, written)) and all(self._cell(t) is not None for t in written)
+        integers = all(map(is_integer, written)) and all(self._cell(t) is not None for t in written)
         known = all(c is not None and (c.storage is not None or integers) for c in cells)
-        if packet in _UNDEFINED or not (known or (integers and all(self._small(t) for t in inputs))):
+        if packet in _UNDEFINED or not (known or (integers and all(small(t) for t in inputs))):
             for number in numbers:
                 self.cells.pop(number, None)
             return
@@ -340,7 +301,7 @@ class ValueRecorder(OpRecorder):
 
     def _forget_written(self, func: Any, args: Any) -> None:
         for i in written_arguments(func):
-            for tensor in _tensors(args[i] if i < len(args) else None):
+            for tensor in tensors(args[i] if i < len(args) else None):
                 if tensor.is_meta:
                     self.cells.pop(self.storages.number(tensor), None)
 
@@ -401,75 +362,7 @@ class ValueRecorder(OpRecorder):
         self._attach(meta, real, sampled=False)
         return meta
 
-    # ------------------------------------------------------------------------------------------------------- what fits
-
-    def _small(self, tensor: Tensor) -> bool:
-        return self._small_size(tensor.dtype, tensor.numel())
-
-    def _small_size(self, dtype: torch.dtype, numel: int) -> bool:
-        return numel <= (FLOAT_LIMIT if dtype.is_floating_point or dtype.is_complex else INTEGER_LIMIT)
-
-
-class _Source:
-    """A tensor argument as it was when an operator ran: its cell then, or noise of its shape."""
-
-    __slots__ = ("cell", "dtype", "noise", "offset", "range", "shape", "stride")
-
-    def __init__(
-        self, tensor: Tensor, cell: Cell | None, noise: torch.Generator, between: tuple[float, float] | None = None
-    ) -> None:
-        self.cell, self.noise, self.range = cell, noise, between or (0.0, 1.0)
-        self.dtype, self.offset, self.shape, self.stride = (
-            tensor.dtype,
-            tensor.storage_offset(),
-            tensor.shape,
-            tensor.stride(),
-        )
-
-    def __call__(self) -> Tensor:
-        if self.cell is not None:
-            return torch.empty(0, dtype=self.dtype).set_(self.cell.get(), self.offset, self.shape, self.stride)
-        with _disable_current_modes():
-            if self.dtype.is_floating_point:
-                low, high = self.range
-                return (torch.rand(self.shape, generator=self.noise) * (high - low) + low).to(self.dtype)
-            return torch.zeros(self.shape, dtype=self.dtype)
-
 
 def _left_aligned(mask: Tensor) -> Tensor:
     """True if every row of a (N, L) mask is True, …, True, False, …, False."""
     return (mask[:, 1:] <= mask[:, :-1]).all()
-
-
-def _tensors(value: Any) -> Iterator[Tensor]:
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, (tuple, list)):
-        for item in value:
-            yield from _tensors(item)
-
-
-def _lazily(
-    evaluate: Callable[[], list[torch.UntypedStorage] | None], shared: dict[str, Any], i: int
-) -> Callable[[], tuple[torch.UntypedStorage, bool]]:
-    """Evaluate once for all results of an operator; a value got this way counts as sampled."""
-
-    def get() -> tuple[torch.UntypedStorage, bool]:
-        if "results" not in shared:
-            shared["results"] = evaluate()
-        results = shared["results"]
-        if results is None:
-            raise UnknownValueError(f"{asking_line()} needs a value that can't be computed on the CPU")
-        return results[i], True
-
-    return get
-
-
-def _window(storage: torch.UntypedStorage, like: Tensor) -> Tensor:
-    """The real tensor that a meta tensor is, on the storage that holds its values."""
-    empty = torch.empty(0, dtype=like.dtype, device=CPU)
-    return empty.set_(storage, like.storage_offset(), like.shape, like.stride())
-
-
-def _is_integer(tensor: Tensor) -> bool:
-    return not (tensor.is_floating_point() or tensor.is_complex())

@@ -21,6 +21,7 @@ LAYERS = {
         "autocast",
         "autocast_gradients",
         "recorder",
+        "cells",
         "values",
         "host",
         "modules",
