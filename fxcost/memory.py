@@ -2,8 +2,8 @@
 
 *Graph order* is what the graph itself needs: a storage lives from the operator that makes it until the last node that
 uses it, through whatever view, has run (storages that die inside a node die there). *Eager* is what the model's own
-Python code holds: its local variables live longer, up to half as much again. Parameters, buffers and inputs live all
-the time, outputs until the end.
+Python code holds: its local variables live longer, which may be half as much again. Parameters, buffers and inputs live
+all the time, outputs until the end.
 
 Not here: what an allocator adds by rounding, workspaces that kernels ask for beside their results, CUDA's own context.
 """
