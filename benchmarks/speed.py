@@ -103,7 +103,7 @@ def split(model: torch.nn.Module) -> dict[str, float]:
 
     start = clock()
     report = Report(recording, nodes)
-    assert report.flops and report.params and report.by_module()
+    assert all((report.flops, report.params, report.by_module()))
     steps["report"] = clock() - start
     return {name: 1e3 * seconds for name, seconds in steps.items()}
 

@@ -246,7 +246,7 @@ def write_csv(path: Path, rows: Iterable[Row]) -> None:
 
 def _brief(error: str) -> str:
     """An error without the paths of this machine, in one cell of a table."""
-    text = re.sub(r"\S*/site-packages/", "", error).replace("|", "/").replace("<", "‹")
+    text = re.sub(r"\S*/site-packages/", "", error).replace("|", "/").replace("<", "‹").replace("](", r"]\(")
     return text.partition(" (model inputs")[0][:200]
 
 

@@ -79,9 +79,7 @@ def analyze(
         raise InputError("optimizer= and loss= are for training=True")
     wanted = as_dtype(dtype) if dtype is not None else None
     given, leaves = dict(kwargs or {}), tuple(leaf_modules)
-    recording = record(
-        model, inputs, given, capture=capture, dtype=wanted, leaf_modules=leaves, real_limit=real_limit
-    )
+    recording = record(model, inputs, given, capture=capture, dtype=wanted, leaf_modules=leaves, real_limit=real_limit)
     registry = _registry(rules)
     step: Training | None = None
     if training:

@@ -62,9 +62,7 @@ def _layer(call: ModuleCall, owned: list[ParameterRecord]) -> Iterator[ExpertLay
     if prod(routes[0].shape[:-1]) != tokens or chosen > experts:
         return
     shared = [p.spec for p in owned if p.spec.shape[:1] == (experts,)]
-    yield ExpertLayer(
-        call.module, experts, chosen, tokens, sum(s.numel for s in shared), sum(s.nbytes for s in shared)
-    )
+    yield ExpertLayer(call.module, experts, chosen, tokens, sum(s.numel for s in shared), sum(s.nbytes for s in shared))
 
 
 def expert_assumptions(layers: tuple[ExpertLayer, ...]) -> Iterator[str]:

@@ -118,9 +118,7 @@ _user_rules: dict[OpKey, Rule] = {}
 _user_lock = threading.Lock()
 
 
-def rule(
-    *ops: OpKey, family: str = "custom", override: bool = False
-) -> Callable[[RuleFunction], RuleFunction]:
+def rule(*ops: OpKey, family: str = "custom", override: bool = False) -> Callable[[RuleFunction], RuleFunction]:
     """Register a rule for operators, for all later analyses in this process.
 
     >>> import fxcost, torch

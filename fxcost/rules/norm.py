@@ -82,9 +82,7 @@ def layer_norm(op: OpRecord) -> Cost:
 def group_norm(op: OpRecord) -> Cost:
     """input (n, c, *spatial), normalized over the channels and places of each group."""
     _x, weight, bias, n, c, places, groups = op.args[:7]
-    return arithmetic(
-        op, *formulas.layer_norm(n * groups, c // groups * places, weight is not None, bias is not None)
-    )
+    return arithmetic(op, *formulas.layer_norm(n * groups, c // groups * places, weight is not None, bias is not None))
 
 
 def rms_norm(op: OpRecord) -> Cost:

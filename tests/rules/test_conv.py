@@ -17,9 +17,7 @@ def convolved(x, w, b, stride, padding, dilation, groups):
     padded.fill(Number(0.0))
     padded[(slice(None), slice(None), *(slice(p, p + s) for p, s in zip(padding, x.shape[2:], strict=True)))] = x
     kernel = w.shape[2:]
-    places = [
-        (padded.shape[2 + i] - dilation[i] * (kernel[i] - 1) - 1) // stride[i] + 1 for i in range(dims)
-    ]
+    places = [(padded.shape[2 + i] - dilation[i] * (kernel[i] - 1) - 1) // stride[i] + 1 for i in range(dims)]
     out = filled((x.shape[0], w.shape[0], *places))
     per_group, outs_per_group = w.shape[1], w.shape[0] // groups
     for n, o, *place in np.ndindex(out.shape):

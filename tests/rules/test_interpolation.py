@@ -115,9 +115,7 @@ def sampled(mode, padding, corners):
             corners_ = list(itertools.product((0, 1), repeat=len(xs)))
             weights = []
             for corner in corners_:
-                sides = [
-                    v - p if k else (p.value + 1) - v for v, p, k in zip(xs, low, corner, strict=True)
-                ]
+                sides = [v - p if k else (p.value + 1) - v for v, p, k in zip(xs, low, corner, strict=True)]
                 weights.append(total(sides, lambda a, b: a * b))
             for c in range(x.shape[1]):
                 terms = [

@@ -93,7 +93,5 @@ def test_structured_sparsity_halves_the_product():
 def test_mixed_dtypes(activation, operations):
     """A scale, a bias and an activation an output."""
     weight, scale, bias = torch.zeros(K, N, dtype=torch.int8), torch.zeros(N), torch.zeros(N)
-    cost = price_of(
-        aten._mixed_dtypes_linear.default, X, weight, scale, bias=bias, activation=activation, outputs=OUT
-    )
+    cost = price_of(aten._mixed_dtypes_linear.default, X, weight, scale, bias=bias, activation=activation, outputs=OUT)
     assert (cost.macs, cost.other_flops) == (M * K * N, M * N * (2 + operations))
