@@ -13,12 +13,14 @@ Not here: shapes and operators, which come from propagate.py.
 
 from __future__ import annotations
 
+import dis
 import operator
 import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import MethodWrapperType
+from functools import lru_cache
+from types import CodeType, MethodWrapperType
 from typing import Any
 
 from torch import Tensor, fx, nn
@@ -216,6 +218,8 @@ class SymbolicTracer(fx.Tracer):
         """Note the call, then trace into it or make it one node."""
         if threading.get_ident() != self._thread:  # someone else's module: torch.fx patches the class, for all threads
             return forward(*args, **kwargs)
+        if not self.is_leaf_module(m, self.path_of_module(m)):
+            _doubt_types(getattr(type(m), "forward", None))
         start = len(self.graph.nodes)
         output = super().call_module(m, forward, args, kwargs)
         nodes = (_as_nodes(args), _as_nodes(kwargs), _as_nodes(output))
@@ -233,6 +237,20 @@ def _as_nodes(value: Any) -> Any:
     return value
 
 
+def _doubt_types(function: Any) -> None:
+    """`type(x)` can't be intercepted as `isinstance` can: code that calls it is doubted as a whole."""
+    code = getattr(function, "__code__", None)
+    if isinstance(code, CodeType) and _calls_type(code):
+        raise DoubtError(f"{code.co_qualname} asks for type(…), which may be that of a proxy")
+
+
+@lru_cache(maxsize=4096)
+def _calls_type(code: CodeType) -> bool:
+    if "type" not in code.co_names:
+        return False
+    return any(i.opname == "LOAD_GLOBAL" and i.argval == "type" for i in dis.get_instructions(code))
+
+
 def trace_symbolically(
     root: nn.Module | Callable[..., Any], arguments: Arguments, leaves: Callable[[nn.Module, str], bool]
 ) -> tuple[fx.Graph, nn.Module, list[TracedCall]]:
@@ -242,6 +260,7 @@ def trace_symbolically(
         CaptureError: the code needs a value, or asks something that a proxy can't answer (:class:`DoubtError`).
     """
     tracer = SymbolicTracer(leaves, arguments)
+    _doubt_types(getattr(type(root), "forward", None) if isinstance(root, nn.Module) else root)
     with _fx_lock:
         try:
             with _OwnCalls(tracer):
