@@ -10,7 +10,6 @@ Not here: what the operators cost (training.py), optimizers (optimizers.py).
 
 from __future__ import annotations
 
-import dataclasses
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -24,7 +23,7 @@ from .autocast_gradients import AutocastRegionError
 from .concrete import ConcreteTracer
 from .errors import FxcostError, TrainingError
 from .host import HostCalls
-from .inputs import Arguments
+from .inputs import Arguments, tensors_in
 from .modules import InnerScopes, parameter_records
 from .recorder import Segment, Storages, is_plain
 from .records import NodeRecord, Operator, OpRecord, TrainingRecord
@@ -148,7 +147,7 @@ def train_graph(
         TrainingError: there is nothing to train, or the loss is no scalar; or what the graph raised is chained.
     """
     runner = GraphRunner(root, graph, recorder, owners)
-    step = _Step(root, recorder, list(_tensors(list(values))))
+    step = _Step(root, recorder, list(tensors_in(list(values))))
     out = step.forward(lambda: runner.run(*values, enable_io_processing=False))
     return step.finish(out, loss, runner.records)
 
@@ -281,7 +280,7 @@ class _Failing:
 
 
 def _sum_of_outputs(out: Any) -> Tensor:
-    floating = [t for t in _tensors(out) if t.is_floating_point()]
+    floating = [t for t in tensors_in(out) if t.is_floating_point()]
     if not floating:
         raise TrainingError(
             "the model returns no floating-point tensor, so there is nothing to differentiate; give loss=, a function "
@@ -309,17 +308,3 @@ def _checked(value: Any) -> Tensor:
     if not value.requires_grad:
         raise TrainingError("the loss does not require a gradient: it depends on no trainable parameter")
     return value
-
-
-def _tensors(value: Any) -> Iterator[Tensor]:
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, (tuple, list)):
-        for item in value:
-            yield from _tensors(item)
-    elif isinstance(value, dict):
-        for item in value.values():
-            yield from _tensors(item)
-    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
-        for field in dataclasses.fields(value):
-            yield from _tensors(getattr(value, field.name))
