@@ -18,12 +18,17 @@ def _is_users(filename: str) -> bool:
     return not filename.startswith(("<", *_OURS))
 
 
+def _shown(filename: str) -> str:
+    """A file's path; of an installed package's file the part that is the same on every machine."""
+    return filename.rpartition("site-packages/")[2]
+
+
 def asking_line(otherwise: str = "the model") -> str:
     """`file:line` of the innermost frame of the model's own code; `otherwise` if none of it is running."""
     frame = sys._getframe(1)
     while frame is not None and frame.f_code.co_filename != _ENTRY:
         if _is_users(frame.f_code.co_filename):
-            return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+            return f"{_shown(frame.f_code.co_filename)}:{frame.f_lineno}"
         frame = frame.f_back  # type: ignore[assignment]
     return otherwise
 
@@ -32,5 +37,5 @@ def raising_line(error: BaseException) -> str:
     """` at file:line (code)` of the innermost frame of the user's code that an error passed, "" if there is none."""
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         if _is_users(frame.filename):
-            return f" at {frame.filename}:{frame.lineno} ({frame.line})"
+            return f" at {_shown(frame.filename)}:{frame.lineno} ({frame.line})"
     return ""

@@ -24,7 +24,7 @@ TABLE: Mapping[OpKey, Entry] = {
     aten.threshold_backward: (1, 0, "where(x <= 0, 0, g)"),
     aten.hardtanh_backward: (2, 0, "where((x <= -1) | (x >= 1), 0, g)"),
     aten.hardsigmoid_backward: (3, 0, "where((x > -3) & (x < 3), g * (1 / 6), 0)"),
-    aten.hardswish_backward: (5, 0, "where(x < -3, 0, where(x <= 3, g * (x / 3 + 0.5), g))"),
+    aten.hardswish_backward: (5, 0, "where(x <= -3, 0, where(x < 3, g * (x / 3 + 0.5), g))"),
     aten.leaky_relu_backward: (2, 0, "where(x > 0, g, g * 0.01)"),
     aten.hardshrink_backward: (2, 0, "where((x >= -0.5) & (x <= 0.5), 0, g)"),
     aten.softshrink_backward: (2, 0, "where((x >= -0.5) & (x <= 0.5), 0, g)"),
