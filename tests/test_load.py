@@ -139,6 +139,7 @@ def test_a_factory_that_fails_for_its_own_reasons_is_not_run_on_the_cpu():
 
 def test_eval_mode_unless_train():
     """Models are built for inference; `train=True` leaves them in training mode."""
+    pytest.importorskip("torchvision")
     assert not load("torchvision:resnet18").model.training
     assert load("torchvision:resnet18", train=True).model.training
 
