@@ -28,8 +28,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import fxcost
 from fxcost.capture import _Job, node_owner
-from fxcost.cost import cost_nodes
 from fxcost.modules import is_leaf
+from fxcost.pricing import cost_nodes
 from fxcost.propagate import Propagator
 from fxcost.report import Report
 from fxcost.rules import default_registry

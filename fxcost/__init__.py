@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .analyze import analyze, analyze_graph, trace
     from .conventions import Convention, conventions
+    from .cost import Cost
     from .errors import FxcostError
     from .fit import fit
     from .inputs import spec
-    from .records import Cost
     from .registry import rule
     from .report import Report
 
@@ -39,7 +39,7 @@ __all__ = [
 
 _HOMES = {
     "Convention": "conventions",
-    "Cost": "records",
+    "Cost": "cost",
     "FxcostError": "errors",
     "Report": "report",
     "analyze": "analyze",

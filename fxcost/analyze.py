@@ -9,11 +9,11 @@ import torch
 from torch import fx
 
 from .capture import Loss, record, record_step, without_collection
-from .cost import cost_nodes
 from .errors import InputError, UncostedOperatorError
 from .graph import to_graph_module
 from .inputs import as_dtype
 from .optimizers import Optimizer, check_optimizer
+from .pricing import cost_nodes
 from .registry import OpKey, Registry, Rule, RuleFunction
 from .report import Report
 from .rules import default_registry

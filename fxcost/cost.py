@@ -1,77 +1,130 @@
-"""Records + registry → costed nodes. The only caller of rules.
-
-A rule says what arithmetic an operator does. The traffic and the activations of an operator follow from its record
-alone unless the rule names bytes itself.
-"""
+"""What work costs: plain numbers that add up, and operators and nodes with their prices."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from functools import cached_property
 
-from .errors import RuleError
-from .records import Cost, NodeCost, NodeRecord, OpCost, OpRecord, out_arguments, tensor_specs
-from .registry import Registry
-
-_NOTHING = Cost()
+from .records import NodeRecord, Operator, OpRecord, TensorSpec
 
 
-def cost_nodes(nodes: Iterable[NodeRecord], registry: Registry) -> tuple[NodeCost, ...]:
-    """Price every node. Nodes that share their operations (repeated layers) are priced once.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """What work costs. All counts are exact integers; costs add up with `+`.
 
-    Raises:
-        RuleError: a rule failed on a record; the message names the operator, its shapes and the node.
+    - `macs`: multiply-accumulates of contractions.
+    - `other_flops`: floating-point operations beside them (one each for + − × ÷, comparison, max, exp …).
+    - `transcendentals`: how many of `other_flops` are exp, log, sin, sqrt, erf, pow and their like.
+    - `zero_accumulators`: dot products that start from zero instead of a bias, each of which saves one addition
+      when additions are counted exactly (2n−1 instead of 2n).
+    - `bytes_read`, `bytes_written`: memory traffic, each operator reading what it touches once.
+    - `activations`: elements of the tensors that operators produced, views excluded.
     """
-    priced: dict[int, tuple[tuple[OpCost, ...], Cost]] = {}
-    costed = []
-    for node in nodes:
-        key = id(node.operations)  # equal layers share one tuple, which the node keeps alive
-        if key not in priced:
-            try:
-                operations = tuple(cost_operation(op, registry) for op in node.operations)
-            except RuleError as error:
-                raise RuleError(f"{error} (node {node.name!r} in module {node.module!r})") from error.__cause__
-            priced[key] = operations, Cost.total(op.cost for op in operations)
-        costed.append(NodeCost(node, *priced[key]))
-    return tuple(costed)
+
+    macs: int = 0
+    other_flops: int = 0
+    transcendentals: int = 0
+    zero_accumulators: int = 0
+    bytes_read: int = 0
+    bytes_written: int = 0
+    activations: int = 0
+
+    @property
+    def flops(self) -> int:
+        """Floating-point operations: 2 × MACs + the others."""
+        return 2 * self.macs + self.other_flops
+
+    @property
+    def bytes_moved(self) -> int:
+        """Bytes read and written together."""
+        return self.bytes_read + self.bytes_written
+
+    @property
+    def arithmetic_intensity(self) -> float:
+        """FLOPs per byte moved; 0.0 where nothing is moved."""
+        return self.flops / self.bytes_moved if self.bytes_moved else 0.0
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(
+            macs=self.macs + other.macs,
+            other_flops=self.other_flops + other.other_flops,
+            transcendentals=self.transcendentals + other.transcendentals,
+            zero_accumulators=self.zero_accumulators + other.zero_accumulators,
+            bytes_read=self.bytes_read + other.bytes_read,
+            bytes_written=self.bytes_written + other.bytes_written,
+            activations=self.activations + other.activations,
+        )
+
+    def __mul__(self, times: int) -> Cost:
+        return Cost(**{f.name: getattr(self, f.name) * times for f in fields(self)})
+
+    @staticmethod
+    def total(costs: Iterable[Cost]) -> Cost:
+        """The sum of many costs."""
+        result = Cost()
+        for cost in costs:
+            result = result + cost
+        return result
 
 
-def cost_operation(op: OpRecord, registry: Registry) -> OpCost:
-    """Price one operation; an operator without a rule gets its traffic and the family ""."""
-    rule = registry.find(op.op)
-    if rule is None:
-        return OpCost(op, default_traffic(op), "")
-    if rule.function is None:
-        return OpCost(op, _NOTHING, rule.family, rule.reason)
-    try:
-        cost = rule.function(op)
-    except Exception as error:
-        raise RuleError(f"the rule of family {rule.family!r} failed on {op}: {error!r}") from error
-    default = default_traffic(op)
-    named = cost.bytes_read or cost.bytes_written
-    whole = Cost(
-        macs=cost.macs,
-        other_flops=cost.other_flops,
-        transcendentals=cost.transcendentals,
-        zero_accumulators=cost.zero_accumulators,
-        bytes_read=cost.bytes_read if named else default.bytes_read,
-        bytes_written=cost.bytes_written if named else default.bytes_written,
-        activations=cost.activations or default.activations,
-    )
-    return OpCost(op, whole, rule.family, rule.reason)
+@dataclass(frozen=True, slots=True)
+class OpCost:
+    """An operation with its price. `family` is "" and `cost` only traffic where no rule was found.
 
-
-def default_traffic(op: OpRecord) -> Cost:
-    """Every distinct input read once, every result written once; activations are the elements written.
-
-    An operator that produces no element moves nothing. Memory handed over for results (`out=`) is not read.
+    `reason` says why a known operator costs no arithmetic; it is None for costed and uncosted ones.
     """
-    written = op.written
-    if written and not any(spec.numel for spec in written):
-        return _NOTHING
-    outs = out_arguments(op.op)
-    given = op.args if not outs else [a for i, a in enumerate(op.args) if i not in outs]
-    return Cost(
-        bytes_read=sum(spec.stored_bytes for spec in dict.fromkeys(tensor_specs(given))),
-        bytes_written=sum(spec.stored_bytes for spec in written),
-        activations=sum(spec.numel for spec in written),
-    )
+
+    record: OpRecord
+    cost: Cost
+    family: str
+    reason: str | None = None
+
+    @property
+    def is_costed(self) -> bool:
+        """False for an operator that ran without a rule."""
+        return self.family != ""
+
+
+@dataclass(frozen=True, eq=False)
+class NodeCost:
+    """A node of the graph with its price: the element type of `Report.nodes`."""
+
+    record: NodeRecord
+    operations: tuple[OpCost, ...]
+    cost: Cost
+
+    @property
+    def name(self) -> str:
+        """Name of the fx node."""
+        return self.record.name
+
+    @property
+    def kind(self) -> str:
+        """fx opcode: placeholder, get_attr, call_module, call_function, call_method or output."""
+        return self.record.kind
+
+    @property
+    def target(self) -> str:
+        """What is called, as text: a module FQN, a function's qualified name, a method's name."""
+        return self.record.target
+
+    @property
+    def module(self) -> str:
+        """FQN of the innermost module around the node (for call_module, the module called)."""
+        return self.record.module
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """Specs of all tensors that the node is given."""
+        return self.record.inputs
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """Specs of all tensors that the node returns."""
+        return self.record.outputs
+
+    @cached_property
+    def uncosted(self) -> tuple[Operator, ...]:
+        """Operators of this node that ran without a rule."""
+        return tuple(op.record.op for op in self.operations if not op.is_costed)

@@ -9,7 +9,8 @@ import torch
 from torch import fx
 from torch.fx.passes.shape_prop import TensorMetadata, _extract_tensor_metadata
 
-from .records import NodeCost, NodeRecord, Recording, TensorSpec
+from .cost import NodeCost
+from .records import NodeRecord, Recording, TensorSpec
 
 
 def to_graph_module(recording: Recording, nodes: Iterable[NodeCost] = ()) -> fx.GraphModule:

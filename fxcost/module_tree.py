@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from .cost import Cost, NodeCost
 from .parameters import ParameterTotals, totals_of
-from .records import Cost, NodeCost, ParameterRecord, Recording, TensorSpec, tensor_specs
+from .records import ParameterRecord, Recording, TensorSpec, tensor_specs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,6 @@
 """Which rule prices which operator: an immutable table, and how an operator is looked up in it.
 
-To add a rule, write a function from :class:`~fxcost.records.OpRecord` to :class:`~fxcost.records.Cost` and put it
+To add a rule, write a function from :class:`~fxcost.records.OpRecord` to :class:`~fxcost.cost.Cost` and put it
 into the `RULES` of its family's file in `fxcost/rules/`, or register it from outside with :func:`rule`.
 
 Lookup goes from the exact overload to its packet, then to the functional operator that an in-place or `out=`
@@ -17,8 +17,9 @@ from typing import Any
 
 import torch
 
+from .cost import Cost
 from .errors import DuplicateRuleError, RuleError
-from .records import Cost, Operator, OpRecord
+from .records import Operator, OpRecord
 
 RuleFunction = Callable[[OpRecord], Cost]
 OpKey = Any

@@ -1,25 +1,18 @@
-"""The finished analysis: totals, sums by module, operator and family, and the views made from them.
+"""The finished analysis: sums, memory, other tools' numbers, and the views made from them.
 
-A report only reads what capture, propagation and the rules recorded; it runs nothing. Making one is cheap: every sum
-is made when it is first asked for.
+A report only reads what capture, propagation and the rules recorded; it runs nothing.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import cached_property
 from os import PathLike
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from .errors import UnknownNameError
 from .experts import ExpertLayer, expert_assumptions, expert_layers
-from .module_tree import ModuleCost, module_tree
-from .parameters import ParameterTotals, add_up, params_by_dtype, unique_parameters
-from .records import Cost, NodeCost, OpCost, ParameterRecord, Recording
+from .sums import Sums
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -31,196 +24,20 @@ if TYPE_CHECKING:
     from .memory import Memory
     from .training import Training
 
-UNCOSTED_FAMILY = "uncosted"
-"""The name under which :meth:`Report.by_family` adds up the traffic of operators that have no rule."""
-
 Path = str | PathLike[str]
 
 
-@dataclass(frozen=True, slots=True)
-class OperatorCost:
-    """All runs of one operator, or of one family, added up."""
-
-    name: str
-    family: str
-    count: int
-    cost: Cost
-
-
 @dataclass(frozen=True, eq=False, repr=False)
-class Report:
+class Report(Sums):
     """What a model costs. Numbers are exact Python ints and, where nothing else is said, those of the forward pass.
 
     `recording` is what was captured, `nodes` are the nodes of the graph with their prices, in execution order.
     """
 
-    recording: Recording
-    nodes: tuple[NodeCost, ...]
     training: Training | None = None
     """What a training step costs; only `analyze(…, training=True)` fills it in."""
 
-    # Totals -----------------------------------------------------------------------------------------------------
-
-    @cached_property
-    def cost(self) -> Cost:
-        """The total of all nodes."""
-        return Cost.total(node.cost for node in self.nodes)
-
-    @property
-    def macs(self) -> int:
-        """Multiply-accumulates."""
-        return self.cost.macs
-
-    @property
-    def flops(self) -> int:
-        """Floating-point operations: 2 × MACs + all others."""
-        return self.cost.flops
-
-    @property
-    def transcendentals(self) -> int:
-        """Exponentials, logarithms, roots and their like, which are among the FLOPs."""
-        return self.cost.transcendentals
-
-    @property
-    def bytes_read(self) -> int:
-        """Bytes that operators read."""
-        return self.cost.bytes_read
-
-    @property
-    def bytes_written(self) -> int:
-        """Bytes that operators write."""
-        return self.cost.bytes_written
-
-    @property
-    def activations(self) -> int:
-        """Elements of the tensors that operators produce, views excluded."""
-        return self.cost.activations
-
-    # Parameters -------------------------------------------------------------------------------------------------
-
-    @cached_property
-    def parameters(self) -> tuple[ParameterRecord, ...]:
-        """Parameters and buffers, each piece of memory once, with all its names."""
-        return unique_parameters(self.recording.parameters)
-
-    @cached_property
-    def parameter_totals(self) -> ParameterTotals:
-        """Elements and bytes of parameters and buffers."""
-        return add_up(self.parameters)
-
-    @property
-    def params(self) -> int:
-        """Elements of the parameters; tied weights are one."""
-        return self.parameter_totals.params
-
-    @property
-    def trainable_params(self) -> int:
-        """Elements of the parameters that require a gradient."""
-        return self.parameter_totals.trainable_params
-
-    @property
-    def buffers(self) -> int:
-        """Elements of the buffers."""
-        return self.parameter_totals.buffers
-
-    @property
-    def param_bytes(self) -> int:
-        """Bytes of the parameters."""
-        return self.parameter_totals.param_bytes
-
-    @property
-    def buffer_bytes(self) -> int:
-        """Bytes of the buffers."""
-        return self.parameter_totals.buffer_bytes
-
-    @property
-    def params_by_dtype(self) -> dict[str, int]:
-        """Elements of the parameters by dtype: `{"float32": 25557032}`."""
-        return params_by_dtype(self.parameters)
-
-    @property
-    def macs_by_dtype(self) -> dict[str, int]:
-        """MACs by the dtype of the first numeric tensor that the contraction reads."""
-        macs: Counter[str] = Counter()
-        for op in self._operations():
-            if op.cost.macs:
-                names = (s.dtype_name for s in op.record.inputs if s.dtype_name != "bool")
-                macs[next(names, "unknown")] += op.cost.macs
-        return dict(macs)
-
-    # Sums -------------------------------------------------------------------------------------------------------
-
-    @cached_property
-    def modules(self) -> Mapping[str, ModuleCost]:
-        """Every module by its FQN, parents before children, with costs, parameters and calls."""
-        return MappingProxyType(module_tree(self.recording, self.nodes, self.parameters))
-
-    def by_module(self, *, own: bool = False) -> dict[str, Cost]:
-        """Cost by module FQN, children included; "" is the root. A module used under many names stands under one.
-
-        With `own=True` each module has only what ran in itself, outside its children: these add up to the total.
-        """
-        return {name: module.own if own else module.cost for name, module in self.modules.items()}
-
-    def by_operator(self) -> dict[str, Cost]:
-        """Cost by operator, such as "aten.convolution.default"; the values add up to the total."""
-        return {entry.name: entry.cost for entry in self.operators}
-
-    def by_family(self) -> dict[str, Cost]:
-        """Cost by family of operators, such as "conv"; the values add up to the total."""
-        return {entry.name: entry.cost for entry in self.families}
-
-    @cached_property
-    def operators(self) -> tuple[OperatorCost, ...]:
-        """Every operator that ran, in order of its first run."""
-        return _grouped(self._operations(), lambda op: str(op.record.op))
-
-    @cached_property
-    def families(self) -> tuple[OperatorCost, ...]:
-        """Every family of operators that ran, in order of its first run."""
-        return _grouped(self._operations(), lambda op: op.family or UNCOSTED_FAMILY)
-
-    def cost_of(self, name: str) -> Cost:
-        """The cost of a module, by any of its FQNs, or of a node, by its name; a module goes first.
-
-        Raises:
-            UnknownNameError: there is no such module or node; the message names the nearest.
-        """
-        module = self.modules.get(self.canonical(name))
-        if module is not None:
-            return module.cost
-        for node in self.nodes:
-            if node.name == name:
-                return node.cost
-        known = [*self.modules, *(node.name for node in self.nodes)]
-        near = get_close_matches(name, known, n=5, cutoff=0.5)
-        hint = f"did you mean {', '.join(map(repr, dict.fromkeys(near)))}?" if near else "by_module() lists the modules"
-        raise UnknownNameError(f"{self.model_type} has no module or node named {name!r}; {hint}")
-
-    def canonical(self, module: str) -> str:
-        """The name under which a module's cost stands; another one only if the module is shared."""
-        return self._canonical.get(module, module)
-
     # What the numbers rest on -----------------------------------------------------------------------------------
-
-    @property
-    def uncosted(self) -> dict[str, int]:
-        """How often each operator ran without a rule; empty means that the report is complete."""
-        return dict(Counter(str(op) for node in self.nodes for op in node.uncosted))
-
-    @cached_property
-    def costed_nodes(self) -> int:
-        """How many nodes ran only operators that are costed or known to be free."""
-        return sum(not node.uncosted for node in self.nodes)
-
-    # Memory -----------------------------------------------------------------------------------------------------
-
-    @cached_property
-    def memory(self) -> Memory:
-        """What the forward pass needs in memory: its peak, when it is reached, and by which tensors."""
-        from .memory import forward_memory
-
-        return forward_memory(self.recording)
 
     @property
     def capture(self) -> str:
@@ -242,10 +59,12 @@ class Report:
         """Parameters that a token uses: all but those of the experts that it does not go to."""
         return self.params - sum(layer.idle_params for layer in self.expert_layers)
 
-    @property
-    def model_type(self) -> str:
-        """The class of the model."""
-        return self.recording.model_type
+    @cached_property
+    def memory(self) -> Memory:
+        """What the forward pass needs in memory: its peak, when it is reached, and by which tensors."""
+        from .memory import forward_memory
+
+        return forward_memory(self.recording)
 
     @cached_property
     def graph(self) -> torch.fx.GraphModule:
@@ -394,25 +213,6 @@ class Report:
         return printed(self, format="html")
 
     # ------------------------------------------------------------------------------------------------------------
-
-    @cached_property
-    def _canonical(self) -> dict[str, str]:
-        return {alias: module.name for module in self.recording.modules for alias in module.aliases}
-
-    def _operations(self) -> Iterator[OpCost]:
-        for node in self.nodes:
-            yield from node.operations
-
-
-def _grouped(operations: Iterable[OpCost], key: Any) -> tuple[OperatorCost, ...]:
-    """Operations added up by a key, in order of first appearance."""
-    groups: dict[str, list[OpCost]] = {}
-    for op in operations:
-        groups.setdefault(key(op), []).append(op)
-    return tuple(
-        OperatorCost(name, runs[0].family or UNCOSTED_FAMILY, len(runs), Cost.total(run.cost for run in runs))
-        for name, runs in groups.items()
-    )
 
 
 def _written(text: str, path: Path | None) -> str:

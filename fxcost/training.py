@@ -14,10 +14,11 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from os import PathLike
 
-from .cost import cost_operation
+from .cost import Cost, OpCost
 from .lifetimes import Births, LiveTensor, Residents, alive, live_bytes
 from .optimizers import Optimizer, optimizer_name, state_bytes
-from .records import Cost, ModuleRecord, OpCost, TrainingRecord
+from .pricing import cost_operation
+from .records import ModuleRecord, TrainingRecord
 from .registry import Registry
 
 

@@ -6,13 +6,11 @@ from dataclasses import dataclass, field
 
 import torch
 
+from fxcost.cost import Cost, NodeCost, OpCost
 from fxcost.records import (
-    Cost,
     ModuleCall,
     ModuleRecord,
-    NodeCost,
     NodeRecord,
-    OpCost,
     Operator,
     OpRecord,
     ParameterRecord,

@@ -7,9 +7,10 @@ from typing import Any
 
 import torch
 
-from fxcost.cost import cost_operation
+from fxcost.cost import Cost, OpCost
+from fxcost.pricing import cost_operation
 from fxcost.recorder import OpRecorder, Segment, Storages
-from fxcost.records import Cost, OpCost, Operator, OpRecord, TensorSpec
+from fxcost.records import Operator, OpRecord, TensorSpec
 from fxcost.rules import default_registry
 from fxcost.units import whole_units
 

@@ -243,7 +243,7 @@ def test_interrupt(run, net, monkeypatch):
     def interrupted(options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "analyse", interrupted)
+    monkeypatch.setattr(cli.cost, "analyse", interrupted)
     code, _, err = run(f"{net}:Net")
     assert (code, one_line(err.strip())) == (130, "fxcost: error: interrupted")
 
@@ -254,7 +254,7 @@ def test_an_unexpected_error_is_one_line_too(run, net, monkeypatch):
     def broken(options):
         raise ZeroDivisionError("a\nb")
 
-    monkeypatch.setattr(cli, "analyse", broken)
+    monkeypatch.setattr(cli.cost, "analyse", broken)
     code, _, err = run(f"{net}:Net")
     assert code == 2
     assert one_line(err) == "fxcost: error: unexpected ZeroDivisionError: a b; --debug shows where"
@@ -293,9 +293,9 @@ def test_commands_can_be_added(run, net, monkeypatch):
     """A further command with the shared options stands beside the default one."""
 
     @click.command()
-    @cli.model_options
+    @cli.model.model_options
     def twice(**model):
-        click.echo(2 * cli.analyse(cli.ModelOptions(**model)).macs)
+        click.echo(2 * cli.model.analyse(cli.model.ModelOptions(**model)).macs)
         return 0
 
     monkeypatch.setitem(cli.fxcost.commands, "twice", twice)
@@ -325,7 +325,7 @@ def test_version(run):
 )
 def test_arguments_are_literals_or_text(text, value):
     """`--arg` takes Python literals; anything else is text."""
-    assert cli.parse_arguments([f"key={text}"]) == {"key": value}
+    assert cli.model.parse_arguments([f"key={text}"]) == {"key": value}
 
 
 # The process ---------------------------------------------------------------------------------------------------------
@@ -357,7 +357,7 @@ def test_a_closed_pipe_is_no_error(net):
         import sys, fxcost, fxcost.cli
         report = type("Long", (), {{"uncosted": {{}}, "training": None, "__str__": lambda self: "x" * 10**6,
                                   **dict.fromkeys(("to_dot", "to_json", "to_csv"))}})()
-        fxcost.cli.analyse = lambda options: report
+        fxcost.cli.cost.analyse = lambda options: report
         sys.exit(fxcost.cli.main(["{net}:Net"]))
     """
     command = [sys.executable, "-c", textwrap.dedent(code)]

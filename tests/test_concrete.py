@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 import fxcost
 from fxcost.capture import record
+from fxcost.cost import Cost
 from fxcost.recorder import OpRecorder, Segment, Storages
-from fxcost.records import Cost, NodeRecord
+from fxcost.records import NodeRecord
 from fxcost.rules import default_registry
 
 
@@ -190,7 +191,7 @@ def test_meta_counts_what_a_cpu_runs(name: str, grad: bool) -> None:
 
 
 def _priced(segment: Segment) -> Cost:
-    from fxcost.cost import cost_nodes
+    from fxcost.pricing import cost_nodes
 
     node = NodeRecord("all", "call_function", "all", "", operations=tuple(segment.operations))
     return cost_nodes([node], default_registry())[0].cost

@@ -16,7 +16,8 @@ from torch import nn
 import fxcost
 from fxcost import meta_kernels, propagate
 from fxcost.capture import record
-from fxcost.records import Cost, NodeRecord, Recording, TensorSpec
+from fxcost.cost import Cost
+from fxcost.records import NodeRecord, Recording, TensorSpec
 
 CHANNELS, SIZE = 4, 6
 few = settings(max_examples=int(os.environ.get("FXCOST_EXAMPLES", "15")), deadline=None)

@@ -58,7 +58,7 @@ def test_command_lines_parse(command):
         return
     inputs = parse_inputs(options["inputs"])
     assert len(inputs.args) + len(inputs.kwargs) == len(options["inputs"])
-    assert len(cli.parse_arguments(options["arguments"])) == len(options["arguments"])
+    assert len(cli.model.parse_arguments(options["arguments"])) == len(options["arguments"])
     assert ":" in options["model"]
 
 

@@ -19,7 +19,8 @@ from typing import Any
 import torch
 
 from .. import units
-from ..records import OpCost, OpRecord, TensorSpec
+from ..cost import OpCost
+from ..records import OpRecord, TensorSpec
 from ..rules.attention import attention
 from ..rules.common import argument
 from ..rules.conv import convolution

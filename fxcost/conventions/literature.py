@@ -13,7 +13,7 @@ from __future__ import annotations
 import torch
 
 from .. import units
-from ..records import OpCost
+from ..cost import OpCost
 from ..rules.attention import attention
 from ..rules.common import argument
 from .convention import Convention, by_operator, rows, rule

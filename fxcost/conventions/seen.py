@@ -21,8 +21,9 @@ import torch
 from torch import fx, nn
 
 from .. import units
+from ..cost import NodeCost, OpCost
 from ..errors import ConventionError
-from ..records import NodeCost, OpCost, OpRecord, TensorSpec, tensor_specs
+from ..records import OpRecord, TensorSpec, tensor_specs
 from .convention import Span
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ from math import prod
 import torch
 
 from .. import units as _units  # noqa: F401  (defines torch.ops.fxcost)
-from ..records import Cost, OpRecord, TensorSpec
+from ..cost import Cost
+from ..records import OpRecord, TensorSpec
 from ..registry import OpKey, Rule
 from . import formulas
 from .common import argument, bytes_of, optional, with_bytes

@@ -17,7 +17,8 @@ from math import prod
 import torch
 
 from .. import unit_gradients as _unit_gradients  # noqa: F401  (defines torch.ops.fxcost.*_backward)
-from ..records import Cost, OpRecord, TensorSpec, tensor_specs
+from ..cost import Cost
+from ..records import OpRecord, TensorSpec, tensor_specs
 from ..registry import OpKey, Rule
 from . import formulas
 from .common import argument, arithmetic, contraction, optional, rows_and_length, with_bytes

@@ -12,7 +12,8 @@ from typing import Any
 
 import torch
 
-from ..records import Cost, Operator, OpRecord, TensorSpec, written_arguments
+from ..cost import Cost
+from ..records import Operator, OpRecord, TensorSpec, written_arguments
 from ..registry import OpKey, Rule
 
 

@@ -12,7 +12,8 @@ from math import prod
 
 import torch
 
-from ..records import Cost, OpRecord, TensorSpec, tensor_specs
+from ..cost import Cost
+from ..records import OpRecord, TensorSpec, tensor_specs
 from ..registry import OpKey, Rule
 from . import formulas
 from .common import argument, arithmetic, bytes_of, in_place, with_bytes

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 
 import torch
 
-from ..records import Cost, OpRecord
+from ..cost import Cost
+from ..records import OpRecord
 from ..registry import OpKey, Rule
 from . import formulas
 from .common import argument, arithmetic

@@ -11,7 +11,8 @@ from dataclasses import replace
 
 import torch
 
-from ..records import Cost, OpRecord, TensorSpec
+from ..cost import Cost
+from ..records import OpRecord, TensorSpec
 from ..registry import OpKey, Rule
 from . import formulas
 from .common import argument, arithmetic, bytes_of, optional, with_bytes

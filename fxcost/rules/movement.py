@@ -10,7 +10,8 @@ from math import prod
 
 import torch
 
-from ..records import Cost, OpRecord, tensor_specs
+from ..cost import Cost
+from ..records import OpRecord, tensor_specs
 from ..registry import OpKey, Rule
 from .common import bytes_of, optional, with_bytes
 

@@ -11,7 +11,8 @@ from math import prod
 
 import torch
 
-from ..records import Cost, OpRecord, TensorSpec
+from ..cost import Cost
+from ..records import OpRecord, TensorSpec
 from ..registry import OpKey, Rule
 from . import formulas
 from .common import argument, arithmetic, bytes_of, bytes_written, optional, with_bytes

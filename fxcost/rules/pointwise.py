@@ -19,7 +19,8 @@ from typing import Any
 
 import torch
 
-from ..records import Cost, OpRecord, TensorSpec
+from ..cost import Cost
+from ..records import OpRecord, TensorSpec
 from ..registry import OpKey, Rule
 from .common import argument, arithmetic
 

@@ -7,7 +7,8 @@ from math import prod
 
 import torch
 
-from ..records import Cost, OpRecord
+from ..cost import Cost
+from ..records import OpRecord
 from ..registry import OpKey, Rule
 from . import formulas
 from .common import arithmetic, with_bytes

@@ -15,7 +15,8 @@ from math import prod
 
 import torch
 
-from ..records import Cost, OpRecord, TensorSpec, tensor_specs
+from ..cost import Cost
+from ..records import OpRecord, TensorSpec, tensor_specs
 from ..registry import OpKey, Rule
 from .common import argument, optional
 

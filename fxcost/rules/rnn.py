@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from .. import units as _units  # noqa: F401  (defines torch.ops.fxcost)
-from ..records import Cost, OpRecord, TensorSpec
+from ..cost import Cost
+from ..records import OpRecord, TensorSpec
 from ..registry import OpKey, Rule
 from . import formulas
 from .common import argument, arithmetic

@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping
 
 import torch
 
-from ..records import Cost, OpRecord
+from ..cost import Cost
+from ..records import OpRecord
 from ..registry import OpKey, Rule
 from . import formulas
 from .common import argument, arithmetic, rows_and_length

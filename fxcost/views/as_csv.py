@@ -9,7 +9,7 @@ import csv
 from io import StringIO
 from typing import TYPE_CHECKING
 
-from ..records import NodeCost
+from ..cost import NodeCost
 from . import units
 from .as_json import COST_FIELDS
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from ..records import Cost, NodeCost
+from ..cost import Cost, NodeCost
 from . import units
 from .as_json import COST_FIELDS
 from .blocks import Blocks, Box, Cluster, blocks, readable_blocks

@@ -9,12 +9,14 @@ import json
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-from ..records import Cost, NodeCost, OpCost, ParameterRecord, TensorSpec
+from ..cost import Cost, NodeCost, OpCost
+from ..records import ParameterRecord, TensorSpec
 
 if TYPE_CHECKING:
     from ..module_tree import ModuleCost
     from ..parameters import ParameterTotals
-    from ..report import OperatorCost, Report
+    from ..report import Report
+    from ..sums import OperatorCost
 
 SCHEMA = "fxcost.report/1"
 """Name and version of the layout. The version goes up when a field is removed or changes its meaning."""

@@ -9,7 +9,7 @@ from .as_memory import aligned, draw, tensor_table
 from .as_table import choose
 
 if TYPE_CHECKING:
-    from ..records import Cost
+    from ..cost import Cost
     from ..training import Training
 
 

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from ..cost import Cost
 from ..parameters import ParameterTotals
-from ..records import Cost, TensorSpec
+from ..records import TensorSpec
 
 if TYPE_CHECKING:
     from ..module_tree import ModuleCost
-    from ..report import OperatorCost, Report
+    from ..report import Report
+    from ..sums import OperatorCost
 
 MOST_OPERATORS = 3
 """How many operators the label of a module's own row names."""

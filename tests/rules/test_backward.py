@@ -11,7 +11,7 @@ from oracle import numbers as counted
 from recording import price, price_of
 from strategies import drawn, flags, sizes, values
 
-from fxcost.records import Cost
+from fxcost.cost import Cost
 from fxcost.rules import BUILT_IN
 from fxcost.rules.backward_pointwise import GELU, TABLE
 

@@ -9,8 +9,8 @@ from examples import CALLS, FOREIGN
 from recording import described, record
 
 from fxcost import Cost, registry
-from fxcost.cost import cost_operation
 from fxcost.errors import DuplicateRuleError, RuleError
+from fxcost.pricing import cost_operation
 from fxcost.records import OpRecord, TensorSpec
 from fxcost.registry import Rule, merge
 from fxcost.rules import BUILT_IN, default_registry

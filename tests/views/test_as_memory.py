@@ -3,10 +3,11 @@
 import pytest
 import torch
 
+from fxcost.cost import Cost
 from fxcost.errors import UnknownNameError
 from fxcost.lifetimes import LiveTensor
 from fxcost.memory import Memory, NodeMemory
-from fxcost.records import Cost, TensorSpec
+from fxcost.records import TensorSpec
 from fxcost.training import NodeStep, StepCost, Training
 from fxcost.views.as_memory import draw
 

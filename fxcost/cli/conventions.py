@@ -1,0 +1,16 @@
+"""`fxcost conventions`: the tools and papers whose numbers can be given."""
+
+from __future__ import annotations
+
+from .group import fxcost
+from .output import GOOD, emit
+
+
+@fxcost.command()
+def conventions() -> int:
+    """List the tools and papers whose numbers `--as` gives."""
+    from ..conventions import conventions as lines
+
+    width = max(map(len, lines()))
+    emit("\n".join(f"{name:{width}}  {line}" for name, line in lines().items()))
+    return GOOD

@@ -1,0 +1,46 @@
+"""`fxcost fit MODEL`: the largest batch that fits into memory."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import redirect_stdout
+from typing import Any
+
+import click
+
+from .group import fxcost
+from .model import ModelOptions, load_model, model_options, parse_optimizer
+from .output import FAILED, GOOD, emit
+
+
+@fxcost.command()
+@model_options
+@click.option("--memory", metavar="SIZE", required=True, help="The limit: 24GiB, 80GB, or bytes.")
+@click.option(
+    "--training",
+    "optimizer",
+    is_flag=False,
+    flag_value="adamw",
+    metavar="[OPTIMIZER]",
+    help="A training step must fit, with this optimizer (adamw).",
+)
+@click.option("--reserve", metavar="SIZE", default="0", help="Leave so much free for what is not counted.")
+def fit(*, memory: str, optimizer: str | None, reserve: str, **options: Any) -> int:
+    """Find the largest batch with which MODEL fits into memory; exit code 1 if not even one sample does."""
+    from ..fit import fit as find
+
+    chosen = ModelOptions(**{**options, "train": options["train"] or optimizer is not None})
+    with redirect_stdout(sys.stderr):
+        model, inputs = load_model(chosen)
+        found = find(
+            model,
+            inputs.args,
+            inputs.kwargs,
+            memory=memory,
+            reserve=reserve,
+            optimizer=parse_optimizer(optimizer),
+            capture=chosen.capture,
+            dtype=chosen.dtype,
+        )
+    emit(str(found))
+    return GOOD if found.fits else FAILED

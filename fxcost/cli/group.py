@@ -1,0 +1,54 @@
+"""The group of all commands, and the help that `fxcost --help` shows."""
+
+from __future__ import annotations
+
+import click
+
+from .. import __version__
+
+
+class DefaultCommand(click.Group):
+    """A group that runs its command `cost` where the first argument names no other one."""
+
+    default = "cost"
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put the default command in front of arguments that start with none."""
+        own = [name for option in self.get_params(ctx) for name in option.opts]
+        if args and args[0] not in self.commands and args[0] not in own:
+            args = [self.default, *args]
+        return super().parse_args(ctx, args or ["--help"])
+
+    def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Show the short form."""
+        formatter.write_usage(ctx.command_path, "MODEL [OPTIONS]")
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Show the default command's options above the commands."""
+        self.commands[self.default].format_options(ctx, formatter)
+        self.format_commands(ctx, formatter)
+
+
+@click.group(cls=DefaultCommand, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, message="fxcost %(version)s")
+def fxcost() -> None:
+    """What does a PyTorch model cost? Parameters, MACs, FLOPs, memory traffic and activations, counted exactly.
+
+    MODEL is one of
+
+    \b
+      torchvision:resnet50         a builder of torchvision
+      timm:vit_base_patch16_224    a model of timm
+      hf:llama                     the default configuration of a transformers model type
+      hf:path/to/folder            a configuration on disk (config.json)
+      package.module:name          a class, a function that makes a model, or a model
+      path/to/file.py:name         the same in a file
+
+    It is built without weights; nothing is downloaded. The first three need no --input.
+
+    \b
+      fxcost torchvision:resnet50
+      fxcost timm:resnet50 --input 8,3,160,160 --by operator
+      fxcost hf:llama --arg num_hidden_layers=2 --input input_ids=1,512:int64
+      fxcost net.py:Net --arg width=64 --input 1,3,32,32 --dot net.dot
+    """

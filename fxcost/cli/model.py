@@ -1,0 +1,147 @@
+"""The options that say which model is meant and what it is fed, and the way from them to a report."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from .group import fxcost
+
+if TYPE_CHECKING:
+    import torch
+
+    from ..report import Report
+    from ..shapes import Inputs
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def model_options(function: Function) -> Function:
+    """The argument and options that say which model is meant and what it is fed."""
+    options = [
+        click.argument("model"),
+        click.option(
+            "-i",
+            "--input",
+            "inputs",
+            multiple=True,
+            metavar="SHAPE",
+            help="An input: 1,3,224,224, with a dtype 1,128:int64, by name input_ids=1,128:int64. Repeat for more.",
+        ),
+        click.option("--batch", type=click.IntRange(min=1), help="Batch size of the default inputs.  [default: 1]"),
+        click.option(
+            "--arg",
+            "arguments",
+            multiple=True,
+            metavar="NAME=VALUE",
+            help="An argument for the model's class, builder or configuration; a Python literal, else text.",
+        ),
+        click.option("--train", is_flag=True, help="Leave the model in training mode; else it is in eval mode."),
+        click.option(
+            "--capture",
+            type=click.Choice(["auto", "symbolic", "concrete"]),
+            default="auto",
+            show_default=True,
+            help="How to capture the graph: trace with proxies, or run once on meta tensors.",
+        ),
+        click.option("--dtype", help="Cost weights and floating-point inputs as if they had this dtype: bfloat16."),
+        click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error."),
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def comma_separated(context: click.Context, parameter: click.Parameter, value: str | None) -> list[str] | None:
+    """A click callback: `a, b` as a list."""
+    return None if value is None else [part.strip() for part in value.split(",")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelOptions:
+    """The values of :func:`model_options`."""
+
+    model: str
+    inputs: tuple[str, ...]
+    batch: int | None
+    arguments: tuple[str, ...]
+    train: bool
+    capture: str
+    dtype: str | None
+    training: bool = False
+    optimizer: str | None = None
+
+
+def analyse(options: ModelOptions) -> Report:
+    """Build the model and analyse it on the inputs given, or else on its default ones."""
+    from ..analyze import analyze
+
+    with redirect_stdout(sys.stderr):  # what the model's own code prints is not part of the answer
+        model, inputs = load_model(options)
+        return analyze(
+            model,
+            inputs.args,
+            inputs.kwargs,
+            capture=options.capture,
+            dtype=options.dtype,
+            training=options.training,
+            optimizer=parse_optimizer(options.optimizer),
+        )
+
+
+def load_model(options: ModelOptions) -> tuple[torch.nn.Module, Inputs]:
+    """The model and its inputs, as the options say.
+
+    Raises:
+        FxcostError: an option can't be read, or the model can't be built.
+    """
+    from ..load import load
+    from ..shapes import parse_inputs
+
+    if options.inputs and options.batch:
+        raise click.UsageError("--batch is for the default inputs; give the batch size in --input")
+    given = parse_inputs(options.inputs)
+    if ":" not in options.model:
+        _check_command(options.model)
+    loaded = load(options.model, parse_arguments(options.arguments), train=options.train or options.training)
+    return loaded.model, given if options.inputs else loaded.default_inputs(options.batch or 1)
+
+
+def _check_command(name: str) -> None:
+    """Catch a mistyped command before it is taken for a model."""
+    near = get_close_matches(name, fxcost.commands, n=1, cutoff=0.75)
+    if near:
+        raise click.UsageError(f"no command {name!r}; did you mean {near[0]!r}?")
+
+
+def parse_arguments(texts: Sequence[str]) -> dict[str, Any]:
+    """Keyword arguments from `NAME=VALUE`: values are Python literals, or else text.
+
+    >>> parse_arguments(["width=64", "norm=None", "act=gelu", "sizes=[1, 2]"])
+    {'width': 64, 'norm': None, 'act': 'gelu', 'sizes': [1, 2]}
+    """
+    arguments: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name.strip().isidentifier():
+            raise click.UsageError(f"--arg {text!r}: give NAME=VALUE, e.g. --arg num_classes=10")
+        try:
+            arguments[name.strip()] = ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            arguments[name.strip()] = value
+    return arguments
+
+
+def parse_optimizer(text: str | None) -> str | float | None:
+    """An optimizer's name, or bytes per parameter."""
+    try:
+        return float(text) if text is not None else None
+    except ValueError:
+        return text
