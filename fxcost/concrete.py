@@ -23,12 +23,13 @@ import torch
 from torch import Tensor, fx, nn
 from torch.overrides import TorchFunctionMode
 
+from .cells import CPU
 from .host import Taken, note_function, translate
 from .inputs import Arguments
 from .modules import argument_names, is_leaf
 from .recorder import Segment
 from .records import ModuleCall, NodeRecord, Operator, TensorSpec, tensor_specs
-from .spelling import operator_of
+from .spelling import operator_of, written_as
 from .values import ValueRecorder
 from .vocabulary import Later, fields_of, has_tensor, opaque, resolved, vocabulary
 
@@ -36,6 +37,7 @@ _METADATA = frozenset(
     getattr(Tensor, name).__get__ for name in ("shape", "dtype", "ndim", "device", "layout", "requires_grad", "is_meta")
 )
 """Reads of attributes that are no tensors."""
+_DEVICE = getattr(Tensor, "device").__get__  # noqa: B009 - its type has no __get__ for mypy
 
 
 class ConcreteTracer(TorchFunctionMode):
@@ -183,6 +185,8 @@ class ConcreteTracer(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func in _METADATA:  # most of what models ask for, and never a node
+            if func == _DEVICE and "autocast" in sys._getframe(1).f_code.co_names:
+                return CPU  # torch.autocast(x.device.type) knows no meta device
             return func(*args)
         kwargs = kwargs or {}
         if self.recorder.segment is not None:
@@ -204,7 +208,7 @@ class ConcreteTracer(TorchFunctionMode):
         if not segment.operations and not has_tensor(out):
             return out
         symbol = operator_of(getattr(func, "__name__", ""), sys._getframe(1))
-        kind, target, args = vocabulary(func, args, symbol)
+        kind, target, args = vocabulary(written_as(func, sys._getframe(1)), args, symbol)
         given = (self._specs(args), self._specs(kwargs))
         fx_args = resolved(pending[0])
         if target is getattr or target is setattr:
@@ -284,7 +288,8 @@ class ConcreteTracer(TorchFunctionMode):
             @functools.cache
             def pick() -> fx.Node:
                 got = self.graph.call_function(operator.getitem, (node, key))
-                self._add(got, "call_function", "_operator.getitem", module, (spec,), (spec,))
+                given: tuple[Any, Any] = (None, key), {}  # which element; the sequence itself is not kept
+                self._add(got, "call_function", "_operator.getitem", module, (spec,), (spec,), given=given)
                 return got
 
             self._producers[id(item)] = weakref.ref(item), pick

@@ -20,6 +20,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import _disable_current_modes
 
 from .autocast import region_dtype
+from .products import noting_products
 from .recorder import META, Segment
 from .spelling import operator_of
 from .values import ValueRecorder
@@ -36,6 +37,8 @@ _BRING_VALUES = frozenset({torch.tensor, torch.as_tensor, torch.asarray, Tensor.
 _SPLITS = frozenset({torch.tensor_split, Tensor.tensor_split})
 _MOVES = frozenset({Tensor.cpu, Tensor.cuda, Tensor.pin_memory})
 _INDEXES = frozenset({Tensor.__getitem__, Tensor.__setitem__})
+_SHAPE: Any = Tensor.shape
+_ASKS_SIZE = frozenset({Tensor.size, _SHAPE.__get__, Tensor.numel, torch.numel})
 
 
 class Taken(Exception):  # noqa: N818 - carries a result, not an error
@@ -120,6 +123,8 @@ class HostCalls(TorchFunctionMode):
             return func(*args, **kwargs)
         start = len(segment.operations)
         out = func(*args, **kwargs)
+        if func in _ASKS_SIZE:
+            return noting_products(out, segment)
         note_function(segment, func, args, kwargs, out, start, sys._getframe(1))
         return out
 

@@ -19,8 +19,9 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
 from .autocast import cast, cast_to
-from .higher_order import flex_attention, handler
+from .higher_order import flex_attention, handler, run_on_one_score
 from .meta_kernels import ShapeMemo
+from .nested import dense_parts, is_nested, refuse
 from .records import InnerCall, Operator, OpRecord, TensorSpec
 from .sparse import meta_copy, stored
 from .units import composite_kernel
@@ -97,7 +98,7 @@ def is_plain(value: Any) -> bool:
 
 def _shape(tensor: Tensor) -> tuple[int, ...]:
     """Sizes; a nested tensor of old layout has none, and stands for its elements in one row."""
-    return (tensor.numel(),) if tensor.is_nested and tensor.layout is torch.strided else tuple(tensor.shape)
+    return (tensor.numel(),) if is_nested(tensor) else tuple(tensor.shape)
 
 
 def _is_wrapper(tensor: Tensor) -> bool:
@@ -152,12 +153,14 @@ def outline(value: Any) -> Any:
     """A value with specs, without storages, in place of tensors; lists become tuples, objects their type's name."""
     if isinstance(value, Tensor):
         stride = tuple(value.stride()) if is_plain(value) else ()
-        return TensorSpec(tuple(value.shape), value.dtype, stride)
+        return TensorSpec(_shape(value), value.dtype, stride)
     if isinstance(value, (tuple, list)):
         return tuple([outline(v) for v in value])
     if isinstance(value, dict):
         return {k: outline(v) for k, v in value.items()}
-    if value is None or isinstance(value, (int, float, str, bool, torch.dtype, TensorSpec)):
+    if isinstance(value, int) and type(value) is not bool:
+        return int(value)
+    if value is None or isinstance(value, (float, str, bool, torch.dtype, TensorSpec)):
         return value
     return f"<{type(value).__name__}>"
 
@@ -196,6 +199,9 @@ class OpRecorder(TorchDispatchMode):
         if not self.real:
             args, kwargs = self._on_meta(func, args, kwargs)
             args = self._autocast(func, args)
+        elif (parts := dense_parts(func, args)) is not None:
+            with self:
+                return parts(*args, **kwargs)
         if (body := handler(func)) is not None:
             with self:  # the operators in its body are recorded, not the operator itself
                 return body(self, *args, **kwargs)
@@ -262,6 +268,8 @@ class OpRecorder(TorchDispatchMode):
             return self._twin(tensor)
 
     def _twin(self, tensor: Tensor) -> Tensor:
+        if is_nested(tensor):
+            refuse()
         if tensor.layout is not torch.strided:
             return meta_copy(tensor)
         storage = tensor.untyped_storage()
@@ -300,6 +308,8 @@ class OpRecorder(TorchDispatchMode):
     ) -> OpRecord:
         """Describe one run, its arguments in the order of the operator's schema."""
         signature = _signature(func)
+        if not signature and func.name() == "flex_attention":
+            args = (*args[:3], self._on_one_score(*args), *args[4:])
         values = [self._described(a, segment) for a in args]
         for name, default in signature[len(values) :]:
             value = kwargs.get(name, default)
@@ -310,6 +320,14 @@ class OpRecorder(TorchDispatchMode):
         self._flatten(out, segment, outputs)
         self.ticks += 1
         return OpRecord(func, tuple(values), tuple(outputs), segment.scope)
+
+    def _on_one_score(self, query: Tensor, key: Any, value: Any, score_mod: Any, *rest: Any) -> tuple[OpRecord, ...]:
+        """What the `score_mod` of flex attention runs: its operators on one score and its four indices."""
+        apart = OpRecorder(Storages())
+        segment = apart.segment = Segment()
+        with _disable_current_modes(), apart:
+            run_on_one_score(score_mod, query, *(rest[3] if len(rest) > 3 else ()))
+        return tuple(segment.operations)
 
     def _freed(self, number: int) -> None:
         self.deaths[number] = self.ticks

@@ -1,7 +1,7 @@
-"""How the running code spells a torch call: `a + b` or `a.add(b)`.
+"""How the running code spells a torch call: `a + b` or `a.add(b)`, `F.upsample(x)` or `F.interpolate(x)`.
 
-PyTorch reports both as `Tensor.add`. The difference is in the caller's bytecode alone, and it matters to a graph that
-should read as the code does, and to tools that patch functions and see one of the two.
+PyTorch reports both as the second. The difference is in the caller's bytecode, or among its callers, alone; it matters
+to a graph that should read as the code does, and to tools that patch functions and see one of the two.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from collections.abc import Callable
 from functools import lru_cache
 from types import CodeType, FrameType
 from typing import Any
+
+import torch.nn.functional as F
 
 _BINARY_OP = dis.opmap["BINARY_OP"]
 _SYMBOLS: list[str] = [symbol for _, symbol in dis._nb_ops]  # type: ignore[attr-defined]
@@ -26,6 +28,8 @@ _OPERATORS: dict[tuple[str, str], Callable[..., Any]] = {
     ("mul_", "*="): operator.imul,
     ("div_", "/="): operator.itruediv,
 }
+_REACH = 12
+"""Frames of PyTorch's and torch.fx's own between a call and what is told of it."""
 _METHODS = frozenset(method for method, _ in _OPERATORS)
 
 
@@ -37,6 +41,19 @@ def operator_of(method: str, caller: FrameType) -> Callable[..., Any] | None:
     if bytecode[at] != _BINARY_OP:
         return None
     return _OPERATORS.get((method, _SYMBOLS[bytecode[at + 1]]))
+
+
+def written_as(function: Any, caller: FrameType | None) -> Any:
+    """The function that the code calls where PyTorch reports another: the callers are asked up to a few levels."""
+    if function is not F.interpolate:
+        return function
+    for _ in range(_REACH):
+        if caller is None:
+            break
+        if caller.f_code is F.upsample.__code__:
+            return F.upsample
+        caller = caller.f_back
+    return function
 
 
 @lru_cache(maxsize=1024)

@@ -31,6 +31,7 @@ from .autocast import region_dtype
 from .errors import CaptureError
 from .inputs import Arguments
 from .modules import argument_names
+from .spelling import written_as
 
 _MAY_ASK = ("fxcost", "torch.fx", "torch.nn.parameter", "torch._", "torch.overrides", "torch.utils")
 _HIDE_GRADIENTS = ("torch._higher_order_ops", "torch._functorch.utils", "torch.utils.checkpoint")
@@ -206,11 +207,11 @@ class SymbolicTracer(fx.Tracer):
             parameter_proxy_cache[name] = self.create_proxy("get_attr", name, (), {})
         return parameter_proxy_cache[name]
 
-    def create_node(self, *args: Any, **kwargs: Any) -> fx.Node:
-        """Create a node. A graph does not keep autocast regions, so none may begin or end while tracing."""
+    def create_node(self, kind: str, target: fx.node.Target, *args: Any, **kwargs: Any) -> fx.Node:
+        """Create a node, under the function's name in the code. No autocast region may begin or end while tracing."""
         if region_dtype() is not self._region:
             raise DoubtError("the code runs under torch.autocast in parts, which a graph does not keep")
-        return super().create_node(*args, **kwargs)
+        return super().create_node(kind, written_as(target, sys._getframe(1)), *args, **kwargs)
 
     def call_module(
         self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]

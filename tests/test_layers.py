@@ -10,17 +10,21 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "fxcost"
 LAYERS = {
-    "records": ("errors", "records", "cost", "user_code", "spelling", "optimizers"),
+    "records": ("errors", "records", "cost", "user_code", "spelling", "optimizers", "codec", "amounts", "limits", "derivation"),
     "propagate": (
         "registry",
+        "flex",
         "units",
         "unit_gradients",
         "higher_order",
+        "meta_gradients",
         "meta_kernels",
         "sparse",
+        "nested",
         "autocast",
         "autocast_gradients",
         "recorder",
+        "products",
         "cells",
         "values",
         "host",
@@ -31,12 +35,12 @@ LAYERS = {
     ),
     "capture": ("vocabulary", "symbolic", "concrete", "step", "capture"),
     "rules": ("rules",),
-    "pricing": ("pricing", "graph", "parameters", "module_tree", "experts", "sums"),
-    "readers": ("conventions", "lifetimes"),
+    "pricing": ("pricing", "graph", "parameters", "module_tree", "experts", "sums", "alignment"),
+    "readers": ("conventions", "skeleton", "lifetimes", "devices", "device_table", "stopwatch", "calibration", "efficiency", "fusion"),
     "views": ("views",),
-    "report": ("memory", "training", "report"),
-    "analyze": ("analyze", "fit", "shapes"),
-    "entry": ("sources", "load", "compat", "cli", "__main__", "__init__"),
+    "report": ("memory", "training", "roofline", "report", "reading", "diff", "check", "explain", "measurement"),
+    "analyze": ("analyze", "fit", "shapes", "real", "replay", "measure"),
+    "entry": ("sources", "load", "sweeps", "budgets", "pytest_plugin", "compat", "cli", "__main__", "__init__"),
 }
 """Layers from the bottom up; a module may import from its own layer and from those below.
 

@@ -146,12 +146,14 @@ SHARED = _table(
     (("torch.einsum",), "einsum", "NumPy's count as FLOPs, no MACs", einsum),
 )
 TRANSPOSED = ("F.conv_transpose1d", "F.conv_transpose2d", "F.conv_transpose3d")
+UPSAMPLING = ("F.interpolate", "F.upsample")
+"""The second calls the first, and both are patched."""
 ELEMENTWISE = ("torch.mul", "Tensor.mul", "torch.add", "Tensor.add")
 CALFLOPS_TABLE: Mapping[str, Profile] = {
     **SHARED,
     **_table(
         (TRANSPOSED, "convolution", "channels divided by groups twice", transposed_by_calflops),
-        (("F.interpolate",), "interpolation", "one FLOP per input element", _flops(interpolation_by_calflops)),
+        (UPSAMPLING, "interpolation", "one FLOP per input element", _flops(interpolation_by_calflops)),
         (ELEMENTWISE, "element-wise", "one FLOP per element, aligned at the left", _flops(left_aligned)),
     ),
 }
@@ -159,7 +161,7 @@ DEEPSPEED_TABLE: Mapping[str, Profile] = {
     **SHARED,
     **_table(
         (TRANSPOSED, "convolution", "a bias adds FLOPs", transposed),
-        (("F.interpolate",), "interpolation", "one FLOP per output element", _flops(interpolation)),
+        (UPSAMPLING, "interpolation", "one FLOP per output element", _flops(interpolation)),
         (ELEMENTWISE, "element-wise", "one FLOP per element", _flops(broadcast)),
         (
             ("operator.matmul", "torch.mm", "Tensor.mm", "torch.bmm", "Tensor.bmm"),

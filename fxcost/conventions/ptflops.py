@@ -4,14 +4,13 @@ Sees calls of listed modules by exact class (convolutions, linear layers, norms,
 recurrent layers, MultiheadAttention) and the functions of :mod:`.patched`, `F.linear` and convolutions not among
 them. Misses operators, `einsum`, attention called as a function, SiLU beside `F.silu`. The modules' part is divided by
 the length of the model's first input, the functions' part is not. ReLU, PReLU, ELU, GELU, pools and Upsample are
-counted twice, by their hook and by the function that they call. `params` are the trainable ones.
-
-Left out: deformable convolutions, timm's Attention class, and `F.upsample`, which a record can't tell from
-`F.interpolate` (ptflops counts it twice).
+counted twice, by their hook and by the function that they call. `params` are the trainable ones. Of other libraries it
+lists torchvision's DeformConv2d and timm's Attention, whose linear layers are then missed.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from math import prod
@@ -76,6 +75,20 @@ def attention(call: ModuleSeen) -> int:
     return (total + length * e_v * (e_v + 1)) * batch  # type: ignore[no-any-return]
 
 
+def deformable(call: ModuleSeen) -> int:
+    """A convolution, and 24 (25 with a mask) per position and place of the kernel for sampling."""
+    masked = len(call.args) == 3 and call.args[2] is not None
+    positions = call.x.shape[0] * prod(call.y.shape[2:]) * prod(call.module.kernel_size)
+    return convolution(call) + (25 if masked else 24) * positions  # type: ignore[no-any-return]
+
+
+def attention_of_timm(call: ModuleSeen) -> int:
+    """Scaling, the two products and softmax; none of the projections."""
+    batch, length, _ = call.x.shape
+    size, heads = call.module.head_dim, call.module.num_heads
+    return batch * heads * (length * size + 2 * length * length * size + length * length)  # type: ignore[no-any-return]
+
+
 _ONE_OUT = "one per element by the hook"
 _ONE_IN = "one per input element by the hook"
 MODULES: Mapping[type, CountRule] = rows(
@@ -95,6 +108,18 @@ MODULES: Mapping[type, CountRule] = rows(
     ((*RNN, *RNN_CELL), rule("recurrent", "weights, biases and element-wise work for every step", hooked(1, 0))),
     ((nn.MultiheadAttention,), rule("attention", "projections, bias, scaling, softmax and products", attention)),
 )
+
+_ELSEWHERE: Mapping[tuple[str, str], CountRule] = {
+    ("torchvision.ops", "DeformConv2d"): rule("convolution", "sampling adds 24 or 25 per position", deformable),
+    ("timm.models.vision_transformer", "Attention"): rule("attention", "no projections", attention_of_timm),
+}
+"""Classes of other libraries, by module and name: a model that has one has imported it."""
+
+
+def listed_modules() -> Mapping[type, CountRule]:
+    """The table, with the classes of other libraries that are imported."""
+    found = ((getattr(sys.modules.get(module), name, None), rule) for (module, name), rule in _ELSEWHERE.items())
+    return {**MODULES, **{kind: rule for kind, rule in found if kind is not None}}
 
 
 def interpolation(call: FunctionSeen) -> int:
@@ -116,7 +141,7 @@ def with_input(call: FunctionSeen) -> int:
 FUNCTIONS: Mapping[str, CountRule] = rows(
     ((*PER_ELEMENT, "F.softmax"), rule("activation", "one per element by the patched function", elements)),
     (POOL_FUNCTIONS, rule("pooling", "one per input element by the patched function", elements)),
-    (("F.interpolate",), rule("interpolation", "one per output by the patched function", interpolation)),
+    (("F.interpolate", "F.upsample"), rule("interpolation", "one per output by the patched function", interpolation)),
     (
         ("torch.matmul", "Tensor.matmul", "torch.mm", "Tensor.mm", "torch.bmm", "Tensor.bmm"),
         rule("matmul", "as is", product),
@@ -131,10 +156,11 @@ FUNCTIONS: Mapping[str, CountRule] = rows(
 
 def tally(seen: Seen) -> Iterator[Counted]:
     """Both parts, and the division of the modules' part by the batch; the sum is truncated to an integer at last."""
-    reached, listed = seen.reached(tuple(MODULES)), 0
+    table, listed = listed_modules(), 0
+    reached = seen.reached(tuple(table))
     for call in seen.module_calls:
         if call.name in reached:
-            for counted in module_amount(MODULES, call, reached[call.name]):
+            for counted in module_amount(table, call, reached[call.name]):
                 listed += counted.amount
                 yield counted
     patched: float = 0

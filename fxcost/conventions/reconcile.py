@@ -34,6 +34,11 @@ class Term:
     amount: int
     why: str
 
+    @property
+    def where(self) -> str:
+        """The modules as patterns, numbers as `*`: "layer*.*.conv* (16)"."""
+        return _named(self.modules)
+
 
 @dataclass(frozen=True, slots=True)
 class Reconciliation:
@@ -47,7 +52,7 @@ class Reconciliation:
 
     def table(self, format: str = "rounded_outline") -> str:  # noqa: A002  tabulate's users know it by this name
         """A table as text, in any format of tabulate."""
-        lines = [(t.family, f"{t.amount:+,}", _named(t.modules), t.why) for t in self.terms]
+        lines = [(t.family, f"{t.amount:+,}", t.where, t.why) for t in self.terms]
         first = ("fxcost", f"{self.ours:,}", "", f"our {self.unit}")
         last = (self.convention, f"{self.theirs:,}", "", "the tool's number")
         headers = ("term", self.unit, "modules", "why")

@@ -4,9 +4,8 @@ Tools hook modules, patch Python functions, intercept operators or read a trace.
 records, in the order of the run.
 
 Not visible: functions that a PyTorch function calls in its turn (those of `F.multi_head_attention_forward` are told
-from its operators), Python arithmetic on sizes inside functions that stay whole or under concrete capture, aliases
-such as `F.upsample`, and, for a graph that was given, calls of containers. A graph of ATen operators
-(torch.export) shows no function calls.
+from its operators), Python arithmetic on sizes inside functions that stay whole or under concrete capture,
+and, for a graph that was given, calls of containers. A graph of ATen operators (torch.export) shows no function calls.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import fx, nn
+from torch import nn
 
 from .. import units
 from ..cost import NodeCost, OpCost
@@ -206,6 +205,7 @@ class Seen:
                 yield from self._expanded(FunctionSeen(name, c.args, dict(c.kwargs), outputs, module, span, live), node)
 
     def _expanded(self, call: FunctionSeen, node: NodeCost) -> Iterator[FunctionSeen]:
+        yield from [replace(call, name="F.interpolate")] if call.name == "F.upsample" else []
         if call.name != "F.multi_head_attention_forward":
             yield call
             return
@@ -221,13 +221,9 @@ class Seen:
 
     def _uses_weights(self, node: NodeCost) -> bool:
         """True if the second result of an attention module's node is used."""
-        users = self._graph_nodes[node.name].users
-        picks = [n for n in users if n.op == "call_function" and getattr(n.target, "__name__", "") == "getitem"]
+        users = [n.record for n in self.report.nodes if node.name in n.record.input_nodes]
+        picks = [n for n in users if n.target.endswith("getitem")]
         return any(n.name in self.live for n in users if n not in picks or n.args[1] == 1)
-
-    @cached_property
-    def _graph_nodes(self) -> dict[str, fx.Node]:
-        return {node.name: node for node in self.recording.graph.nodes}
 
     @cached_property
     def live(self) -> frozenset[str]:

@@ -5,8 +5,6 @@ whose name contains "Conv" multiplies its parameters by the output positions, ev
 of its output (so a linear layer on tokens counts once per batch, an embedding counts its table, and RNNs count all
 weights per step and batch). The unit is called mult-adds. Bytes: outputs twice over (forward and backward) of the
 leaves that have parameters, 4 per element; parameters of called leaves.
-
-Left out: the inflated parameter total of a module object under two parents.
 """
 
 from __future__ import annotations
@@ -19,6 +17,7 @@ from ..records import TensorSpec
 from .convention import Convention, Counted
 from .kinds import is_leaf
 from .seen import ModuleSeen, Seen
+from .torchinfo_rows import parameters
 
 
 def stored_size(output: Any) -> tuple[int, ...]:
@@ -56,8 +55,8 @@ def mult_adds(seen: Seen) -> Iterator[Counted]:
 def _figures(seen: Seen, _totals: Mapping[str, int]) -> dict[str, int]:
     sizes = [(call, sum(p.numel() for p in call.module.parameters())) for call in _leaves(seen)]
     return {
-        "total_params": seen.parameters(),
-        "trainable_params": seen.parameters(trainable=True),
+        "total_params": parameters(seen, trainable=False),
+        "trainable_params": parameters(seen, trainable=True),
         "total_output_bytes": sum(2 * 4 * prod(stored_size(call.output)) for call, params in sizes if params),
         "total_param_bytes": 4 * sum({call.name: params for call, params in sizes}.values()),
     }

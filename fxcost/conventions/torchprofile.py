@@ -5,8 +5,8 @@ of norms (if affine), average pooling, mean, multiplications and leaky ReLU. `mm
 count 0; a transposed convolution is counted at output positions.
 
 Integer products of sizes are traced too and count 1 each: four or six in each call of MultiheadAttention, and those
-that a symbolic graph shows. Not reproduced: size products in functions that stay whole (Swin's attention), modules of
-PyTorch's own, and under concrete capture; for such models the figure is low by as many.
+that a symbolic graph shows. Not reproduced: size products in other modules of PyTorch's own, and under concrete
+capture; for such models the figure is low by as many.
 """
 
 from __future__ import annotations

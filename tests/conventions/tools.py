@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import io
+import re
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from typing import Any
@@ -104,6 +105,42 @@ def torchprofile(model: nn.Module, inputs: Inputs) -> Figures:
     return {"macs": int(profile_macs(model, inputs))}
 
 
+def _totals(text: str) -> Figures:
+    """The lines `name: value` under a table, integers as such."""
+    pairs = re.findall(r"^([A-Z][A-Za-z/+() -]+): *([\d.,]+\S*)$", text, re.MULTILINE)
+    return {name: int(v.replace(",", "")) if v.replace(",", "").isdigit() else v for name, v in pairs}
+
+
+def torchsummary(model: nn.Module, inputs: Inputs) -> Figures:
+    """The lines under the table of summary, which takes the size of one sample."""
+    from torchsummary import summary
+
+    with redirect_stdout(io.StringIO()) as printed:
+        summary(model, tuple(inputs[0].shape[1:]), device="cpu")
+    return _totals(printed.getvalue())
+
+
+def torchstat(model: nn.Module, inputs: Inputs) -> Figures:
+    """The lines under the table of stat, which takes the size of one image."""
+    import pandas as pd
+    from torchstat import stat
+
+    if not hasattr(pd.DataFrame, "append"):  # taken out of pandas in 2.0; torchstat was not changed since
+
+        def append(frame: pd.DataFrame, row: pd.Series) -> pd.DataFrame:
+            return pd.concat([frame, row.to_frame().T])
+
+        pd.DataFrame.append = append
+    try:
+        with redirect_stdout(io.StringIO()) as printed:
+            stat(model, tuple(inputs[0].shape[1:]))
+    finally:
+        for kind in {type(module) for module in model.modules()}:  # it leaves its wrapper on every class that it met
+            if "__call__" in vars(kind):
+                del kind.__call__
+    return _totals(printed.getvalue())
+
+
 def flop_counter(model: nn.Module, inputs: Inputs) -> Figures:
     """FlopCounterMode, on meta."""
     from torch.utils.flop_counter import FlopCounterMode
@@ -124,5 +161,7 @@ TOOLS: dict[str, tuple[str, Callable[[nn.Module, Inputs], Figures]]] = {
     "deepspeed": ("deepspeed", deepspeed),
     "torchprofile": ("torchprofile", torchprofile),
     "torch": ("torch", flop_counter),
+    "torchstat": ("torchstat", torchstat),
+    "torchsummary": ("torchsummary", torchsummary),
 }
-"""Convention → (package, how to run it). torchstat can't run with today's pandas, torchsummary takes sizes only."""
+"""Convention → (package, how to run it)."""
