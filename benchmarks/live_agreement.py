@@ -4,7 +4,8 @@
 
 Without names: all of torchvision's classification networks. Needs the extras `zoo` and `peers`; a tool that is not
 installed is left out. Each network runs for real once or twice per tool, which takes an hour in all; `--rows` keeps
-what was found, and a network that stands there is not run again. benchmarks/agreement.py compares with recorded figures.
+what was found, and a network that stands there is not run again. benchmarks/agreement.py compares with recorded
+figures.
 """
 
 from __future__ import annotations

@@ -1,23 +1,27 @@
-"""How long an analysis takes, beside one plain forward pass on meta tensors and FlopCounterMode on meta.
+"""How long an analysis takes, beside one plain forward pass on meta tensors and other tools' ways to count.
 
     python benchmarks/speed.py                       # the default models
-    python benchmarks/speed.py resnet50 --runs 9 --json speed.json
+    python benchmarks/speed.py resnet50 --runs 9 --json speed.json --no-peers
 
-`memory` and `training` are whole analyses with `report.memory` and with a training step. Every figure is a median over
-runs in this process, in milliseconds of CPU time (one thread), which other work on the machine disturbs less than wall
-time. Ratios are to the plain forward. The split adds up to `analyze`.
+Every figure is a median of CPU time (one thread), which other work on the machine disturbs less than wall time. All
+that is compared takes turns in one process: forward, FlopCounterMode, analysis, forward, … Ratios are to the plain
+forward of the same model on meta tensors under no_grad. `again` is `analyze_graph` on a graph traced before, `memory`
+an analysis with `report.memory`, `training` one with a training step. The tools that are installed run as their READMEs
+call them, on real weights and inputs, and their table says how many times as long as `analyze` they take.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import json
 import platform
 import statistics
 import time
 import warnings
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Iterator
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -27,123 +31,165 @@ from tabulate import tabulate
 from torch.utils.flop_counter import FlopCounterMode
 
 import fxcost
-from fxcost.capture import _Job, node_owner
-from fxcost.modules import is_leaf
-from fxcost.pricing import cost_nodes
-from fxcost.propagate import Propagator
-from fxcost.report import Report
-from fxcost.rules import default_registry
-from fxcost.symbolic import trace_symbolically
-from fxcost.units import whole_units
 
-MODELS = ("resnet50", "vit_b_16", "swin_t", "mobilenet_v2", "resnet152", "convnext_base")
+Calls = dict[str, Callable[[], Any]]
+
+MODELS = ("resnet50", "vit_b_16", "swin_t", "mobilenet_v2", "resnet152", "convnext_base", "llama32")
+PEERS = ("thop", "ptflops", "fvcore", "mmengine", "torchinfo", "calflops", "deepspeed", "torchprofile", "torchlens")
 SHAPE = (1, 3, 224, 224)
+COLUMNS = ("FlopCounterMode", "analyze", "again", "memory", "training")
 
 
-def median_ms(function: Callable[[], Any], runs: int) -> float:
-    """Median CPU time of a call, after one that is not counted (units: ms)."""
-    function()
-    times = []
-    for _ in range(runs):
-        start = time.process_time()
-        function()
-        times.append(1e3 * (time.process_time() - start))
-    return statistics.median(times)
+def medians(calls: Calls, runs: int) -> dict[str, float]:
+    """Median CPU time of each call, all of them in turn, after one round that is not counted (units: ms)."""
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for run in range(runs + 1):
+        for name, call in calls.items():
+            start = time.process_time()
+            call()
+            if run:
+                times[name].append(1e3 * (time.process_time() - start))
+    return {name: statistics.median(found) for name, found in times.items()}
 
 
-def plain_forward(model: torch.nn.Module) -> None:
-    with torch.no_grad():
-        model(torch.empty(SHAPE, device="meta"))
+def on_meta(name: str) -> tuple[torch.nn.Module, Any, Callable[[], Any]]:
+    """A model on meta, its inputs as a user writes them, and its plain forward."""
+    if name != "llama32":
+        with torch.device("meta"):
+            model = torchvision.models.get_model(name, weights=None).eval()
+        return model, SHAPE, lambda: model(torch.empty(SHAPE, device="meta"))
+    from transformers import LlamaConfig, LlamaForCausalLM
 
-
-def flop_counter(model: torch.nn.Module) -> None:
-    with torch.no_grad(), FlopCounterMode(display=False):
-        model(torch.empty(SHAPE, device="meta"))
-
-
-def analyze(model: torch.nn.Module, capture: str) -> None:
-    report = fxcost.analyze(model, SHAPE, capture=capture)
-    assert report.flops > 0
-
-
-def with_memory(model: torch.nn.Module, capture: str) -> None:
-    report = fxcost.analyze(model, SHAPE, capture=capture)
-    assert report.flops > 0
-    assert report.memory.peak_bytes > 0
-
-
-def with_training(model: torch.nn.Module) -> None:
-    report = fxcost.analyze(model, SHAPE, training=True)
-    assert report.training is not None
-    assert report.training.peak_bytes > 0
-
-
-def split(model: torch.nn.Module) -> dict[str, float]:
-    """CPU time of each step of a symbolic analysis (units: ms)."""
-    clock, steps = time.process_time, {}
-    with whole_units(), torch.no_grad():
-        start = clock()
-        job = _Job(model, SHAPE, None, None, (), 2**30)
-        steps["copy"] = clock() - start
-
-        start = clock()
-        graph, root, _ = trace_symbolically(job.model, job.arguments, lambda m, name: is_leaf(m, name))
-        steps["trace"] = clock() - start
-
-        start = clock()
-        recorder = job._recorder()
-        propagator = Propagator(root, graph, recorder, node_owner)
-        propagator.run(*map(recorder.spec, job.arguments.tensors()), enable_io_processing=False)
-        recording = job._recording(graph, root, "symbolic", recorder, propagator.records, ())
-        steps["propagate"] = clock() - start
-
-    start = clock()
-    nodes = cost_nodes(recording.nodes, default_registry())
-    steps["rules"] = clock() - start
-
-    start = clock()
-    report = Report(recording, nodes)
-    assert all((report.flops, report.params, report.by_module()))
-    steps["report"] = clock() - start
-    return {name: 1e3 * seconds for name, seconds in steps.items()}
-
-
-def measure(name: str, runs: int) -> dict[str, Any]:
     with torch.device("meta"):
-        model = torchvision.models.get_model(name, weights=None).eval()
-    row: dict[str, Any] = {"model": name, "forward": median_ms(partial(plain_forward, model), runs)}
-    row["FlopCounterMode"] = median_ms(partial(flop_counter, model), runs)
-    row["analyze"] = median_ms(partial(analyze, model, "auto"), runs)
-    row["concrete"] = median_ms(partial(analyze, model, "concrete"), runs)
-    row["memory"] = median_ms(partial(with_memory, model, "auto"), runs)
-    row["training"] = median_ms(partial(with_training, model), runs)
-    splits = [split(model) for _ in range(runs)]
-    row["split"] = {step: statistics.median(s[step] for s in splits) for step in splits[0]}
+        llama = LlamaForCausalLM(LlamaConfig(num_hidden_layers=32)).eval()
+    tokens = torch.zeros(1, 128, dtype=torch.int64, device="meta")
+    return llama, {"input_ids": fxcost.spec(1, 128, dtype="int64")}, lambda: llama(input_ids=tokens)
+
+
+def ours(name: str) -> Calls:
+    """What is compared on meta tensors."""
+    model, inputs, run = on_meta(name)
+    graph = fxcost.analyze(model, inputs).graph
+
+    def forward() -> None:
+        with torch.no_grad():
+            run()
+
+    def flop_counter() -> None:
+        with torch.no_grad(), FlopCounterMode(display=False):
+            run()
+
+    def totals(report: fxcost.Report) -> fxcost.Report:
+        assert report.flops
+        assert report.params
+        return report
+
+    def training() -> None:
+        step = totals(fxcost.analyze(model, inputs, training=True)).training
+        assert step is not None
+        assert step.peak_bytes
+
+    return {
+        "forward": forward,
+        "FlopCounterMode": flop_counter,
+        "analyze": lambda: totals(fxcost.analyze(model, inputs)),
+        "again": lambda: totals(fxcost.analyze_graph(graph, inputs)),
+        "memory": lambda: totals(fxcost.analyze(model, inputs)).memory.peak_bytes,
+        "training": training,
+    }
+
+
+def peers(name: str) -> Calls:
+    """The tools that are installed, each on a real model of its own."""
+    made = {}
+    for peer in PEERS:
+        with contextlib.suppress(ImportError):
+            model = torchvision.models.get_model(name, weights=None).eval()
+            made[peer] = _quiet(_peer(peer, model, torch.rand(SHAPE)))
+    return made
+
+
+def _peer(peer: str, model: torch.nn.Module, x: torch.Tensor) -> Callable[[], Any]:
+    module = __import__("deepspeed.profiling.flops_profiler" if peer == "deepspeed" else peer, fromlist=["*"])
+    if peer == "thop":
+        return lambda: module.profile(model, inputs=(x,))
+    if peer == "ptflops":
+        return lambda: module.get_model_complexity_info(model, SHAPE[1:], as_strings=True, ost=io.StringIO())
+    if peer == "fvcore":
+        from fvcore.nn import FlopCountAnalysis
+
+        return lambda: FlopCountAnalysis(model, x).total()
+    if peer == "mmengine":
+        from mmengine.analysis import get_model_complexity_info
+
+        return lambda: get_model_complexity_info(model, SHAPE[1:])
+    if peer == "torchinfo":
+        return lambda: module.summary(model, input_size=SHAPE)
+    if peer == "calflops":
+        return lambda: module.calculate_flops(model=model, input_shape=SHAPE)
+    if peer == "deepspeed":
+        return lambda: module.get_model_profile(model, input_shape=SHAPE)
+    if peer == "torchprofile":
+        return lambda: module.profile_macs(model, x)
+    return lambda: module.trace(model, x)
+
+
+def _quiet(call: Callable[[], Any]) -> Callable[[], Any]:
+    def run() -> None:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            call()
+
+    return run
+
+
+def measure(name: str, runs: int, with_peers: bool) -> dict[str, Any]:
+    """One row: medians in milliseconds, first of what runs on meta, then of the other tools beside `analyze`."""
+    calls = ours(name)
+    row: dict[str, Any] = {"model": name, **medians(calls, runs)}
+    if with_peers and name != "llama32":
+        others = medians({"analyze": calls["analyze"], **peers(name)}, max(2, runs // 3))
+        row["peers"] = {peer: ms / others["analyze"] for peer, ms in others.items() if peer != "analyze"}
     return row
 
 
+def versions() -> Iterator[tuple[str, str]]:
+    """Versions of everything that was measured, where installed."""
+    for name in ("torch", "torchvision", "transformers", "fxcost", *PEERS):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            yield name, metadata.version(name)
+
+
+def show(rows: list[dict[str, Any]]) -> None:
+    """Print both tables."""
+    table = [[r["model"], f"{r['forward']:.0f}", *(f"{r[c] / r['forward']:.2f}" for c in COLUMNS)] for r in rows]
+    print(tabulate(table, ["model", "forward ms", *(f"{c} ×" for c in COLUMNS)], disable_numparse=True))
+    known = [p for p in PEERS if any(p in r.get("peers", ()) for r in rows)]
+    if known:
+        table = [[r["model"], *(f"{r['peers'].get(p, float('nan')):.1f}" for p in known)] for r in rows if "peers" in r]
+        print("\nHow many times as long as fxcost.analyze:")
+        print(tabulate(table, ["model", *known], disable_numparse=True))
+
+
 def main() -> None:
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("models", nargs="*", default=MODELS, help="torchvision classification models")
-    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("models", nargs="*", default=MODELS, help="torchvision classification models, or llama32")
+    parser.add_argument("--runs", type=int, default=7)
+    parser.add_argument("--no-peers", action="store_true", help="leave the other tools out")
     parser.add_argument("--json", type=Path, help="write medians, machine and versions here")
     options = parser.parse_args()
     warnings.filterwarnings("ignore")
     torch.set_num_threads(1)
-    rows = [measure(name, options.runs) for name in options.models]
-    columns = ("FlopCounterMode", "analyze", "concrete", "memory", "training")
-    table = [
-        [r["model"], f"{r['forward']:.0f}"]
-        + [f"{r[c] / r['forward']:.2f}" for c in columns]
-        + [f"{ms:.1f}" for ms in r["split"].values()]
-        for r in rows
-    ]
-    headers = ["model", "forward ms", *(f"{c} ×" for c in columns), *(f"{s} ms" for s in rows[0]["split"])]
-    print(tabulate(table, headers=headers, disable_numparse=True, stralign="right"))
+    rows = []
+    for name in options.models:
+        try:
+            rows.append(measure(name, options.runs, not options.no_peers))
+        except ImportError as error:
+            print(f"{name} is left out: {error}")
+    show(rows)
     if options.json:
         machine = {"processor": platform.processor() or platform.machine(), "python": platform.python_version()}
-        versions = {"torch": torch.__version__, "torchvision": torchvision.__version__, "fxcost": fxcost.__version__}
-        options.json.write_text(json.dumps({"machine": machine, "versions": versions, "rows": rows}, indent=2))
+        options.json.write_text(json.dumps({"machine": machine, "versions": dict(versions()), "rows": rows}, indent=2))
 
 
 if __name__ == "__main__":

@@ -3,31 +3,31 @@
     python benchmarks/zoo.py torchvision timm hf --out zoo.jsonl --csv zoo.csv --processes 2
 
 One line of JSON per model goes to `--out` as soon as the model is done; run the same command again and it goes on
-where it stopped (`--retry` also repeats models that failed). Each model is analysed in a process of its own pool, so
-that one that hangs or is killed for its memory costs only itself. `--agree` compares symbolic with concrete capture
+where it stopped (`--retry` also repeats models that failed). Processes, file and bar are those of `fxcost.sweep`, so a
+model that hangs or is killed for its memory costs only itself. `--agree` compares symbolic with concrete capture
 instead. `--summary` prints the counts and every failure as Markdown tables: those of docs/coverage.md.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import fnmatch
-import json
-import multiprocessing as mp
-import os
 import re
 import resource
 import signal
 import sys
 import time
-import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
-from multiprocessing.connection import Connection, wait
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+from fxcost.sweeps.journal import appending, read
+from fxcost.sweeps.pool import outcomes
+from fxcost.sweeps.run import own_pool, progress_bar
+from fxcost.views.as_sweep import to_csv
 
 COST_FIELDS = ("macs", "flops", "params", "bytes_read", "bytes_written", "activations")
 
@@ -67,12 +67,13 @@ class Row:
 # ------------------------------------------------------------------------------------------------------- in the worker
 
 
-def analyse(library: str, name: str, agree: bool) -> Row:
-    """Build one model as the command line does, and analyse it. Never raises."""
+def analyse(task: tuple[str, str], agree: bool) -> Row:
+    """Build one model, `(library, name)`, as the command line does, and analyse it. Never raises."""
     import zoo_sources
 
     import fxcost
 
+    library, name = task
     row = Row(library, name)
     try:
         row.stage, started = "build", time.perf_counter()
@@ -140,108 +141,7 @@ def _agreement(fxcost: Any, model: Any, given: Any) -> str:
     return "no: " + ", ".join(f"{k} {one[k]} ≠ {other[k]}" for k in one if one[k] != other[k])
 
 
-def work(connection: Connection, agree: bool) -> None:
-    """A worker: models come in by name, rows go out."""
-    warnings.filterwarnings("ignore")
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    import torch
-
-    torch.set_num_threads(1)
-    sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - models print as they are built
-    while (task := connection.recv()) is not None:
-        connection.send(analyse(*task, agree))
-
-
-# ------------------------------------------------------------------------------------------------------------ the pool
-
-
-class Worker:
-    """One process, replaced when it hangs or dies or has grown beyond `max_mb`."""
-
-    def __init__(self, agree: bool, timeout: float, max_mb: int) -> None:
-        self.agree, self.timeout, self.max_mb = agree, timeout, max_mb
-        self.task: tuple[str, str] | None = None
-        self._start()
-
-    def _start(self) -> None:
-        context = mp.get_context("spawn")
-        self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=work, args=(theirs, self.agree), daemon=True)
-        self.process.start()
-        theirs.close()
-
-    def _replace(self) -> None:
-        self.process.kill()
-        self.process.join()
-        self._start()
-
-    def give(self, task: tuple[str, str]) -> None:
-        """Start on a model."""
-        self.task, self.deadline = task, time.monotonic() + self.timeout
-        self.connection.send(task)
-
-    def take(self) -> Row | None:
-        """What became of the model, or None while it is being analysed."""
-        assert self.task is not None
-        try:
-            row = self.connection.recv() if self.connection.poll() else None
-        except (EOFError, ConnectionResetError):
-            self.process.join()
-            row = Row(*self.task, error=f"the process was killed (exit code {self.process.exitcode})", stage="analyze")
-            self._start()
-        if row is None and time.monotonic() > self.deadline:
-            row = Row(*self.task, error=f"not done after {self.timeout:g} s", stage="analyze")
-            self._replace()
-        elif row is not None and row.peak_mb > self.max_mb:
-            self._replace()
-        if row is not None:
-            self.task = None
-        return row
-
-    def stop(self) -> None:
-        """End the process."""
-        self.process.kill()
-
-
-def sweep(tasks: Iterable[tuple[str, str]], workers: list[Worker]) -> Iterator[Row]:
-    """Analyse all, each free worker taking the next; rows come as they are done."""
-    waiting = iter(tasks)
-    busy = set()
-    try:
-        while True:
-            for worker in workers:
-                if worker.task is None and (task := next(waiting, None)) is not None:
-                    worker.give(task)
-                    busy.add(worker)
-            if not busy:
-                return
-            wait([w.connection for w in busy], timeout=1.0)
-            for worker in [*busy]:
-                if (row := worker.take()) is not None:
-                    busy.discard(worker)
-                    yield row
-    finally:
-        for worker in workers:
-            worker.stop()
-
-
 # --------------------------------------------------------------------------------------------------------- the results
-
-
-def read(path: Path) -> dict[str, Row]:
-    """Rows of an earlier run; the last one of a model counts."""
-    lines = path.read_text().splitlines() if path.exists() else []
-    return {row.key: row for row in (Row(**json.loads(line)) for line in lines if line.strip())}
-
-
-def write_csv(path: Path, rows: Iterable[Row]) -> None:
-    """One line per model, in the order of their names."""
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(Row.__dataclass_fields__)
-        for row in sorted(rows, key=lambda r: r.key):
-            values = {**asdict(row), "uncosted": " ".join(row.uncosted), "assumptions": " | ".join(row.assumptions)}
-            writer.writerow(values.values())
 
 
 def _brief(error: str) -> str:
@@ -282,7 +182,6 @@ def summary(rows: Iterable[Row]) -> str:
 
 def main() -> None:
     import zoo_sources
-    from tqdm import tqdm
 
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("libraries", nargs="*", help=f"of {', '.join(zoo_sources.LIBRARIES)} (default: all)")
@@ -290,7 +189,7 @@ def main() -> None:
     parser.add_argument("--csv", type=Path, help="write all rows as CSV in the end")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--timeout", type=float, default=180.0, help="seconds for a model")
-    parser.add_argument("--max-mb", type=int, default=4000, help="replace a process that has used so much memory")
+    parser.add_argument("--memory", help="what a process may allocate, e.g. 8GiB")
     parser.add_argument("--every", type=int, default=1, help="only each N-th model of a library")
     parser.add_argument("--match", default="*", help="only models whose name matches this pattern")
     parser.add_argument("--agree", action="store_true", help="compare symbolic with concrete capture")
@@ -299,7 +198,7 @@ def main() -> None:
     parser.add_argument("--summary", action="store_true", help="only print the tables")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the workers are stopped too
-    done = read(options.out)
+    done = {row.key: row for row in read(options.out, Row)}
     if options.summary:
         print(summary(done.values()))
         return
@@ -310,19 +209,30 @@ def main() -> None:
             old = done.get(f"{library}:{name}")
             if options.redo or old is None or (options.retry and (old.error or old.uncosted)):
                 tasks.append((library, name))
-    count = min(options.processes, len(tasks))
-    workers = [Worker(options.agree, options.timeout, options.max_mb) for _ in range(count)]
-    with options.out.open("a") as out, tqdm(total=len(tasks), unit="model", smoothing=0.02) as bar:
-        for row in sweep(tasks, workers):
-            out.write(json.dumps(asdict(row)) + "\n")
-            out.flush()
-            done[row.key] = row
-            bar.set_postfix_str(row.key[-40:], refresh=False)
-            bar.update()
-            if row.error or row.uncosted or row.agree.startswith("no:"):
-                tqdm.write(f"{row.key}: {row.stage} {row.error or row.agree or list(row.uncosted)}"[:300])
+    if tasks:
+        done |= run(tasks, options)
     if options.csv:
-        write_csv(options.csv, done.values())
+        options.csv.write_text(to_csv(sorted(done.values(), key=lambda row: row.key), Row))
+
+
+def run(tasks: list[tuple[str, str]], options: argparse.Namespace) -> dict[str, Row]:
+    """Analyse all, and name what is not as it should be."""
+    done = {}
+    work = partial(analyse, agree=options.agree)
+    with (
+        own_pool(len(tasks), options.processes, options.timeout, options.memory) as pool,
+        appending(options.out) as append,
+        progress_bar(len(tasks)) as advance,
+    ):
+        for task, outcome in outcomes(pool, work, tasks):
+            row = outcome if isinstance(outcome, Row) else Row(*task, error=str(outcome), stage="analyze")
+            append(row)
+            advance(row.key)
+            done[row.key] = row
+    for row in done.values():
+        if row.error or row.uncosted or row.agree.startswith("no:"):
+            print(f"{row.key}: {row.stage} {row.error or row.agree or list(row.uncosted)}"[:300])
+    return done
 
 
 if __name__ == "__main__":

@@ -6,19 +6,20 @@ torchvision, timm and transformers are built just as the command line builds the
 from __future__ import annotations
 
 import ast
-import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import torch
-from torch.utils import _pytree as pytree
+import zoo_diffusers
 
-from fxcost.inputs import InputSpec, spec
+from fxcost.inputs import spec
 from fxcost.load import build
 from fxcost.load import load as load_spec
-from fxcost.shapes import Inputs
+from fxcost.shapes import Inputs, with_data
 from fxcost.sources import hf
+
+__all__ = ["LIBRARIES", "load", "names", "with_data"]
 
 Made = tuple[torch.nn.Module, Callable[[], Inputs]]
 """A model, and what gives its inputs."""
@@ -37,8 +38,28 @@ def _timm() -> list[str]:
     return timm.list_models()
 
 
-NEED_ARGUMENTS = dict.fromkeys(("autoformer", "informer", "time_series_transformer"), "prediction_length=24")
-"""Model types of transformers whose configuration has an entry without a default."""
+_HALF_ROTARY = "{'rope_theta':1e4,'rope_type':'default','partial_rotary_factor':0.5,'mrope_section':[8,12,12]}"
+_EXPERTS = "n_routed_experts=64 n_shared_experts=2 num_experts_per_tok=6 n_group=1 topk_group=1"
+NEED_ARGUMENTS = {
+    **dict.fromkeys(("autoformer", "informer", "time_series_transformer"), "prediction_length=24"),
+    **dict.fromkeys(("hunyuan_v1_dense", "hunyuan_v1_moe", "ministral"), "head_dim=128"),
+    **dict.fromkeys(("glm4v", "glm46v", "glmga", "glm_image"), f"text_config={{'rope_parameters':{_HALF_ROTARY}}}"),
+    **dict.fromkeys(("glm4v_text", "glm_image_text"), f"rope_parameters={_HALF_ROTARY}"),
+    "aya_vision": "vision_config={'num_attention_heads':16}",
+    **dict.fromkeys(("blip-2", "instructblip"), "image_token_index=5"),
+    "bamba": "attn_layer_indices=[9,18,27]",
+    "deepseek_v2": _EXPERTS,
+    "dots1": _EXPERTS,
+    "esm": "vocab_size=33 mask_token_id=32 pad_token_id=1",
+    "glm4v_moe": "text_config={'head_dim':128}",
+    "glm4v_moe_text": "num_attention_heads=32",
+    "granitemoehybrid": "layer_types=['linear_attention','full_attention'] num_hidden_layers=2",
+    "lfm2_moe": "layer_types=['conv','conv','full_attention'] num_hidden_layers=3",
+    "nemotron": "num_key_value_heads=8",
+    "timm_backbone": "backbone='resnet50'",
+    "xmod": "default_language='en_XX'",
+}
+"""Model types of transformers whose default configuration lacks an entry, or has one that does not fit the others."""
 
 
 def _hf() -> list[str]:
@@ -55,89 +76,6 @@ def _by_spec(library: str, name: str, real: bool) -> Made:
     if quantized:
         return loaded.model, lambda: with_data(loaded.default_inputs())
     return loaded.model, loaded.default_inputs
-
-
-# ----------------------------------------------------------------------------------------------------------- diffusers
-
-
-def _diffusers() -> list[str]:
-    """Every model class; those that can't be made from a default configuration fail as "build"."""
-    import diffusers
-
-    found = [n for n in dir(diffusers) if inspect.isclass(getattr(diffusers, n, None))]
-    models = [n for n in found if issubclass(getattr(diffusers, n), diffusers.ModelMixin)]
-    return [n for n in models if n != "ModelMixin"]
-
-
-def _make_diffusers(name: str, real: bool) -> Made:
-    import diffusers
-
-    model = build(name, partial(getattr(diffusers, name)), real=real).eval()
-    return model, lambda: _diffusion_inputs(model)
-
-
-def _diffusion_inputs(model: Any) -> Inputs:
-    """Latents of the configured size, a text of 77 tokens, a time: by the names of forward's arguments."""
-    config: Mapping[str, Any] = model.config
-    parameters = inspect.signature(model.forward).parameters
-    needed = [p.name for p in parameters.values() if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
-    asked = ["timestep", "encoder_hidden_states", "pooled_projections", "img_ids", "txt_ids"]
-    asked += ["encoder_attention_mask"] if "Kandinsky3" in type(model).__name__ else []
-    asked += ["guidance"] if config.get("guidance_embeds") else []
-    asked += ["added_cond_kwargs"] if "PixArt" in type(model).__name__ else []
-    names = [n for n in parameters if n in needed or (n in asked and "AutoencoderKL" not in type(model).__name__)]
-    return Inputs((), {n: _diffusion_input(n, config, type(model).__name__) for n in names})
-
-
-def _diffusion_input(name: str, config: Mapping[str, Any], kind: str) -> Any:
-    def first(*keys: str, default: Any) -> Any:
-        return next((config[k] for k in keys if config.get(k) is not None), default)
-
-    channels = first("in_channels", "latent_channels", default=3)
-    size = first("sample_size", default=64)
-    height, width = (size, size) if isinstance(size, int) else (size[0], size[-1])
-    width_of_text = first(
-        "cross_attention_dim", "joint_attention_dim", "caption_channels", "text_embed_dim", "text_dim",
-        "caption_projection_dim", "encoder_hid_dim", "cap_feat_dim", default=768,
-    )  # fmt: skip
-    text = max(width_of_text) if isinstance(width_of_text, (tuple, list)) else width_of_text
-    in_rows = any(word in kind for word in ("Flux", "QwenImage", "Bria", "LTX", "Chroma", "LongCat", "Ovis"))
-    latents = {"1D": (1, channels, 256), "3D": (1, channels, 4, height, width)}
-    video = any(word in kind for word in ("3D", "Video", "Wan", "Mochi", "CogVideo", "Cosmos", "QwenImage", "VidTok"))
-    sound = any(word in kind for word in ("1D", "Audio", "Oobleck", "SAME"))
-    if "SpatioTemporal" in kind:  # frames before channels
-        image: tuple[int, ...] = (1, 4, channels, height, width)
-    elif in_rows and "Autoencoder" not in kind:
-        image = (1, 256, channels)
-    else:
-        image = latents["3D" if video else "1D"] if video or sound else (1, channels, height, width)
-    if "Autoencoder" in kind and video:
-        image = (1, channels, 5, 64, 64)
-    if "Autoencoder" in kind and sound:
-        image = (1, first("audio_channels", "in_channels", default=1), 32_768)
-    axes = len(config.get("axes_dims_rope") or (16, 56, 56))
-    makers: dict[str, Any] = {
-        "sample": spec(*image),
-        "hidden_states": spec(*image),
-        "x": spec(*image),
-        "timestep": torch.tensor([1]),
-        "timesteps": torch.tensor([1]),
-        "encoder_hidden_states": spec(1, 77, text),
-        "pooled_projections": spec(1, first("pooled_projection_dim", default=768)),
-        "guidance": torch.tensor([1.0]),
-        "img_ids": torch.zeros(256, axes),
-        "txt_ids": torch.zeros(77, axes),
-        "controlnet_cond": spec(1, first("conditioning_channels", default=3), 8 * height, 8 * width),
-        "added_time_ids": torch.zeros(1, 3),
-        "encoder_attention_mask": torch.ones(1, 77, dtype=torch.int64),
-        "added_cond_kwargs": {"resolution": spec(1, 2), "aspect_ratio": spec(1, 1)},
-        "original_size": torch.tensor([[1024.0, 1024.0]]),
-        "target_size": torch.tensor([[1024.0, 1024.0]]),
-        "crop_coords": torch.tensor([[0.0, 0.0]]),
-    }
-    if name not in makers:
-        raise ValueError(f"no default for the argument {name!r}")
-    return makers[name]
 
 
 # ---------------------------------------------------------------------------------- open_clip, segmentation, torchaudio
@@ -226,7 +164,7 @@ LIBRARIES: dict[str, tuple[Callable[[], list[str]], Callable[[str, bool], Made]]
     "torchvision": (_torchvision, partial(_by_spec, "torchvision")),
     "timm": (_timm, partial(_by_spec, "timm")),
     "hf": (_hf, partial(_by_spec, "hf")),
-    "diffusers": (_diffusers, _make_diffusers),
+    "diffusers": (zoo_diffusers.names, zoo_diffusers.make),
     "torchaudio": (lambda: list(_AUDIO), _make_audio),
     "open_clip": (_open_clip, _make_open_clip),
     "smp": (_segmentation, _make_segmentation),
@@ -241,10 +179,3 @@ def names(library: str) -> list[str]:
 def load(library: str, name: str, *, real: bool = False) -> Made:
     """Build a model in eval mode: on meta but for small tensors, or with `real` entirely on the CPU."""
     return LIBRARIES[library][1](name, real)
-
-
-def with_data(inputs: Inputs) -> Inputs:
-    """Noise in the place of inputs that are given by shape."""
-    fill = lambda x: torch.rand(x.shape, dtype=x.dtype or torch.float32)  # noqa: E731
-    args, kwargs = pytree.tree_map_only(InputSpec, fill, (inputs.args, dict(inputs.kwargs)))
-    return Inputs(args, kwargs)

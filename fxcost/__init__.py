@@ -14,40 +14,58 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .analyze import analyze, analyze_graph, trace
+    from .check import check
     from .conventions import Convention, conventions
     from .cost import Cost
+    from .devices import Device
+    from .diff import diff
     from .errors import FxcostError
     from .fit import fit
     from .inputs import spec
+    from .measure import measure
+    from .measurement import Measurement
     from .registry import rule
     from .report import Report
+    from .sweeps import sweep
 
 __version__ = "0.1.0"
 __all__ = [
     "Convention",
     "Cost",
+    "Device",
     "FxcostError",
+    "Measurement",
     "Report",
     "analyze",
     "analyze_graph",
+    "check",
     "conventions",
+    "diff",
     "fit",
+    "measure",
     "rule",
     "spec",
+    "sweep",
     "trace",
 ]
 
 _HOMES = {
     "Convention": "conventions",
     "Cost": "cost",
+    "Device": "devices",
     "FxcostError": "errors",
+    "Measurement": "measurement",
     "Report": "report",
     "analyze": "analyze",
     "analyze_graph": "analyze",
+    "check": "check",
     "conventions": "conventions",
+    "diff": "diff",
     "fit": "fit",
+    "measure": "measure",
     "rule": "registry",
     "spec": "inputs",
+    "sweep": "sweeps",
     "trace": "analyze",
 }
 

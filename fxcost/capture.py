@@ -32,16 +32,20 @@ from .errors import (
 )
 from .inputs import Arguments, bind, make_arguments, make_real_arguments, parameter_dtype
 from .isolate import MetaCopier
-from .modules import is_leaf, module_records, parameter_records, signature_source
+from .modules import inventory, is_leaf, module_records, parameter_records, signature_source
+from .nested import is_nested
 from .propagate import Propagator
 from .recorder import Storages, is_plain, outline
 from .records import ModuleCall, Recording, TrainingRecord
+from .sketch import Node, Sketch
 from .symbolic import TracedCall, trace_symbolically
 from .units import whole_units
 from .user_code import raising_line
 from .values import NeedsRealRunError, ValueRecorder
 
 CAPTURES = ("auto", "symbolic", "concrete")
+_ASK_FOR_TYPES = ("transformers.",)
+"""Libraries whose models all ask what a proxy can't answer: none of 522 models could be traced symbolically."""
 Loss = Callable[[Any], torch.Tensor]
 """From what a model returns to a tensor of one element."""
 
@@ -70,7 +74,7 @@ def record(
     if capture not in CAPTURES:
         raise InputError(f"there is no capture {capture!r}; choose from {', '.join(CAPTURES)}")
     if isinstance(model, torch.export.ExportedProgram):
-        model, inputs, kwargs = _exported(model, inputs, kwargs)
+        model, inputs, kwargs = exported(model, inputs, kwargs)
     if not callable(model):
         raise InputError(f"a {type(model).__name__} is no model: give an nn.Module, a GraphModule or a function")
     make = partial(_Job, model, inputs, kwargs, dtype, leaf_modules, real_limit)
@@ -79,7 +83,7 @@ def record(
             return make().given()
         if capture == "symbolic":
             return make().symbolic()
-        if capture == "auto":
+        if capture == "auto" and not type(model).__module__.startswith(_ASK_FOR_TYPES):
             try:
                 return make().symbolic()
             except (CaptureError, ModelRunError):
@@ -94,9 +98,20 @@ def record(
         try:
             return make().real(model, inputs, kwargs)
         except ModelRunError:
-            if isinstance(on_meta, NeedsRealRunError):
-                raise  # on meta the model got no further than to that value
+            if isinstance(on_meta, (NeedsRealRunError, MissingMetaKernelError)):
+                raise  # on meta the model got no further than to that value or kernel
             raise on_meta from on_meta.__cause__
+
+
+def record_real(model: Any, inputs: Any, kwargs: dict[str, Any]) -> Recording:
+    """Record a run of a copy on real tensors, so that the constants in the graph hold data.
+
+    Raises:
+        InputError: the inputs do not fit.
+        ModelRunError: the model raised.
+    """
+    with _unchanged_state(), whole_units(), torch.inference_mode(False), torch.no_grad():
+        return _Job(model, inputs, kwargs, None, (), 0).real(model, inputs, kwargs)
 
 
 def record_step(
@@ -116,10 +131,11 @@ def record_step(
         TrainingError: there is nothing to train, the loss is no scalar, or the model raised.
     """
     from .autocast_gradients import AutocastRegionError, differentiable_casts
-    from .step import StepRecorder, train_graph, train_model
+    from .step import train_graph, train_model
+    from .step_recorder import StepRecorder
 
     if isinstance(model, torch.export.ExportedProgram):
-        model, inputs, kwargs = _exported(model, inputs, kwargs)
+        model, inputs, kwargs = exported(model, inputs, kwargs)
 
     def run(casts: bool) -> TrainingRecord:
         job = _Job(model, inputs, kwargs, dtype, leaf_modules, real_limit)
@@ -130,8 +146,8 @@ def record_step(
             job.tell(recorder, job.root)
             return train_model(job.model, job.arguments, job.root, recorder, leaf_modules, loss)
         job.tell(recorder, recording.root)
-        values = job.values_of(recording.graph, recording.capture)
-        return train_graph(recording.root, recording.graph, values, recorder, node_owner, loss)
+        values = job.values_of(recording.sketch, recording.capture)
+        return train_graph(recording.root, recording.sketch, values, recorder, loss)
 
     with _unchanged_state(), whole_units():
         try:
@@ -156,15 +172,18 @@ class _Job:
         self.copier = MetaCopier(dtype)
         captured: dict[str, Any] = {}
         self.model: Any
+        self._graph: fx.Graph | None = None
         if isinstance(model, FunctionType):
             self.model, captured = self.copier.function(model)
+        elif isinstance(model, fx.GraphModule) and not any(map(is_lazy, model.parameters())):
+            self.model, self._graph = self.copier.owner(model), model.graph
         else:
             self.model = self.copier.model(model)
         of_model = len(self.copier.real)
         self.arguments = make_arguments(inputs, kwargs, self.copier, parameter_dtype(model, dtype))
         of_inputs = [(m, r) for m, r in self.copier.real[of_model:] if not r.is_floating_point()]
         self._known = self.copier.real[:of_model] + of_inputs
-        bind(signature_source(self.model), self.arguments)
+        bind(signature_source(model), self.arguments)
         self.leaf_modules = leaf_modules
         owner = getattr(self.model, "__self__", self.model)
         self.root = owner if isinstance(owner, nn.Module) else _holder(captured)
@@ -174,47 +193,51 @@ class _Job:
         )
 
         self.real_possible = dtype is None and self._all_real(real_limit)
-        if any(is_lazy(p) for p in self.root.parameters()):
+        if any(type(p) is not nn.Parameter and is_lazy(p) for p in self.root.parameters()):
             self.model(*self.arguments.args, **self.arguments.kwargs)  # gives lazy modules of the copy their shapes
 
     def symbolic(self) -> Recording:
         if isinstance(self.model, nn.Module) and (self.model._forward_hooks or self.model._forward_pre_hooks):
             raise CaptureError("symbolic tracing starts at forward and would not run the hooks of the model itself")
         leaves: Callable[[nn.Module, str], bool] = lambda m, name: is_leaf(m, name, self.leaf_modules)  # noqa: E731
-        graph, root, calls = trace_symbolically(self.model, self.arguments, leaves)
-        return self._propagated(graph, root, "symbolic", calls)
+        sketch, root, calls = trace_symbolically(self.model, self.arguments, leaves)
+        return self._propagated(sketch, root, "symbolic", calls)
 
     def given(self) -> Recording:
-        return self._propagated(self.model.graph, self.model, "given", [])
+        return self._propagated(Sketch.of(self._graph or self.model.graph, node_owner), self.model, "given", [])
 
-    def _propagated(self, graph: fx.Graph, root: nn.Module, capture: str, calls: list[TracedCall]) -> Recording:
+    def _propagated(self, sketch: Sketch, root: nn.Module, capture: str, calls: list[TracedCall]) -> Recording:
         recorder = self._recorder()
-        propagator = Propagator(root, graph, recorder, node_owner)
-        values = self.values_of(graph, capture)
-        specs = [recorder.spec(v) if isinstance(v, torch.Tensor) else v for v in values]
-        propagator.run(*specs, enable_io_processing=False)
-        resolved = tuple(_resolved_call(call, propagator.outputs) for call in calls)
-        return self._recording(graph, root, capture, recorder, propagator.records, resolved)
+        propagator = Propagator(root, sketch, recorder)
+        values = self.values_of(sketch, capture)
+        propagator.run([recorder.spec(v) if is_plain(v) else v for v in values])
+        resolved = tuple([_resolved_call(call, propagator.outputs) for call in calls])
+        return self._recording(sketch, root, capture, recorder, propagator.records, resolved)
 
-    def values_of(self, graph: fx.Graph, capture: str) -> list[Any]:
+    def values_of(self, sketch: Sketch, capture: str) -> list[Any]:
         """The arguments in the order of a graph's placeholders."""
-        return list(self.arguments.tensors()) if capture == "symbolic" else _flat_arguments(graph, self.arguments)
+        return list(self.arguments.tensors()) if capture == "symbolic" else _flat_arguments(sketch, self.arguments)
 
     def tell(self, recorder: ValueRecorder, root: nn.Module) -> None:
         """Tell a recorder the values of inputs and of the tensors of `root`, which is a copy of the model too."""
         if recorder.real:
             return
-        names = {id(t): name for name, t in (*self.root.named_parameters(), *self.root.named_buffers())}
-        copies = dict((*root.named_parameters(), *root.named_buffers()))
+        if not self._known:
+            return
+        names = inventory(self.root).names()
+        copies = inventory(root).tensors()
         for meta, real in self._known:
             recorder.know(copies.get(names.get(id(meta), ""), meta), real)
 
     def _all_real(self, limit: int) -> bool:
         """True if every tensor of the model and its inputs holds data, and not more than `limit` bytes."""
-        sizes = {t.untyped_storage()._cdata: t.untyped_storage().nbytes() for _, t in self.copier.real if is_plain(t)}
         originals = {id(meta) for meta, _ in self.copier.real}
-        everything = (*self.root.parameters(), *self.root.buffers(), *self.arguments.tensors())
-        return all(id(t) in originals for t in everything) and sum(sizes.values()) <= limit
+        if not all(id(t) in originals for t in self.arguments.tensors()):
+            return False
+        if not all(id(t) in originals for t in (*self.root.parameters(), *self.root.buffers())):
+            return False
+        sizes = {t.untyped_storage()._cdata: t.untyped_storage().nbytes() for _, t in self.copier.real if is_plain(t)}
+        return sum(sizes.values()) <= limit
 
     def concrete(self) -> Recording:
         return self._run_concretely(self._recorder(), "concrete")
@@ -226,7 +249,9 @@ class _Job:
 
     def make_real(self, model: Any, inputs: Any, kwargs: Any) -> None:
         """Take a deep copy of the model, and copies of the inputs, in place of those on meta."""
-        self.model, self.arguments = copy.deepcopy((model, make_real_arguments(inputs, kwargs)))
+        arguments = make_real_arguments(inputs, kwargs)
+        memo = {id(t): t.clone() for t in arguments.tensors() if is_nested(t)}  # they know no deepcopy
+        self.model, self.arguments = copy.deepcopy((model, arguments), memo)
         owner = getattr(self.model, "__self__", self.model)
         self.root = owner if isinstance(owner, nn.Module) else nn.Module()
 
@@ -239,7 +264,7 @@ class _Job:
             raise
         except Exception as error:
             raise _model_raised(error, tracer.failed_in, self.arguments) from error
-        return self._recording(tracer.graph, self.root, capture, recorder, tracer.records, tuple(tracer.calls))
+        return self._recording(tracer.sketch, self.root, capture, recorder, tracer.records, tuple(tracer.calls))
 
     def _recorder(self) -> ValueRecorder:
         recorder = ValueRecorder(Storages(), real_available=self.real_possible)
@@ -248,24 +273,25 @@ class _Job:
         return recorder
 
     def _recording(
-        self, graph: fx.Graph, root: nn.Module, capture: str, recorder: ValueRecorder, nodes: Any, calls: Any
+        self, sketch: Sketch, root: nn.Module, capture: str, recorder: ValueRecorder, nodes: Any, calls: Any
     ) -> Recording:
+        found = inventory(self.root)
         return Recording(
-            graph=graph,
+            graph=sketch,  # type: ignore[arg-type]  # becomes an fx graph when it is read
             root=root,
             capture=capture,
             model_type=self.type_name,
             nodes=tuple(nodes),
-            modules=module_records(self.root),
+            modules=module_records(found),
             calls=calls,
-            parameters=parameter_records(self.root, recorder.spec),
+            parameters=parameter_records(found, recorder.spec),
             storage_bytes=tuple(recorder.storages.nbytes),
             assumptions=tuple(recorder.assumptions),
             deaths=tuple(recorder.deaths.items()) if capture in ("concrete", "real") else None,
         )
 
 
-def _exported(program: torch.export.ExportedProgram, inputs: Any, kwargs: Any) -> tuple[nn.Module, Any, Any]:
+def exported(program: torch.export.ExportedProgram, inputs: Any, kwargs: Any) -> tuple[nn.Module, Any, Any]:
     """An exported program as a module, with its own example inputs where none are given."""
     if not isinstance(inputs, torch.Tensor) and not inputs and not kwargs:
         inputs, kwargs = program.example_inputs
@@ -273,7 +299,7 @@ def _exported(program: torch.export.ExportedProgram, inputs: Any, kwargs: Any) -
 
 
 def _check_leaves(leaf_modules: tuple[Any, ...], root: nn.Module) -> None:
-    names = [name for name, _ in root.named_modules()]
+    names = [name for name, _ in root.named_modules()] if leaf_modules else []
     for leaf in leaf_modules:
         if isinstance(leaf, str) and leaf not in names:
             near = get_close_matches(leaf, names, n=3)
@@ -309,10 +335,10 @@ def node_owner(node: fx.Node) -> str:
     return str(path)
 
 
-def _flat_arguments(graph: fx.Graph, arguments: Arguments) -> list[Any]:
+def _flat_arguments(sketch: Sketch, arguments: Arguments) -> list[Any]:
     """Arguments in the order of a given graph's placeholders."""
     rest, named, values = list(arguments.args), dict(arguments.kwargs), []
-    for node in graph.nodes:
+    for node in sketch.nodes:
         if node.op != "placeholder":
             continue
         if node.target in named:
@@ -328,9 +354,9 @@ def _flat_arguments(graph: fx.Graph, arguments: Arguments) -> list[Any]:
     return values
 
 
-def _resolved_call(call: TracedCall, outputs: dict[fx.Node, Any]) -> ModuleCall:
+def _resolved_call(call: TracedCall, outputs: dict[Node, Any]) -> ModuleCall:
     def specs(value: Any) -> Any:
-        if isinstance(value, fx.Node):
+        if type(value) is Node:
             return outputs.get(value)
         if isinstance(value, tuple):
             return tuple([specs(v) for v in value])
@@ -347,7 +373,8 @@ def _model_raised(error: Exception, module: str | None, arguments: Arguments) ->
     line = raising_line(error)
     where = f"module {module!r}" if module else "the model"
     text = " ".join(str(error).split())
-    shapes = ", ".join(f"{tuple(t.shape)} {str(t.dtype).removeprefix('torch.')}" for t in arguments.tensors())
+    dense = [t for t in arguments.tensors() if not is_nested(t)]
+    shapes = ", ".join(f"{tuple(t.shape)} {str(t.dtype).removeprefix('torch.')}" for t in dense)
     if isinstance(error, NotImplementedError) and "meta" in text.lower():
         return MissingMetaKernelError(
             f"{where}{line}: an operator has no meta kernel, so its result's shape is unknown: {text}. "

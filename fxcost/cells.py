@@ -80,6 +80,15 @@ class Source:
             return torch.zeros(self.shape, dtype=self.dtype)
 
 
+def _histc(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    """`aten.histc` of integers, which CUDA and meta take and the CPU does not."""
+    counts: Tensor = torch.ops.aten.histc.default(x.float(), *args, **kwargs)
+    return counts.to(x.dtype)
+
+
+_CPU_KERNELS: dict[Any, Callable[..., Any]] = {torch.ops.aten.histc.default: _histc}
+
+
 def evaluation(func: Any, sources: list[Any], tree: Any, outputs: list[Tensor]) -> Evaluation:
     """How to run an operator on values: `sources` are its arguments, flattened by `tree`, a :class:`Source` each."""
     shapes = [(t.untyped_storage().nbytes(), t.dtype, t.storage_offset(), t.shape, t.stride()) for t in outputs]
@@ -91,7 +100,7 @@ def evaluation(func: Any, sources: list[Any], tree: Any, outputs: list[Tensor]) 
             kwargs = {**kwargs, "device": CPU}
         with _disable_current_modes():
             try:
-                result = func(*args, **kwargs)
+                result = _CPU_KERNELS.get(func, func)(*args, **kwargs)
             except Exception:  # a kernel that the CPU lacks: the value stays unknown
                 return None
         storages = []

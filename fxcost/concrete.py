@@ -26,9 +26,10 @@ from torch.overrides import TorchFunctionMode
 from .cells import CPU
 from .host import Taken, note_function, translate
 from .inputs import Arguments
-from .modules import argument_names, is_leaf
+from .modules import argument_names, inventory, is_leaf
 from .recorder import Segment
 from .records import ModuleCall, NodeRecord, Operator, TensorSpec, tensor_specs
+from .sketch import Node, Sketch
 from .spelling import operator_of, written_as
 from .values import ValueRecorder
 from .vocabulary import Later, fields_of, has_tensor, opaque, resolved, vocabulary
@@ -46,21 +47,19 @@ class ConcreteTracer(TorchFunctionMode):
     def __init__(self, root: nn.Module, recorder: ValueRecorder, leaf_modules: tuple[Any, ...] = ()) -> None:
         super().__init__()
         self.root = root
-        self.graph = fx.Graph()
+        self.sketch = Sketch()
         self.records: list[NodeRecord] = []
         self.calls: list[ModuleCall] = []
         self.recorder = recorder
         recorder.orphan = self._orphan
         self._leaf_modules = leaf_modules
-        self._producers: dict[int, tuple[weakref.ref[Tensor], Callable[[], fx.Node]]] = {}
-        self._attributes: dict[int, str] = {}
-        self._attribute_nodes: dict[str, fx.Node] = {}
+        self._producers: dict[int, tuple[weakref.ref[Tensor], Callable[[], Node]]] = {}
+        self._attributes = inventory(root).names()
+        self._attribute_nodes: dict[str, Node] = {}
         self._constants = 0
         self._scopes = [""]
         self.failed_in: str | None = None
         """FQN of the innermost module that was running when the model raised."""
-        for name, tensor in (*root.named_parameters(), *root.named_buffers()):
-            self._attributes[id(tensor)] = name
 
     # -------------------------------------------------------------------------------------------------------- running
 
@@ -79,14 +78,14 @@ class ConcreteTracer(TorchFunctionMode):
             unwrap()
             self.recorder.orphan = None
         result = self._argument(out)
-        node = self.graph.output(result)
+        node = self.sketch.create_node("output", "output", (result,))
         specs = tuple(tensor_specs(self._specs(out)))
         self._add(node, "output", "output", "", specs, specs)
         return out
 
     def _placeholders(self, value: Any, name: str) -> None:
         if isinstance(value, Tensor):
-            node = self.graph.placeholder(name)
+            node = self.sketch.create_node("placeholder", name)
             spec = self.recorder.spec(value)
             self._add(node, "placeholder", name, "", (), (spec,))
             self._produced(value, node)
@@ -169,7 +168,7 @@ class ConcreteTracer(TorchFunctionMode):
             raise
         finally:
             self._scopes.pop()
-        node = self.graph.create_node("call_module", name, *nodes)
+        node = self.sketch.create_node("call_module", name, *nodes)
         self._finish(node, name, name, given, out, segment)
         self._called(name, given, out, start)
         return out
@@ -213,7 +212,7 @@ class ConcreteTracer(TorchFunctionMode):
         fx_args = resolved(pending[0])
         if target is getattr or target is setattr:
             fx_args = (fx_args[0], args[1], *fx_args[1:])
-        node = self.graph.create_node(kind, target, fx_args, resolved(pending[1]))
+        node = self.sketch.create_node(kind, target, fx_args, resolved(pending[1]))
         text = target if isinstance(target, str) else torch.fx.node._get_qualified_name(target)
         self._finish(node, text, self._scopes[-1], given, out, segment)
         return out
@@ -221,12 +220,12 @@ class ConcreteTracer(TorchFunctionMode):
     def _orphan(self, func: Operator, args: Any, kwargs: Any, out: Any, segment: Segment) -> None:
         """An operator that ran outside every call that the function mode saw gets a node of its own."""
         given = (self._specs(args), self._specs(kwargs))
-        node = self.graph.create_node("call_function", func, self._argument(args), self._argument(kwargs))
+        node = self.sketch.create_node("call_function", func, self._argument(args), self._argument(kwargs))
         self._finish(node, str(func), self._scopes[-1], given, out, segment)
 
     # ----------------------------------------------------------------------------------------------------- the graph
 
-    def _finish(self, node: fx.Node, target: str, module: str, given: Any, out: Any, segment: Segment) -> None:
+    def _finish(self, node: Node, target: str, module: str, given: Any, out: Any, segment: Segment) -> None:
         outputs = tuple(tensor_specs(self._specs(out)))
         operations, storages = tuple(segment.operations), tuple(segment.slots)
         self._add(
@@ -236,7 +235,7 @@ class ConcreteTracer(TorchFunctionMode):
 
     def _add(
         self,
-        node: fx.Node,
+        node: Node,
         kind: str,
         target: str,
         module: str,
@@ -268,7 +267,7 @@ class ConcreteTracer(TorchFunctionMode):
             )
         )
 
-    def _bind(self, out: Any, node: fx.Node) -> None:
+    def _bind(self, out: Any, node: Node) -> None:
         """Remember which node made each tensor in `out`; elements of a sequence get a getitem node when used."""
         if isinstance(out, Tensor):
             self._produced(out, node)
@@ -279,31 +278,31 @@ class ConcreteTracer(TorchFunctionMode):
             for key, item in out.items():
                 self._bind_item(item, node, key)
 
-    def _bind_item(self, item: Any, node: fx.Node, key: Any) -> None:
+    def _bind_item(self, item: Any, node: Node, key: Any) -> None:
         if isinstance(item, Tensor):
             if self._known(item) is not None:
                 return  # handed through, e.g. an argument returned as it came
             spec, module = self.recorder.spec(item), self._scopes[-1]
 
             @functools.cache
-            def pick() -> fx.Node:
-                got = self.graph.call_function(operator.getitem, (node, key))
+            def pick() -> Node:
+                got = self.sketch.create_node("call_function", operator.getitem, (node, key))
                 given: tuple[Any, Any] = (None, key), {}  # which element; the sequence itself is not kept
                 self._add(got, "call_function", "_operator.getitem", module, (spec,), (spec,), given=given)
                 return got
 
             self._producers[id(item)] = weakref.ref(item), pick
         elif isinstance(item, (tuple, list, dict)):
-            self._bind(item, self.graph.call_function(operator.getitem, (node, key)))
+            self._bind(item, self.sketch.create_node("call_function", operator.getitem, (node, key)))
 
-    def _produced(self, tensor: Tensor, node: fx.Node) -> None:
+    def _produced(self, tensor: Tensor, node: Node) -> None:
         self._producers[id(tensor)] = weakref.ref(tensor), lambda: node
 
-    def _known(self, tensor: Tensor) -> Callable[[], fx.Node] | None:
+    def _known(self, tensor: Tensor) -> Callable[[], Node] | None:
         entry = self._producers.get(id(tensor))
         return entry[1] if entry is not None and entry[0]() is tensor else None
 
-    def _node_of(self, tensor: Tensor) -> fx.Node:
+    def _node_of(self, tensor: Tensor) -> Node:
         producer = self._known(tensor)
         if producer is not None:
             return producer()
@@ -314,7 +313,7 @@ class ConcreteTracer(TorchFunctionMode):
             self.root.__dict__[name] = tensor if tensor.is_meta or self.recorder.real else self.recorder.twin(tensor)
             self._attributes[id(tensor)] = name
         if name not in self._attribute_nodes:
-            node = self._attribute_nodes[name] = self.graph.get_attr(name)
+            node = self._attribute_nodes[name] = self.sketch.create_node("get_attr", name)
             module = name.rpartition(".")[0]
             self._add(node, "get_attr", name, module, (), (self.recorder.spec(tensor),))
         return self._attribute_nodes[name]

@@ -43,6 +43,10 @@ class MissingLibraryError(FxcostError, ImportError):
     """Something was asked for that needs a library which is not installed."""
 
 
+class DrawingError(FxcostError):
+    """A program that draws (Graphviz) was called, and failed."""
+
+
 class UncostedOperatorError(FxcostError):
     """`strict=True`, and at least one operator that ran has no rule."""
 
@@ -59,5 +63,25 @@ class UnknownNameError(FxcostError, LookupError):
     """A report was asked for a module, node, column, sort key or format that it does not have."""
 
 
+class ReportFileError(FxcostError, ValueError):
+    """What was read is no report, one in a layout of another version, or broken; or only a fresh report has it."""
+
+
+class BudgetError(FxcostError, ValueError):
+    """A budget that can't be read or checked: an unknown limit, nothing to check, a baseline on other inputs."""
+
+
+class WorkerError(FxcostError):
+    """A process of a sweep did not start, died, took too long, or raised; the message says which."""
+
+
 class ConventionError(FxcostError):
     """No such convention, a convention that counts nothing, or a model that the tool itself refuses."""
+
+
+class DeviceError(FxcostError):
+    """No such device, known or here, or one that has no peak for a dtype."""
+
+
+class MeasureError(FxcostError):
+    """A model can't be measured: it or its inputs hold no data, or it raised while it ran."""

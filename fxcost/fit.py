@@ -9,7 +9,6 @@ Not here: what an allocator wastes and kernels ask for beside their results; lea
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .amounts import parse_bytes
 from .analyze import analyze
 from .errors import InputError
 from .inputs import InputSpec, is_shape
@@ -25,8 +25,6 @@ from .report import Report
 
 LARGEST = 1 << 32
 """No larger batch is tried."""
-
-_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,22 +204,3 @@ def _shapes(value: Any) -> list[tuple[int, ...]]:
     if isinstance(value, dict):
         return [shape for item in value.values() for shape in _shapes(item)]
     return []
-
-
-def parse_bytes(size: int | str) -> int:
-    """A number of bytes, or text: "24GiB", "80 GB", "512M".
-
-    >>> parse_bytes("1.5KiB"), parse_bytes("80GB"), parse_bytes(12)
-    (1536, 80000000000, 12)
-
-    Raises:
-        InputError: the text is no size, or the size is negative.
-    """
-    if isinstance(size, int):
-        if size < 0:
-            raise InputError(f"{size} is no number of bytes")
-        return size
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?i?)b?\s*", size.lower())
-    if found is None or found[2] not in _UNITS:
-        raise InputError(f"{size!r} is no size in bytes; write 24GiB, 80GB or a plain number")
-    return round(float(found[1]) * _UNITS[found[2]])

@@ -10,6 +10,7 @@ from torch import fx
 from torch.fx.passes.shape_prop import TensorMetadata, _extract_tensor_metadata
 
 from .cost import NodeCost
+from .errors import ReportFileError
 from .records import NodeRecord, Recording, TensorSpec
 
 
@@ -18,7 +19,12 @@ def to_graph_module(recording: Recording, nodes: Iterable[NodeCost] = ()) -> fx.
 
     Every node gets `meta["tensor_meta"]` (as ShapeProp sets it) and `meta["nn_module"]`, the FQN of its module; with
     `nodes` also `meta["fxcost"]`, the :class:`~fxcost.records.NodeCost` of the node.
+
+    Raises:
+        ReportFileError: the recording was read from a file, and has no graph.
     """
+    if recording.graph is None:
+        raise ReportFileError("a report that is read from a file has no graph; analyse the model again to have one")
     costs = {node.name: node for node in nodes}
     records = {record.name: record for record in recording.nodes}
     for node in recording.graph.nodes:

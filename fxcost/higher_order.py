@@ -75,11 +75,28 @@ def map_over(run: Runner, function: Callable[..., Any], xs: Any, additional: Any
     return [torch.stack(column) for column in zip(*results, strict=True)]
 
 
-def flex_attention(run: Runner, query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any) -> tuple[Tensor, ...]:
+def flex_attention(
+    run: Runner, query: Tensor, key: Tensor, value: Tensor, score_mod: Any, block_mask: Any = (), *_: Any, **__: Any
+) -> tuple[Tensor, ...]:
     """Shapes of flex attention: output (B, Hq, Lq, dv), log-sum-exp and maximum (B, Hq, Lq)."""
     batch, heads, length, _dim = query.shape
+    mask_mod = block_mask[-1] if block_mask else None
+    if mask_mod is not None and getattr(mask_mod, "__name__", "") != "noop_mask":
+        run.assume(
+            f"flex_attention: all {length:,} × {key.shape[2]:,} scores are counted; its block mask lets a kernel skip "
+            "some of them"
+        )
     rows = query.new_empty((batch, heads, length), dtype=torch.float32)
     return query.new_empty((batch, heads, length, value.shape[-1])), rows, torch.empty_like(rows)
+
+
+def run_on_one_score(score_mod: Callable[..., Any], query: Tensor, *captured: Any) -> None:
+    """Call the `score_mod` of flex attention on meta: one score of the query's dtype, and batch, head, row, column."""
+    from torch._dynamo._trace_wrapped_higher_order_op import TransformGetItemToIndex
+
+    indices = [torch.empty((), dtype=torch.int32, device="meta") for _ in range(4)]
+    with TransformGetItemToIndex():
+        score_mod(query.new_empty(()), *indices, *captured)
 
 
 def call_body(run: Runner, body: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

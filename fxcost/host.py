@@ -71,6 +71,7 @@ def translate(recorder: ValueRecorder, func: Any, args: tuple[Any, ...], kwargs:
             if func is Tensor.new_tensor:
                 kwargs = {"dtype": args[0].dtype if _all_floats(data) else None, **kwargs}
                 func, args = torch.tensor, args[1:]
+            args = (_numbers(recorder, args[0]), *args[1:]) if args else args
             return func, args, {k: v for k, v in kwargs.items() if k not in ("device", "pin_memory")}
     if func in _MOVES and isinstance(args[0], Tensor):
         return Tensor.to, (args[0], META), {}
@@ -83,6 +84,15 @@ def translate(recorder: ValueRecorder, func: Any, args: tuple[Any, ...], kwargs:
         if kwargs.get("pin_memory"):
             kwargs["pin_memory"] = False
     return func, args, kwargs
+
+
+def _numbers(recorder: ValueRecorder, data: Any) -> Any:
+    """Data with numbers in the place of the tensors without dimensions that stand in lists."""
+    if isinstance(data, Tensor) and data.is_meta and data.dim() == 0:
+        return recorder.host_value(data, "a tensor made from others", scalar=True).item()
+    if type(data) is list or type(data) is tuple:
+        return [_numbers(recorder, item) for item in data]
+    return data
 
 
 def _all_floats(data: Any) -> bool:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from .errors import InputError
 from .isolate import MetaCopier
+from .nested import is_nested
 from .recorder import META
 
 
@@ -196,4 +197,6 @@ def bind(function: Callable[..., Any], arguments: Arguments) -> inspect.BoundArg
 
 
 def _brief(value: Any) -> str:
-    return f"Tensor{tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+    if isinstance(value, Tensor):
+        return "nested Tensor" if is_nested(value) else f"Tensor{tuple(value.shape)}"
+    return type(value).__name__

@@ -15,9 +15,11 @@ from collections import OrderedDict
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
+from torch.overrides import TorchFunctionMode
 
 from .errors import ModelCopyError
+from .nested import is_nested
 from .recorder import META
 from .sparse import is_sparse, meta_copy
 
@@ -42,6 +44,9 @@ _ATOMIC = (
     types.ModuleType,
 )
 _ATOMIC_TYPES = frozenset(t for t in _ATOMIC if t is not enum.Enum)
+_TABLES = frozenset(nn.Module().__dict__)
+"""Attributes of every module, most of them empty tables of hooks."""
+_PLAIN_TENSORS = frozenset({Tensor, nn.Parameter})
 
 
 class MetaCopier:
@@ -58,6 +63,7 @@ class MetaCopier:
         self._storages: dict[int, torch.UntypedStorage] = {}
         self._alive: list[Any] = []
         self._path: list[str] = []
+        self._models: list[Any] = []
 
     def model(self, model: Any) -> Any:
         """Copy a module, a bound method of one, or any other callable.
@@ -65,10 +71,28 @@ class MetaCopier:
         Raises:
             ModelCopyError: something that a module holds can't be copied; the message names the module and attribute.
         """
-        if isinstance(model, nn.Module):
-            for tensor in (*model.parameters(), *model.buffers()):
-                self.tensor(tensor)  # first, so that a deepcopy on the way finds them in the memo
+        self._models.append(model)
         return self.value(model)
+
+    def owner(self, graph_module: fx.GraphModule) -> nn.Module:
+        """What a given graph refers to: a copy of a GraphModule's modules and tensors, without its code and graph.
+
+        Raises:
+            ModelCopyError: as :meth:`model`.
+        """
+        cls = type(graph_module)
+        names = {"__module__": cls.__module__, "__qualname__": cls.__qualname__}
+        root: nn.Module = self._remember(graph_module, type(cls.__name__, (nn.Module,), names)())
+        self._models.append(graph_module)
+        root.training = graph_module.training
+        state = graph_module.__dict__
+        for name in ("_parameters", "_buffers", "_modules"):
+            getattr(root, name).update({k: self.value(v) for k, v in state[name].items()})
+        for node in graph_module.graph.nodes:
+            first = str(node.target).split(".")[0]
+            if node.op == "get_attr" and first in state:
+                root.__dict__[first] = self.value(state[first])
+        return root
 
     def function(self, function: types.FunctionType) -> tuple[types.FunctionType, dict[str, Any]]:
         """A function with copies of the modules and tensors that it takes from its closure and its globals.
@@ -126,8 +150,13 @@ class MetaCopier:
             result = self._remember(value, object.__new__(kind))
             result.__dict__.update({k: self.value(v) for k, v in value.__dict__.items()})
             return result
+        while self._models:  # what copies itself may not ask for its tensors: it finds them in the memo
+            model = self._models.pop()
+            for tensor in (*model.parameters(), *model.buffers()) if isinstance(model, nn.Module) else ():
+                self.tensor(tensor)
         try:
-            return copy.deepcopy(value, self._memo)
+            with _TensorsToMeta(self):
+                return copy.deepcopy(value, self._memo)
         except Exception as error:
             where = ".".join(self._path) or "the model"
             raise ModelCopyError(
@@ -142,21 +171,28 @@ class MetaCopier:
             return self._remember(module, self._container(module, cls))
         result = self._remember(module, object.__new__(cls))
         state = result.__dict__
-        for name, value in module.__dict__.items():
-            if name == "_modules":
-                state[name] = self._children(value)
+        state.update(module.__dict__)
+        for name, value in state.items():
+            kind = type(value)
+            if kind in _ATOMIC_TYPES:
+                continue
+            if name in _TABLES and not value:
+                state[name] = kind()
                 continue
             self._path.append(name)
-            state[name] = self.value(value)
+            state[name] = self._children(value) if name == "_modules" else self.value(value)
             self._path.pop()
         return result
 
     def _children(self, modules: dict[str, nn.Module | None]) -> dict[str, nn.Module | None]:
-        result: dict[str, nn.Module | None] = {}
+        result = modules.copy()
+        self._path.pop()  # children stand under their own names
         for name, child in modules.items():
-            self._path.append(name)
-            result[name] = None if child is None else self.value(child)
-            self._path.pop()
+            if child is not None:
+                self._path.append(name)
+                result[name] = self.value(child)
+                self._path.pop()
+        self._path.append("_modules")
         return result
 
     def _remember(self, original: Any, result: Any) -> Any:
@@ -168,23 +204,30 @@ class MetaCopier:
         """The meta copy of a tensor: same shape, stride and aliasing, `requires_grad` and parameter-ness."""
         if id(tensor) in self._memo:
             return self._memo[id(tensor)]  # type: ignore[no-any-return]
-        if nn.parameter.is_lazy(tensor):
-            lazy: Any = type(tensor)
+        kind = type(tensor)
+        if kind is not nn.Parameter and nn.parameter.is_lazy(tensor):
+            lazy: Any = kind
             return self._remember(tensor, lazy(device=META, dtype=tensor.dtype))  # type: ignore[no-any-return]
         meta = self._meta(tensor)
-        if isinstance(tensor, nn.Parameter):
+        if kind is nn.Parameter:
+            meta = Tensor._make_subclass(nn.Parameter, meta, tensor.requires_grad)
+        elif isinstance(tensor, nn.Parameter):
             meta = nn.Parameter(meta, requires_grad=tensor.requires_grad)
         elif tensor.requires_grad and tensor.is_leaf:
             meta.requires_grad_()
         if not tensor.is_meta:
             self.real.append((meta, tensor))
-        if type(tensor) in (Tensor, nn.Parameter) and tensor.__dict__:
+        if kind in _PLAIN_TENSORS and tensor.__dict__:
             meta.__dict__.update(tensor.__dict__)
         return self._remember(tensor, meta)  # type: ignore[no-any-return]
 
     def _meta(self, tensor: Tensor) -> Tensor:
+        if tensor.is_meta and self.dtype is None and type(tensor) in _PLAIN_TENSORS:
+            return tensor.data  # a tensor of its own on the same memory, of which there is none
         if is_sparse(tensor):
             return meta_copy(tensor)
+        if is_nested(tensor):
+            return tensor  # it has no meta form: only a real run can be recorded
         if tensor.layout is not torch.strided or hasattr(type(tensor), "__tensor_flatten__") or tensor.is_quantized:
             return tensor.detach().to(META)
         dtype = self.dtype if self.dtype is not None and tensor.is_floating_point() else tensor.dtype
@@ -202,6 +245,19 @@ class MetaCopier:
             self._alive.append(old)
         empty = torch.empty(0, dtype=dtype, device=META)
         return empty.set_(storage, tensor.storage_offset(), tensor.shape, tensor.stride())
+
+
+class _TensorsToMeta(TorchFunctionMode):
+    """Has `copy.deepcopy` of any object (with slots, a deque, of C) take meta copies of the tensors that it finds."""
+
+    def __init__(self, copier: MetaCopier) -> None:
+        super().__init__()
+        self._copier = copier
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is Tensor.__deepcopy__:
+            return self._copier.tensor(args[0])
+        return func(*args, **(kwargs or {}))
 
 
 _PROTOCOL = ("__deepcopy__", "__copy__", "__reduce__", "__reduce_ex__", "__getstate__", "__new__")

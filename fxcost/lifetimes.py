@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
-from .records import NodeRecord, ParameterRecord, TensorSpec, tensor_specs
+from .records import NodeRecord, OpRecord, ParameterRecord, TensorSpec, tensor_specs
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +88,7 @@ class Births:
         self.ticks = self.starts[-1]
         self._storage_bytes = storage_bytes
         self._births: dict[int, _Birth] = {}
+        self._given: dict[int, frozenset[int]] = {}
         for i, node in enumerate(nodes):
             unseen = {
                 slot: number
@@ -103,7 +104,7 @@ class Births:
                 if spec is not None and spec.storage in unseen:
                     number = unseen.pop(spec.storage)
                     tick = self.starts[i] + k
-                    if any(given.storage == spec.storage for given in op.inputs):
+                    if spec.storage in self._storages_given(op):
                         tick = self.starts[i]
                     module = f"{node.module}.{op.scope}".strip(".") if op.scope else node.module
                     self._births[number] = _Birth(node.name, module, str(op.op), spec, tick)
@@ -113,6 +114,13 @@ class Births:
             for spec in tensor_specs(op.args):
                 if spec.storage in unseen:
                     self._births[unseen.pop(spec.storage)] = _Birth(node.name, node.module, "", spec, self.starts[i])
+
+    def _storages_given(self, op: OpRecord) -> frozenset[int]:
+        """Storages of an operator's inputs; repeated layers share their arguments, which the nodes keep alive."""
+        key = id(op.args)
+        if key not in self._given:
+            self._given[key] = frozenset(spec.storage for spec in op.inputs)
+        return self._given[key]
 
     def lifetimes(self, deaths: Mapping[int, int]) -> tuple[LiveTensor, ...]:
         """Everything that was made, with the tick at which it died; what has no death lives beyond the end."""

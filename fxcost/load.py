@@ -200,7 +200,9 @@ def _import_name(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except (Exception, SystemExit) as error:
-        raise ModelLoadError(f"cannot import {name}: {type(error).__name__}: {error}") from error
+        near = get_close_matches(name, SOURCES, n=1)
+        hint = f"; did you mean {near[0]}:…?" if near else ""
+        raise ModelLoadError(f"cannot import {name}: {type(error).__name__}: {error}{hint}") from error
 
 
 _count = itertools.count()

@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .meta_gradients import META_GRADIENTS
+from .nested import refuse
 from .sparse import PRODUCTS, dense_stand_ins, is_sparse
 
 aten = torch.ops.aten
@@ -49,6 +51,24 @@ def ctc_loss(
     return log_probs.new_empty((batch,)), log_probs.new_empty((batch, log_probs.shape[0], 2 * longest + 1))
 
 
+def histogram(x: Tensor, bins: int, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+    """`aten.histogram` with a number of bins: counts (bins,) and edges (bins + 1,)."""
+    return x.new_empty((bins,)), x.new_empty((bins + 1,))
+
+
+def histogram_between(x: Tensor, edges: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+    """`aten.histogram` with given edges: counts (edges − 1,), and the edges."""
+    return x.new_empty((edges.shape[0] - 1,)), torch.empty_like(edges)
+
+
+def least_squares(a: Tensor, b: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """`aten.linalg_lstsq`: solution (…, n, k) of a (…, m, n) and b (…, m, k) or (…, m), rank, and two empty results."""
+    one_column = b.dim() == 1 or b.shape == a.shape[:-1]
+    shape = (*a.shape[:-2], a.shape[-1]) if one_column else (*a.shape[:-2], a.shape[-1], b.shape[-1])
+    nothing = a.new_empty((0,))
+    return a.new_empty(shape), nothing, a.new_empty(a.shape[:-2], dtype=torch.int64), torch.empty_like(nothing)
+
+
 def quantized_linear(x: Tensor, packed: Any, *_: Any) -> Tensor:
     """`quantized::linear_dynamic` and its like: float (…, in) → float (…, out), weights packed (out, in)."""
     return x.new_empty((*x.shape[:-1], packed.unpack()[0].shape[0]))
@@ -67,10 +87,72 @@ def batch_norm(x: Tensor, *rest: Any) -> tuple[Tensor, Tensor, Tensor]:
     return (out, mean, rstd) if training else (out, mean.new_empty((0,)), rstd.new_empty((0,)))
 
 
+def layer_norm(
+    x: Tensor, normalized: Any, weight: Tensor | None, bias: Tensor | None, eps: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """`aten.native_layer_norm`: the result, and a mean and a deviation for each row.
+
+    The stock kernel is a decomposition in Python; contiguous data of one full precision does without it.
+    """
+    shape = tuple(normalized)
+    rows = x.dim() - len(shape)
+    out = x.new_empty(x.shape)
+    fits = rows >= 0 and shape and x.shape[rows:] == shape and x.stride() == out.stride() and x.dtype in _FULL
+    if not fits or any(t is not None and (t.shape != shape or t.dtype is not x.dtype) for t in (weight, bias)):
+        stock: tuple[Tensor, Tensor, Tensor] = aten.native_layer_norm.default(x, normalized, weight, bias, eps)
+        return stock
+    each = (*x.shape[:rows], *[1] * len(shape))
+    return out, x.new_empty(each), x.new_empty(each)
+
+
+def convolution(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    transposed: bool,
+    *rest: Any,
+) -> Tensor:
+    """`aten.convolution` of images in the usual layout: out = (in + 2·padding − dilation·(k − 1) − 1) / stride + 1.
+
+    Source: torch.nn.Conv2d. Everything else is asked of the stock kernel, which is Python code and checks more.
+    """
+    c_in, c_out, plain = weight.shape[1] * rest[-1], weight.shape[0], torch.contiguous_format
+    sizes: tuple[int, ...] = ()
+    if not transposed and x.dim() == weight.dim() == 4 and x.shape[1] == c_in and c_out % rest[-1] == 0 and c_out:
+        along = zip(x.shape[2:], weight.shape[2:], _pair(padding), _pair(dilation), _pair(stride), strict=True)
+        sizes = tuple([(n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, p, d, s in along if s > 0])
+    usual = all(t.is_contiguous(memory_format=plain) and not _channels_last(t) for t in (x, weight))
+    same = weight.dtype is x.dtype and (bias is None or (bias.dtype is x.dtype and bias.shape == (c_out,)))
+    if not usual or not same or len(sizes) != 2 or min(sizes) < 1 or not x.numel():
+        stock: Tensor = aten.convolution.default(x, weight, bias, stride, padding, dilation, transposed, *rest)
+        return stock
+    return x.new_empty((x.shape[0], c_out, *sizes))
+
+
+def _pair(sizes: Any) -> Any:
+    return sizes if len(sizes) == 2 else (*sizes, *sizes)
+
+
+def _channels_last(tensor: Tensor) -> bool:
+    return tensor.is_contiguous(memory_format=torch.channels_last) if tensor.dim() == 4 else True
+
+
+_FULL = (torch.float32, torch.float64)
+
 META_KERNELS: dict[Any, Callable[..., Any]] = {
+    aten.convolution.default: convolution,
+    aten.native_layer_norm.default: layer_norm,
+    **META_GRADIENTS,
     aten.native_batch_norm.default: batch_norm,
     aten._ctc_loss.Tensor: ctc_loss,
     aten._ctc_loss.default: ctc_loss,
+    aten._nested_tensor_from_tensor_list.default: refuse,
+    aten.linalg_lstsq.default: least_squares,
+    aten.histogram.bin_ct: histogram,
+    aten.histogram.bins_tensor: histogram_between,
     torch.ops.quantized.linear_dynamic.default: quantized_linear,
     torch.ops.quantized.linear_relu_dynamic.default: quantized_linear,
     torch.ops.quantized.linear_dynamic_fp16.default: quantized_linear,
@@ -79,7 +161,8 @@ if hasattr(aten, "_grouped_mm"):
     META_KERNELS[aten._grouped_mm.default] = grouped_mm
 
 
-Made = tuple[tuple[torch.Size, tuple[int, ...], torch.dtype], ...]
+Made = tuple[tuple[torch.Size, tuple[int, ...], torch.dtype] | None, ...]
+"""Shape, stride and dtype of each result in fresh memory; None where an operator returned none."""
 _SCALARS = frozenset({int, float, bool})
 _PLAIN = frozenset({str, type(None), torch.dtype, torch.device, torch.memory_format, torch.layout})
 _VALUE_TAGS = (torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape, torch.Tag.inplace_view)
@@ -128,12 +211,17 @@ class ShapeMemo:
             return kernel(*args, **kwargs)
         if made is _UNASKED:
             out = kernel(*args, **kwargs)
-            self._made[key] = _describe(out, args)
+            self._made[key] = describe(out, args)
             return out
         if made is None:
             return kernel(*args, **kwargs)
-        fresh = [torch.empty_strided(shape, stride, dtype=dtype, device="meta") for shape, stride, dtype in made]
-        return fresh[0] if len(func._schema.returns) == 1 else tuple(fresh)
+        return fresh(made, len(func._schema.returns) == 1)
+
+
+def fresh(made: Made, single: bool) -> Any:
+    """New meta tensors as described; without a tuple around it if there is a `single` one."""
+    tensors = [m and torch.empty_strided(m[0], m[1], dtype=m[2], device="meta") for m in made]
+    return tensors[0] if single else tuple(tensors)
 
 
 _UNASKED: Any = object()
@@ -155,11 +243,14 @@ def _question(value: Any) -> Any:
     return [value]
 
 
-def _describe(out: Any, args: Any) -> Made | None:
+def describe(out: Any, args: Any) -> Made | None:
     """What an operator returned, if all of it is dense and in fresh memory."""
     given = {t.untyped_storage()._cdata for t in torch.utils._pytree.tree_leaves(args) if isinstance(t, Tensor)}
-    made = []
+    made: list[Any] = []
     for tensor in out if isinstance(out, (tuple, list)) else (out,):
+        if tensor is None:
+            made.append(None)
+            continue
         if type(tensor) is not Tensor or tensor.layout is not torch.strided:
             return None
         storage = tensor.untyped_storage()

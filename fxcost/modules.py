@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from types import BuiltinFunctionType, MethodDescriptorType, TracebackType
 from typing import Any
 
@@ -108,24 +109,65 @@ class InnerScopes:
         return run
 
 
-def module_records(root: nn.Module) -> tuple[ModuleRecord, ...]:
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """What a model is made of, with all names under which each module, parameter and buffer is found, in order."""
+
+    modules: tuple[tuple[nn.Module, tuple[str, ...]], ...]
+    parameters: tuple[tuple[torch.Tensor, tuple[str, ...]], ...]
+    buffers: tuple[tuple[torch.Tensor, tuple[str, ...]], ...]
+
+    def names(self) -> dict[int, str]:
+        """The first name of each tensor, by its id."""
+        return {id(tensor): names[0] for tensor, names in (*self.parameters, *self.buffers)}
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Each tensor by its first name."""
+        return {names[0]: tensor for tensor, names in (*self.parameters, *self.buffers)}
+
+
+def inventory(root: nn.Module) -> Inventory:
+    """Walk a model once. A module that contains itself is not entered again."""
+    modules: dict[int, tuple[nn.Module, list[str]]] = {}
+    parameters: dict[int, tuple[torch.Tensor, list[str]]] = {}
+    buffers: dict[int, tuple[torch.Tensor, list[str]]] = {}
+    stack: list[tuple[str, nn.Module]] = [("", root)]
+    while stack:
+        name, module = stack.pop()
+        known = modules.setdefault(id(module), (module, []))[1]
+        if any(not above or name.startswith(f"{above}.") for above in known):
+            continue
+        known.append(name)
+        prefix = f"{name}." if name else ""
+        for key, parameter in module._parameters.items():
+            if parameter is not None:
+                parameters.setdefault(id(parameter), (parameter, []))[1].append(prefix + key)
+        for key, buffer in module._buffers.items():
+            if buffer is not None:
+                buffers.setdefault(id(buffer), (buffer, []))[1].append(prefix + key)
+        children = [(prefix + key, child) for key, child in module._modules.items() if child is not None]
+        stack.extend(reversed(children))
+    return Inventory(
+        tuple([(module, tuple(names)) for module, names in modules.values()]),
+        tuple([(tensor, tuple(names)) for tensor, names in parameters.values()]),
+        tuple([(tensor, tuple(names)) for tensor, names in buffers.values()]),
+    )
+
+
+def module_records(found: Inventory) -> tuple[ModuleRecord, ...]:
     """One record per module object, in the order of `named_modules`; further names of it are its aliases."""
-    names: dict[int, list[str]] = {}
-    found: list[nn.Module] = []
-    for name, module in root.named_modules(remove_duplicate=False):
-        if id(module) not in names:
-            found.append(module)
-        names.setdefault(id(module), []).append(name)
     return tuple(
-        ModuleRecord(
-            name=names[id(m)][0],
-            type_name=type(m).__name__,
-            qualified_type=f"{type(m).__module__}.{type(m).__qualname__}",
-            aliases=tuple(names[id(m)][1:]),
-            training=m.training,
-            parameters=tuple(_own_tensors(m, names[id(m)][0])),
-        )
-        for m in found
+        [
+            ModuleRecord(
+                names[0],
+                type(module).__name__,
+                f"{type(module).__module__}.{type(module).__qualname__}",
+                names[1:],
+                module.training,
+                tuple(_own_tensors(module, names[0])),
+            )
+            for module, names in found.modules
+        ]
     )
 
 
@@ -135,23 +177,21 @@ def _own_tensors(module: nn.Module, prefix: str) -> Iterator[str]:
             yield f"{prefix}.{name}" if prefix else name
 
 
-def parameter_records(root: nn.Module, spec: Callable[[torch.Tensor], Any]) -> tuple[ParameterRecord, ...]:
-    """One record per parameter or buffer object, with all names under which it is found."""
-    names: dict[int, list[str]] = {}
-    found: list[tuple[torch.Tensor, bool]] = []
-    parameters = root.named_parameters(remove_duplicate=False)
-    buffers = root.named_buffers(remove_duplicate=False)
-    for is_buffer, tensors in ((False, parameters), (True, buffers)):
-        for name, tensor in tensors:
-            if nn.parameter.is_lazy(tensor):
-                continue
-            if id(tensor) not in names:
-                found.append((tensor, is_buffer))
-            names.setdefault(id(tensor), []).append(name)
-    return tuple(
-        ParameterRecord(tuple(names[id(t)]), spec(t), is_buffer, t.requires_grad and not is_buffer)
-        for t, is_buffer in found
-    )
+def parameter_records(found: Inventory, spec: Callable[[torch.Tensor], Any]) -> tuple[ParameterRecord, ...]:
+    """One record per parameter or buffer object, with all names under which it is found; parameters first."""
+    parameters = {id(tensor) for tensor, _ in found.parameters}
+    buffers = {id(tensor): names for tensor, names in found.buffers}
+    records = [
+        ParameterRecord(names + buffers.get(id(p), ()), spec(p), False, p.requires_grad)
+        for p, names in found.parameters
+        if type(p) is nn.Parameter or not nn.parameter.is_lazy(p)
+    ]
+    records += [
+        ParameterRecord(names, spec(b), True, False)
+        for b, names in found.buffers
+        if id(b) not in parameters and not nn.parameter.is_lazy(b)
+    ]
+    return tuple(records)
 
 
 def signature_source(model: Any) -> Callable[..., Any]:

@@ -7,6 +7,7 @@ alone unless the rule names bytes itself.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from .cost import Cost, NodeCost, OpCost
 from .errors import RuleError
@@ -17,23 +18,36 @@ _NOTHING = Cost()
 
 
 def cost_nodes(nodes: Iterable[NodeRecord], registry: Registry) -> tuple[NodeCost, ...]:
-    """Price every node. Nodes that share their operations (repeated layers) are priced once.
+    """Price every node. Nodes that share their operations, and operations that are equal, are priced once.
 
     Raises:
         RuleError: a rule failed on a record; the message names the operator, its shapes and the node.
     """
     priced: dict[int, tuple[tuple[OpCost, ...], Cost]] = {}
+    prices: dict[Any, OpCost] = {}
     costed = []
     for node in nodes:
         key = id(node.operations)  # equal layers share one tuple, which the node keeps alive
         if key not in priced:
             try:
-                operations = tuple(cost_operation(op, registry) for op in node.operations)
+                operations = tuple([_priced(op, registry, prices) for op in node.operations])
             except RuleError as error:
                 raise RuleError(f"{error} (node {node.name!r} in module {node.module!r})") from error.__cause__
             priced[key] = operations, Cost.total(op.cost for op in operations)
         costed.append(NodeCost(node, *priced[key]))
     return tuple(costed)
+
+
+def _priced(op: OpRecord, registry: Registry, prices: dict[Any, OpCost]) -> OpCost:
+    """The price of an operation, asked of its rule once for equal ones."""
+    key = (id(op.op), op.args, op.outputs, *map(type, op.args))  # 1, 1.0 and True are equal; operators live on
+    try:
+        known = prices.get(key)
+    except TypeError:  # an argument that can't be hashed
+        return cost_operation(op, registry)
+    if known is None:
+        known = prices[key] = cost_operation(op, registry)
+    return known if known.record is op else OpCost(op, known.cost, known.family, known.reason)
 
 
 def cost_operation(op: OpRecord, registry: Registry) -> OpCost:

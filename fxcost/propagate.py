@@ -1,29 +1,32 @@
 """Runs a graph on specs: per node the tensors' metadata and the ATen operators that it ran.
 
-:class:`Propagator` is a ShapeProp that carries :class:`~fxcost.records.TensorSpec` from node to node instead of
-tensors. A node whose target, configuration and input specs were met before is not run again: its record is replayed,
-with fresh storages for its results and the same aliasing. Otherwise the inputs are made into meta tensors, the node is
-run under an :class:`~fxcost.recorder.OpRecorder`, and what ran is remembered.
+:class:`Propagator` interprets a graph as `torch.fx.Interpreter` does, but carries
+:class:`~fxcost.records.TensorSpec` from node to node instead of tensors. A node whose target, configuration and input
+specs were met before is not run again: its record is replayed, with fresh storages for its results and the same
+aliasing. Otherwise the inputs are made into meta tensors, the node is run under an
+:class:`~fxcost.recorder.OpRecorder`, and what ran is remembered.
 
 What is replayed must be proven to be the same: PyTorch's own functions, methods and unhooked modules are functions of
-their arguments and configuration; user's modules and functions may depend on anything, so they always run.
+their arguments and configuration, and so are functions of the user's whose code says so (purity.py). Other functions
+and modules of the user's may depend on anything, so they always run.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
-from torch.fx.passes.shape_prop import ShapeProp
+from torch import Tensor, nn
 
 from .errors import FxcostError, MissingMetaKernelError, ModelRunError
 from .host import HostCalls
 from .modules import InnerScopes, configuration, function_is_pure
+from .purity import is_pure
 from .recorder import Segment, is_plain, outline
 from .records import InnerCall, NodeRecord, OpRecord, TensorSpec, tensor_specs
+from .sketch import Interpreter, Node, Sketch
 from .values import ValueRecorder
 
 
@@ -39,65 +42,60 @@ class _Replay:
     freed: tuple[tuple[int, int], ...]
 
 
-class Propagator(ShapeProp):
-    """Propagates specs through `graph`, whose modules and attributes live in `root`."""
+class Propagator(Interpreter):
+    """Propagates specs through `sketch`, whose modules and attributes live in `root`.
 
-    def __init__(
-        self, root: nn.Module, graph: fx.Graph, recorder: ValueRecorder, owners: Callable[[fx.Node], str]
-    ) -> None:
-        fx.Interpreter.__init__(self, root, graph=graph)  # ShapeProp's own takes no separate graph
-        self.extra_traceback = False
+    `records` has one record per node, `outputs` what each node returned, specs in place of tensors.
+    """
+
+    def __init__(self, root: nn.Module, sketch: Sketch, recorder: ValueRecorder) -> None:
+        super().__init__(root, sketch)
         self.recorder = recorder
         self.storages = recorder.storages
-        self.owners = owners
         self.records: list[NodeRecord] = []
-        self.outputs: dict[fx.Node, Any] = {}
+        self.outputs: dict[Node, Any] = {}
+        self._target_names: dict[Any, str] = {}
+        self._pure: dict[Any, bool] = {}
         self._memo: dict[Any, _Replay] = {}
         self._made: dict[TensorSpec, Tensor] = {}
         self._host_calls = HostCalls(recorder)
 
-    def run_node(self, n: fx.Node) -> Any:
-        """Execute or replay one node and record it.
-
-        Raises:
-            ModelRunError: the node can't run on its inputs; the message names node, module and shapes.
-        """
-        args, kwargs = self.fetch_args_kwargs_from_env(n)
-        if n.op == "output":
-            result: Any = self._to_specs(args[0])
-            self._add(n, args, {}, result, (), ())
-        elif not n.op.startswith("call_"):
-            result = self._to_specs(getattr(self, n.op)(n.target, args, kwargs))
-            self._add(n, (), {}, result, (), ())
-        else:
-            result = self._call(n, args, kwargs)
-        self.outputs[n] = result
+    def load(self, n: Node, value: Any) -> Any:
+        """Record a node that calls nothing."""
+        result = self.outputs[n] = self._to_specs(value)
+        self._add(n, (result,) if n.op == "output" else (), {}, result, (), ())
         return result
 
     # -------------------------------------------------------------------------------------------------------- calls
 
-    def _call(self, n: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def call(self, n: Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Execute or replay a node and record it.
+
+        Raises:
+            ModelRunError: the node can't run on its inputs; the message names node, module and shapes.
+        """
         slots: dict[int, int] = {}
         key = self._key(n, args, kwargs, slots)
         replay = self._memo.get(key) if key is not None else None
         if replay is None:
-            return self._execute(n, args, kwargs, key, slots)
+            result = self.outputs[n] = self._execute(n, args, kwargs, key, slots)
+            return result
         numbers = [*slots, *map(self.storages.reserve, replay.new_bytes)]
-        result = _renumbered(replay.output, numbers)
+        result = self.outputs[n] = _renumbered(replay.output, numbers)
         self._add(n, args, kwargs, result, replay.operations, tuple(numbers), replay.calls, replay.freed)
         return result
 
-    def _key(self, n: fx.Node, args: Any, kwargs: Any, slots: dict[int, int]) -> Any:
+    def _key(self, n: Node, args: Any, kwargs: Any, slots: dict[int, int]) -> Any:
         """What decides a node's behaviour, hashable; None if it can't be told. Fills `slots` with its storages."""
         if n.op == "call_module":
-            module = self.fetch_attr(str(n.target))
+            module = self.attribute(n.target)
             config = configuration(module)
             if config is None:
                 return None
             target: Any = (config, tuple([_localized(self.recorder.spec(t), slots) for t in module_tensors(module)]))
         else:
             target = n.target
-            if n.op == "call_function" and not function_is_pure(target):
+            if n.op == "call_function" and not self._repeats(target):
                 return None
         try:
             key = (n.op, target, _frozen(args, slots), _frozen(kwargs, slots))
@@ -106,25 +104,32 @@ class Propagator(ShapeProp):
             return None
         return (*key, self.recorder.knows(slots))
 
-    def _execute(self, n: fx.Node, args: Any, kwargs: Any, key: Any, slots: dict[int, int]) -> Any:
+    def _repeats(self, function: Any) -> bool:
+        """True if a function is proven to do the same for the same arguments."""
+        if function not in self._pure:
+            self._pure[function] = function_is_pure(function) or is_pure(function)
+        return self._pure[function]
+
+    def _execute(self, n: Node, args: Any, kwargs: Any, key: Any, slots: dict[int, int]) -> Any:
         segment = Segment(whole=n.op == "call_module" or (n.op == "call_function" and not function_is_pure(n.target)))
         segment.slots.update(slots)
         self._made = {}
         tensors, named = self._to_tensors(args), self._to_tensors(kwargs)
-        self.recorder.segment, self.recorder.values_used = segment, False
-        self.recorder.running = f"node {n.name!r}" + (f" in module {self.owners(n)!r}" if self.owners(n) else "")
+        self.recorder.segment = segment
+        self.recorder.values_used, self.recorder.storages_before = False, len(self.storages.nbytes)
+        self.recorder.running = f"node {n.name!r}" + (f" in module {n.module!r}" if n.module else "")
         try:
             with self.recorder, self._host_calls:
                 if n.op == "call_module":
-                    with InnerScopes(self.fetch_attr(str(n.target)), segment):
-                        out = self.call_module(n.target, tensors, named)
+                    with InnerScopes(self.attribute(n.target), segment):
+                        out = super().call(n, tensors, named)
                 else:
-                    out = getattr(self, n.op)(n.target, tensors, named)
+                    out = super().call(n, tensors, named)
         except FxcostError:
             raise
         except Exception as error:
             raise run_error(
-                error, f"node {n.name!r} ({n.op} {_target_name(n)})", self.owners(n), (args, kwargs)
+                error, f"node {n.name!r} ({n.op} {self._target_name(n.target)})", n.module, (args, kwargs)
             ) from error
         finally:
             self.recorder.segment = None
@@ -187,7 +192,7 @@ class Propagator(ShapeProp):
 
     def _add(
         self,
-        n: fx.Node,
+        n: Node,
         args: Any,
         kwargs: Any,
         result: Any,
@@ -200,8 +205,8 @@ class Propagator(ShapeProp):
             NodeRecord(
                 name=n.name,
                 kind=n.op,
-                target=_target_name(n),
-                module=self.owners(n),
+                target=self._target_name(n.target),
+                module=n.module,
                 input_nodes=tuple([i.name for i in n.all_input_nodes]),
                 inputs=tuple(tensor_specs((args, kwargs))),
                 outputs=tuple(tensor_specs(result)),
@@ -213,6 +218,13 @@ class Propagator(ShapeProp):
                 freed=freed,
             )
         )
+
+    def _target_name(self, target: Any) -> str:
+        if isinstance(target, str):
+            return target
+        if target not in self._target_names:
+            self._target_names[target] = torch.fx.node._get_qualified_name(target)
+        return self._target_names[target]
 
 
 def module_tensors(module: nn.Module) -> Iterator[Tensor]:
@@ -233,10 +245,6 @@ def run_error(error: Exception, what: str, module: str, values: Any) -> ModelRun
             "Register one with torch.library.register_fake"
         )
     return ModelRunError(f"{where} failed on inputs {shapes}: {type(error).__name__}: {text}")
-
-
-def _target_name(n: fx.Node) -> str:
-    return n.target if isinstance(n.target, str) else torch.fx.node._get_qualified_name(n.target)
 
 
 def _leaves(value: Any) -> Iterator[Any]:

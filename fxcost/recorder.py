@@ -125,6 +125,12 @@ def _composite(op: Operator) -> Callable[..., Any] | None:
     return composite_kernel(op) if isinstance(op, torch._ops.OpOverload) else None
 
 
+@lru_cache(maxsize=4096)
+def runs_as_one(op: Operator) -> bool:
+    """True if an operator is recorded as it comes: it has no body that is run in its place."""
+    return handler(op) is None and _composite(op) is None
+
+
 class Segment:
     """What ran while one node was executed: records whose storages are numbered within the segment.
 

@@ -9,15 +9,20 @@ Not here: tensors (a record never keeps one alive), rules, and text for display.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from math import prod
 from typing import Any
 
 import torch
 
+from .sketch import MadeWhenAsked, Sketch
+
 Operator = torch._ops.OperatorBase
 """An `OpOverload` (`torch.ops.aten.mm.default`) or a `HigherOrderOperator`."""
+
+NO_DATA = {"data": False}
+"""Marks the fields of a record that hold no plain data, and are left out where it is written to a file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,13 +247,15 @@ class ModuleCall:
 class Recording:
     """A graph that was captured and propagated: all that rules and reports need to know of the model's run.
 
-    `graph` is the fx graph, `root` the meta copy of the model that it refers to. `storage_bytes[i]` is the size of
-    storage `i`. `deaths` has (i, n) for each storage i that the model's own Python code let go after n operations;
+    `graph` is the fx graph (given as a :class:`~fxcost.sketch.Sketch`, it is made when it is first read), `root` the
+    meta copy of the model that it refers to; a recording that was read from a file has no graph, and a skeleton of the
+    model (skeleton.py) as its root. `storage_bytes[i]` is the size of storage `i`.
+    `deaths` has (i, n) for each storage i that the model's own Python code let go after n operations;
     None where that code was not run.
     """
 
-    graph: torch.fx.Graph
-    root: torch.nn.Module
+    graph: torch.fx.Graph | None = field(default=MadeWhenAsked(), metadata=NO_DATA)  # type: ignore[assignment]
+    root: torch.nn.Module = field(default_factory=torch.nn.Module, metadata=NO_DATA)
     capture: str
     model_type: str
     nodes: tuple[NodeRecord, ...]
@@ -259,20 +266,27 @@ class Recording:
     assumptions: tuple[str, ...] = ()
     deaths: tuple[tuple[int, int], ...] | None = None
 
+    @property
+    def sketch(self) -> Sketch:
+        """The graph as it was captured."""
+        sketch: Sketch = self.__dict__["sketch"] if "sketch" in self.__dict__ else self.__dict__["graph"]
+        return sketch
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingRecord:
     """A training step that was run: forward with gradients, loss, backward. Storages are numbered anew.
 
     `nodes` are those of the forward pass that ran operators, then the loss (`own_loss`: a function of the user's, else
-    the sum of all outputs). `backward` holds the operators of the backward pass; `owners` says of each which of `nodes`
-    it belongs to (−1: to none, gradients that add up at a parameter), `recomputed` whether it repeats the forward pass.
-    `saved` has (storage, node) of what was saved for backward, `gradients` the storages of the gradients that remain,
-    `trained` the parameters that got one, `deaths` (storage, operators that had run in all) of what was let go.
+    the sum of all outputs). `backward` holds the operators of the backward pass, one or few to a node of its own;
+    `owners` says of each operator which of `nodes` it belongs to (−1: to none, gradients that add up at a parameter),
+    `recomputed` whether it repeats the forward pass. `saved` has (storage, node) of what was saved for backward,
+    `gradients` the storages of the gradients that remain, `trained` the parameters that got one, `deaths` (storage,
+    operators that had run in all) of what was let go.
     """
 
     nodes: tuple[NodeRecord, ...]
-    backward: NodeRecord
+    backward: tuple[NodeRecord, ...]
     owners: tuple[int, ...]
     recomputed: tuple[bool, ...]
     saved: tuple[tuple[int, int], ...]

@@ -73,7 +73,7 @@ class Registry:
     rules: Mapping[OpKey, Rule]
     pointwise: Rule
     view: Rule
-    _found: dict[Operator, Rule | None] = field(default_factory=dict, compare=False, repr=False)
+    _found: dict[int, tuple[Operator, Rule | None]] = field(default_factory=dict, compare=False, repr=False)
 
     def overlay(self, rules: Mapping[OpKey, Rule]) -> Registry:
         """A new registry in which `rules` go before what is there."""
@@ -82,9 +82,10 @@ class Registry:
     def find(self, op: Operator) -> Rule | None:
         """The rule for an operator, or None if it has none."""
         try:
-            return self._found[op]
+            return self._found[id(op)][1]
         except KeyError:
-            found = self._found[op] = self._search(op)
+            found = self._search(op)
+            self._found[id(op)] = op, found  # hashing an operator takes longer than all the rest
             return found
 
     def _search(self, op: Operator) -> Rule | None:
@@ -93,6 +94,9 @@ class Registry:
         for key in (op, op.overloadpacket, functional_variant(op)):
             if key is not None and key in self.rules:
                 return self.rules[key]
+        if op.namespace == "prims":  # what PyTorch's references are made of: `prims.add` is `aten.add`
+            named = getattr(torch.ops.aten, op.overloadpacket.__name__, None)
+            return None if named is None else self.find(getattr(named, named.overloads()[0]))
         if only_aliases(op):
             return self.view
         if torch.Tag.pointwise in op.tags:

@@ -5,10 +5,11 @@ A report only reads what capture, propagation and the rules recorded; it runs no
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from os import PathLike
+from os.path import splitext
 from typing import TYPE_CHECKING, Any
 
 from .experts import ExpertLayer, expert_assumptions, expert_layers
@@ -16,12 +17,18 @@ from .sums import Sums
 
 if TYPE_CHECKING:
     import networkx as nx
+    import pandas as pd
     import torch
 
     from .conventions import Convention
     from .conventions.reconcile import Reconciliations
     from .conventions.seen import Seen
+    from .cost import OpCost
+    from .devices import Device
+    from .explain import Explanation, Operation
     from .memory import Memory
+    from .registry import OpKey, Rule, RuleFunction
+    from .roofline import Roofline
     from .training import Training
 
 Path = str | PathLike[str]
@@ -66,12 +73,66 @@ class Report(Sums):
 
         return forward_memory(self.recording)
 
+    def roofline(self, device: Device | str, dtype: torch.dtype | str | None = None, fusion: str = "none") -> Roofline:
+        """How fast the forward pass could run on a device: the time of each node, and what bounds it.
+
+        Args:
+            device: a :class:`fxcost.Device`, or the name of a known one: "h100", "rtx 4090".
+            dtype: the peak to reckon floating-point work with: "tf32", "bfloat16". By default each operator's own
+                dtype. Traffic stays as analysed; `analyze(…, dtype=…)` changes that.
+            fusion: "none" (every operator reads its inputs from memory) or "pointwise" (operators on single elements
+                run together with the one that makes their input, as compilers do).
+
+        Raises:
+            DeviceError: there is no such device, or it has no peak for a dtype.
+            UnknownNameError: there is no such fusion.
+        """
+        from .roofline import roofline
+
+        return roofline(self, device, dtype, fusion)
+
     @cached_property
     def graph(self) -> torch.fx.GraphModule:
-        """The graph, every node carrying `meta["tensor_meta"]` and `meta["fxcost"]`, its :class:`NodeCost`."""
+        """The graph, every node carrying `meta["tensor_meta"]` and `meta["fxcost"]`, its :class:`NodeCost`.
+
+        Raises:
+            ReportFileError: the report was read from a file, which holds no graph.
+        """
         from .graph import to_graph_module
 
         return to_graph_module(self.recording, self.nodes)
+
+    def explain(self, name: str = "", *, rules: Mapping[OpKey, RuleFunction | Rule] | None = None) -> Explanation:
+        """How the cost of a module or node came about; prints as text.
+
+        For each operator that ran: its rule, its formula with the numbers put in, where the formula comes from, and
+        where each number comes from, down to the sizes of tensors. "" is the whole model.
+
+        Args:
+            name: a module, by any of its FQNs, or a node.
+            rules: those that `analyze` was given.
+
+        Raises:
+            UnknownNameError: there is no such module or node; the message names the nearest.
+            RuleError: the rules are not those that the report was made with.
+        """
+        from .explain import explain
+
+        return explain(self, name, rules)
+
+    def explain_operation(self, op: OpCost) -> Operation | None:
+        """How the cost of one operation of a node came about; None where its rule is not to be had any more.
+
+        That is so for an operator without a rule, and for one that was priced by `analyze(…, rules=…)`.
+        """
+        from .errors import RuleError
+        from .explain import explain_operation
+        from .rules import default_registry
+
+        try:
+            return explain_operation(op, 1, default_registry())
+        except RuleError:
+            return None
 
     # Other tools' numbers ---------------------------------------------------------------------------------------
 
@@ -172,6 +233,28 @@ class Report(Sums):
 
         return _written(to_json(self), path)
 
+    @classmethod
+    def from_json(cls, source: Path) -> Report:
+        """Read a report back that :meth:`to_json` wrote: a path, or the text itself. Only `graph` is not in it.
+
+        Raises:
+            ReportFileError: it can't be read, is no report, is broken, or its layout is of another version.
+        """
+        from .reading import read_json
+
+        return read_json(source)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Report:
+        """Read a report back from what :meth:`to_dict` gave.
+
+        Raises:
+            ReportFileError: as :meth:`from_json`.
+        """
+        from .reading import read_dict
+
+        return read_dict(data)
+
     def to_csv(self, path: Path | None = None) -> str:
         """The nodes as CSV with exact integers, one line each; written to `path` if one is given."""
         from .views.as_csv import to_csv
@@ -191,11 +274,102 @@ class Report(Sums):
 
         return _written(to_dot(self, collapse=collapse, fold=fold), path)
 
+    def to_html(self, path: Path | None = None) -> str:
+        """A page to look at: one file with everything inside, which works offline; written to `path` if one is given.
+
+        It has the totals, the modules as an icicle and a treemap, tables to sort and search, the graph, memory over
+        time and other tools' numbers.
+        """
+        from .views.as_html import page
+
+        return _written(page(self), path)
+
     def to_networkx(self) -> nx.DiGraph[str]:
         """The graph for networkx: nodes carry their cost, edges the tensors' bytes and shapes."""
         from .views.as_networkx import to_networkx
 
         return to_networkx(self)
+
+    def to_svg(self, path: Path | None = None, *, collapse: int | None = None, fold: bool = True) -> str:
+        """The graph of :meth:`to_dot`, drawn by Graphviz as SVG; written to `path` if one is given.
+
+        Raises:
+            MissingLibraryError: Graphviz is not installed.
+            DrawingError: Graphviz failed.
+        """
+        from .views.as_graphviz import drawn
+
+        return _written(drawn(self.to_dot(collapse=collapse, fold=fold), "svg").decode(), path)
+
+    def to_png(self, path: Path | None = None, *, collapse: int | None = None, fold: bool = True) -> bytes:
+        """The graph of :meth:`to_dot`, drawn by Graphviz as a PNG; written to `path` if one is given.
+
+        Raises:
+            MissingLibraryError: Graphviz is not installed.
+            DrawingError: Graphviz failed.
+        """
+        from .views.as_graphviz import drawn
+
+        picture = drawn(self.to_dot(collapse=collapse, fold=fold), "png")
+        if path is not None:
+            with open(path, "wb") as file:
+                file.write(picture)
+        return picture
+
+    def to_markdown(self, path: Path | None = None, *, depth: int = 2) -> str:
+        """The totals, the module tree down to `depth`, families of operators and memory as Markdown.
+
+        Written to `path` if one is given.
+        """
+        from .views.as_markdown import to_markdown
+
+        return _written(to_markdown(self, depth), path)
+
+    def to_dataframe(self, by: str = "node") -> pd.DataFrame:
+        """The numbers as a pandas DataFrame (the extra `fxcost[pandas]`), whose index is the name.
+
+        Args:
+            by: "node", "module", "operator", "family" or "parameter": what a row is. All but the last have a column for
+                each number of a cost, exact (`macs`, `flops`, `bytes_read` …); shapes are tuples.
+
+        Raises:
+            MissingLibraryError: pandas is not installed.
+            UnknownNameError: `by` is none of these.
+        """
+        from .views.as_dataframe import to_dataframe
+
+        return to_dataframe(self, by)
+
+    def to_speedscope(self, path: Path | None = None, weight: str = "flops", device: Device | str | None = None) -> str:
+        """A flame graph of the modules for https://www.speedscope.app; written to `path` if one is given.
+
+        Args:
+            path: where to write.
+            weight: the profile that it opens at: "flops", "macs", "bytes" or "activations"; all are in the file.
+            device: also how long each node takes at least on a device, as :meth:`roofline` says: the weight "time".
+
+        Raises:
+            UnknownNameError: there is no such weight, or it is "time" and no device is given.
+            DeviceError: there is no such device.
+        """
+        from .views.as_speedscope import to_speedscope
+
+        return _written(to_speedscope(self, weight, device), path)
+
+    def to_model_explorer(self, path: Path | None = None) -> str:
+        """The graph for Model Explorer, in layers by module; written to `path` if one is given.
+
+        Beside it are written the numbers by which Model Explorer colours nodes, a file for each: for `net.json`
+        `net.flops.json`, `net.macs.json`, `net.bytes.json` and `net.activations.json`. To see them:
+        `model-explorer net.json --node_data_paths net.flops.json`.
+        """
+        from .views.as_model_explorer import OVERLAYS, node_data, to_model_explorer
+
+        if path is not None:
+            stem, ending = splitext(path)
+            for number in OVERLAYS:
+                _written(node_data(self, number), f"{stem}.{number}{ending}")
+        return _written(to_model_explorer(self), path)
 
     def __str__(self) -> str:
         from .views.as_table import printed
@@ -208,9 +382,9 @@ class Report(Sums):
         return f"<Report: {one_line(self)}>"
 
     def _repr_html_(self) -> str:
-        from .views.as_table import printed
+        from .views.as_notebook import to_notebook
 
-        return printed(self, format="html")
+        return to_notebook(self)
 
     # ------------------------------------------------------------------------------------------------------------
 

@@ -11,6 +11,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
+from torch.utils import _pytree as pytree
+
 from .errors import InputError
 from .inputs import InputSpec, spec
 
@@ -25,6 +28,30 @@ class Inputs:
 
     args: tuple[Any, ...] = ()
     kwargs: Mapping[str, Any] = field(default_factory=dict)
+
+
+def with_data(inputs: Inputs, float_dtype: torch.dtype = torch.float32) -> Inputs:
+    """Tensors with data in place of specs: uniform noise from a fixed seed, zeros for integers, True for booleans."""
+    noise = torch.Generator().manual_seed(0)
+
+    def fill(wanted: InputSpec) -> torch.Tensor:
+        dtype = wanted.dtype or float_dtype
+        if dtype.is_floating_point or dtype.is_complex:
+            return torch.rand(wanted.shape, generator=noise).to(dtype)
+        return torch.full(wanted.shape, dtype is torch.bool, dtype=dtype)
+
+    args, kwargs = pytree.tree_map_only(InputSpec, fill, (inputs.args, dict(inputs.kwargs)))
+    return Inputs(args, kwargs)
+
+
+def converted(inputs: Inputs, float_dtype: torch.dtype) -> Inputs:
+    """The same inputs with every floating-point tensor in another dtype."""
+
+    def convert(tensor: torch.Tensor) -> torch.Tensor:
+        return tensor.to(float_dtype) if tensor.is_floating_point() else tensor
+
+    args, kwargs = pytree.tree_map_only(torch.Tensor, convert, (inputs.args, dict(inputs.kwargs)))
+    return Inputs(args, kwargs)
 
 
 def parse_inputs(texts: Iterable[str]) -> Inputs:

@@ -1,130 +1,55 @@
 """Runs one training step on meta tensors: forward with gradients, loss, backward; and records all of it.
 
 The whole backward pass comes from PyTorch's autograd, so frozen parameters, inputs without gradient, shared weights,
-checkpointing and custom functions are what they are. Autograd numbers its nodes in the order in which the forward
-pass makes them; an operator of the backward pass therefore belongs to the forward operator after which the number of
-its autograd node had been given out.
+checkpointing and custom functions are what they are.
 
-Not here: what the operators cost (training.py), optimizers (optimizers.py).
+Not here: which operator belongs to which node (step_recorder.py), costs (training.py), optimizers (optimizers.py).
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
 from . import unit_gradients as _unit_gradients  # noqa: F401  (registers them)
-from .autocast import cast_to
-from .autocast_gradients import AutocastRegionError
 from .concrete import ConcreteTracer
 from .errors import FxcostError, TrainingError
 from .host import HostCalls
 from .inputs import Arguments, tensors_in
-from .modules import InnerScopes, parameter_records
-from .recorder import Segment, Storages, is_plain
-from .records import NodeRecord, Operator, OpRecord, TrainingRecord
-from .values import ValueRecorder
+from .modules import InnerScopes, inventory, parameter_records
+from .recorder import Segment, is_plain
+from .records import NodeRecord, TrainingRecord
+from .sketch import Interpreter, Node, Sketch
+from .step_recorder import NOBODY, StepRecorder
 
 Loss = Callable[[Any], Tensor]
 
-NOBODY = -1
-"""Owner of backward operators that belong to no forward node: gradients that add up at a parameter."""
 
-
-class StepRecorder(ValueRecorder):
-    """A recorder that knows, in the backward pass, which forward operator each operator belongs to.
-
-    `casts` says that autocast regions are taken care of (autocast_gradients.py).
-    """
-
-    def __init__(self, storages: Storages, *, real: bool = False, casts: bool = False) -> None:
-        super().__init__(storages, real=real)
-        self.casts = casts
-        self.forward: list[OpRecord] = []
-        self.owners: list[int] = []
-        """For each backward operator the position of its owner in `forward`, or NOBODY."""
-        self.recomputed: list[bool] = []
-        self.saved: list[tuple[int, Segment | None, int]] = []
-        """Storage, segment that was open, and operators that had run, for each tensor saved for backward."""
-        self.in_backward = False
-        self._numbers: list[int] = []
-        self._numbered: list[int] = []
-
-    def record(
-        self, func: Operator, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any, segment: Segment
-    ) -> OpRecord:
-        """Describe one run; in the backward pass its scope is that of its owner."""
-        if not self.in_backward:
-            owner = len(self.forward)
-            record = super().record(func, args, kwargs, out, segment)
-            self.forward.append(record)
-        else:
-            owner = self._owner()
-            segment.scope = self.forward[owner].scope if owner != NOBODY else ""
-            record = super().record(func, args, kwargs, out, segment)
-            again = torch.is_grad_enabled()  # the backward pass itself runs without
-            self.owners.append(owner)
-            self.recomputed.append(again)
-            if not again:
-                return record
-        self._numbers.append(torch.autograd._get_sequence_nr())  # type: ignore[attr-defined]
-        self._numbered.append(owner)
-        return record
-
-    def _autocast(self, func: Operator, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Casts are made above autograd; a step that is not prepared for that must start again."""
-        if self.region is not None and not self.casts and cast_to(func, self.region) is not None:
-            raise AutocastRegionError
-        return args
-
-    def save(self, tensor: Tensor) -> Tensor:
-        """The hook that autograd calls with every tensor that it saves for the backward pass."""
-        if is_plain(tensor):
-            self.saved.append((self.storages.number(tensor), self.segment, len(self.forward)))
-        return tensor
-
-    def _owner(self) -> int:
-        node = torch._C._current_autograd_node()
-        if node is None or node.name().endswith("AccumulateGrad"):  # these have no number that says anything
-            return NOBODY
-        i = bisect_right(self._numbers, node._sequence_nr())
-        return self._numbered[i] if i < len(self._numbered) else NOBODY
-
-
-class GraphRunner(fx.Interpreter):
+class GraphRunner(Interpreter):
     """Runs a graph on tensors and records its nodes, as :class:`~fxcost.propagate.Propagator` does on specs."""
 
-    def __init__(
-        self, root: nn.Module, graph: fx.Graph, recorder: StepRecorder, owners: Callable[[fx.Node], str]
-    ) -> None:
-        super().__init__(root, graph=graph)
-        self.extra_traceback = False
+    def __init__(self, root: nn.Module, sketch: Sketch, recorder: StepRecorder) -> None:
+        super().__init__(root, sketch)
         self.records: list[NodeRecord] = []
-        self._recorder, self._owners = recorder, owners
+        self._recorder = recorder
         self._host_calls = HostCalls(recorder)
 
-    def run_node(self, n: fx.Node) -> Any:
-        """Execute one node, and record it if it computes."""
-        for unused in [m for m in self.env if not m.users]:
-            del self.env[unused]
-        if not n.op.startswith("call_"):
-            return super().run_node(n)
-        args, kwargs = self.fetch_args_kwargs_from_env(n)
+    def call(self, n: Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Execute and record one node that computes."""
         segment = self._recorder.segment = Segment()
         try:
             with self._recorder, self._host_calls:
-                if n.op == "call_module":
-                    with InnerScopes(self.fetch_attr(str(n.target)), segment):
-                        result = self.call_module(n.target, args, kwargs)
+                if n.op == "call_module" and self.attribute(n.target)._modules:
+                    with InnerScopes(self.attribute(n.target), segment):
+                        result = super().call(n, args, kwargs)
                 else:
-                    result = getattr(self, n.op)(n.target, args, kwargs)
+                    result = super().call(n, args, kwargs)
         finally:
             self._recorder.segment = None
-        self.records.append(_node(n.name, n.op, str(n.target), self._owners(n), segment))
+        self.records.append(_node(n.name, n.op, str(n.target), n.module, segment))
         return result
 
 
@@ -135,10 +60,9 @@ def _node(name: str, kind: str, target: str, module: str, segment: Segment) -> N
 
 def train_graph(
     root: nn.Module,
-    graph: fx.Graph,
+    sketch: Sketch,
     values: Sequence[Any],
     recorder: StepRecorder,
-    owners: Callable[[fx.Node], str],
     loss: Loss | None,
 ) -> TrainingRecord:
     """A training step of a graph on the values of its placeholders.
@@ -146,9 +70,9 @@ def train_graph(
     Raises:
         TrainingError: there is nothing to train, or the loss is no scalar; or what the graph raised is chained.
     """
-    runner = GraphRunner(root, graph, recorder, owners)
+    runner = GraphRunner(root, sketch, recorder)
     step = _Step(root, recorder, list(tensors_in(list(values))))
-    out = step.forward(lambda: runner.run(*values, enable_io_processing=False))
+    out = step.forward(lambda: runner.run(values))
     return step.finish(out, loss, runner.records)
 
 
@@ -181,7 +105,7 @@ class _Step:
 
     def __init__(self, root: nn.Module, recorder: StepRecorder, inputs: list[Tensor]) -> None:
         self._root, self._recorder, self._inputs = root, recorder, inputs
-        self._parameters = parameter_records(root, recorder.spec)
+        self._parameters = parameter_records(inventory(root), recorder.spec)
         self._input_specs = tuple(recorder.spec(t) for t in inputs)
 
     def forward(self, run: Callable[[], Any]) -> Any:
@@ -194,7 +118,6 @@ class _Step:
         nodes = [n for n in nodes if n.operations]
         value, seed, loss_node = self._loss(out, loss)
         nodes.append(loss_node)
-        segment = recorder.segment = Segment()
         recorder.in_backward = True
         try:
             with _Failing("the backward pass"), recorder, HostCalls(recorder):
@@ -207,7 +130,7 @@ class _Step:
         of_forward = [place.get(id(op), len(nodes) - 1) for op in recorder.forward]
         return TrainingRecord(
             nodes=tuple(nodes),
-            backward=_node("backward", "call_function", "backward", "", segment),
+            backward=recorder.backward_nodes(),
             owners=tuple(of_forward[o] if o != NOBODY else NOBODY for o in recorder.owners),
             recomputed=tuple(recorder.recomputed),
             saved=tuple(self._saved(place, of_forward)),
@@ -228,7 +151,7 @@ class _Step:
         hooks = torch.autograd.graph.saved_tensors_hooks(recorder.save, lambda t: t)
         try:
             with _Failing("the loss"), torch.enable_grad(), hooks, recorder, HostCalls(recorder):
-                value = _checked(loss(out)) if loss is not None else _sum_of_outputs(out)
+                value = _checked(loss(out)) if loss is not None else sum_of_outputs(out)
                 seed = torch.ones_like(value)
         finally:
             recorder.segment = None
@@ -279,8 +202,13 @@ class _Failing:
         raise TrainingError(f"{self._what} failed on meta tensors: {type(error).__name__}: {text}") from error
 
 
-def _sum_of_outputs(out: Any) -> Tensor:
-    floating = [t for t in tensors_in(out) if t.is_floating_point()]
+def sum_of_outputs(out: Any) -> Tensor:
+    """The loss where the user gives none: the sum of all floating-point outputs.
+
+    Raises:
+        TrainingError: there is none, or none requires a gradient.
+    """
+    floating = [t for t in tensors_in(out) if t.is_floating_point() or t.is_complex()]
     if not floating:
         raise TrainingError(
             "the model returns no floating-point tensor, so there is nothing to differentiate; give loss=, a function "
@@ -292,10 +220,15 @@ def _sum_of_outputs(out: Any) -> Tensor:
             "nothing that the model returns requires a gradient: all parameters are frozen (requires_grad=False), or "
             "the forward pass runs under no_grad"
         )
-    total = trained[0].sum()
+    total = _real_sum(trained[0])
     for tensor in trained[1:]:
-        total = total + tensor.sum()
+        total = total + _real_sum(tensor)
     return total
+
+
+def _real_sum(tensor: Tensor) -> Tensor:
+    total = tensor.sum()
+    return total.real if total.is_complex() else total
 
 
 def _checked(value: Any) -> Tensor:

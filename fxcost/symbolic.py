@@ -23,20 +23,22 @@ from functools import lru_cache
 from types import CodeType, MethodWrapperType
 from typing import Any
 
-from torch import Tensor, fx, nn
+from torch import Tensor, device, dtype, fx, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
 from .autocast import region_dtype
 from .errors import CaptureError
 from .inputs import Arguments
-from .modules import argument_names
+from .modules import argument_names, inventory
+from .sketch import Node, Sketch
 from .spelling import written_as
 
 _MAY_ASK = ("fxcost", "torch.fx", "torch.nn.parameter", "torch._", "torch.overrides", "torch.utils")
 _HIDE_GRADIENTS = ("torch._higher_order_ops", "torch._functorch.utils", "torch.utils.checkpoint")
 """Who asks for types on behalf of bodies with a backward of their own; a graph would show the forward alone."""
 _TENSOR_ATTRIBUTES = frozenset(dir(Tensor))
+_AS_THEY_ARE = frozenset({int, float, bool, str, type(None), dtype, device})
 _INPLACE = (
     "iadd",
     "isub",
@@ -60,7 +62,7 @@ class DoubtError(CaptureError):
 
 @dataclass(frozen=True, slots=True)
 class TracedCall:
-    """A module call seen while tracing; `args` and `output` hold fx nodes, `start` and `stop` count nodes."""
+    """A module call seen while tracing; `args` and `output` hold nodes, `start` and `stop` count nodes."""
 
     module: str
     args: tuple[Any, ...]
@@ -137,7 +139,7 @@ class _OwnCalls(TorchFunctionMode):
 
 
 class SymbolicTracer(fx.Tracer):
-    """Traces a module or function on proxies; `leaves` decides which modules stay whole."""
+    """Traces a module or function on proxies into `sketch`; `leaves` decides which modules stay whole."""
 
     def __init__(self, leaves: Callable[[nn.Module, str], bool], arguments: Arguments) -> None:
         super().__init__()
@@ -145,12 +147,14 @@ class SymbolicTracer(fx.Tracer):
         self._arguments = arguments
         self._thread = threading.get_ident()
         self._region = region_dtype()
+        self._module = ""
         self._parameter_names: dict[int, str] = {}
         self._module_names: dict[int, str] = {}
+        self.sketch = Sketch()
         self.calls: list[TracedCall] = []
         self.given: tuple[Any, Any] = (), {}
 
-    def proxy(self, node: fx.Node) -> fx.Proxy:
+    def proxy(self, node: Any) -> fx.Proxy:
         """Wrap a node."""
         return _Proxy(node, self)
 
@@ -162,11 +166,9 @@ class SymbolicTracer(fx.Tracer):
         self, root_fn: Any, is_module: bool, concrete_args: Any = None
     ) -> tuple[Callable[..., Any], list[Any]]:
         """One placeholder per tensor among the arguments; everything else is passed as it is."""
-        root = self.root
-        for name, tensor in (*root.named_parameters(), *root.named_buffers()):
-            self._parameter_names[id(tensor)] = name
-        for name, module in root.named_modules():
-            self._module_names.setdefault(id(module), name)
+        found = inventory(self.root)
+        self._parameter_names = found.names()
+        self._module_names = {id(module): names[0] for module, names in found.modules}
 
         def placeholders(value: Any, name: str) -> Any:
             if isinstance(value, Tensor):
@@ -179,14 +181,14 @@ class SymbolicTracer(fx.Tracer):
                 return {k: placeholders(v, f"{name}_{k}") for k, v in value.items()}
             return value
 
-        positional = argument_names(root if is_module else root_fn)
+        positional = argument_names(self.root if is_module else root_fn)
         args = [
             placeholders(v, positional[i] if i < len(positional) else f"arg{i}")
             for i, v in enumerate(self._arguments.args)
         ]
         kwargs = {k: placeholders(v, k) for k, v in self._arguments.kwargs.items()}
         self.given = _as_nodes(tuple(args)), _as_nodes(kwargs)
-        return (lambda *a: root_fn(*a, **kwargs)), ([root, *args] if is_module else args)
+        return (lambda *a: root_fn(*a, **kwargs)), ([self.root, *args] if is_module else args)
 
     def path_of_module(self, mod: nn.Module) -> str:
         """FQN of a module; the first name of a module that has several."""
@@ -194,24 +196,40 @@ class SymbolicTracer(fx.Tracer):
 
     def create_arg(self, a: Any) -> Any:
         """Turn a value into an argument of a node. Parameters are found by identity instead of by a search."""
+        kind = type(a)
+        if kind is _Proxy:
+            return a.node
+        if kind is tuple:
+            return tuple([self.create_arg(v) for v in a])
+        if kind is list:
+            return [self.create_arg(v) for v in a]
+        if kind in _AS_THEY_ARE:
+            return a
         if id(a) in self._parameter_names:
             return self.create_node("get_attr", self._parameter_names[id(a)], (), {})
         return super().create_arg(a)
 
     def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
         """Reading a parameter gives a get_attr node, one per parameter, found by identity instead of by a search."""
-        name = self._parameter_names.get(id(attr_val)) if isinstance(attr_val, nn.Parameter) else None
-        if name is None:
+        name = self._parameter_names.get(id(attr_val))
+        if name is None or not isinstance(attr_val, nn.Parameter):
             return attr_val
         if name not in parameter_proxy_cache:
             parameter_proxy_cache[name] = self.create_proxy("get_attr", name, (), {})
         return parameter_proxy_cache[name]
 
-    def create_node(self, kind: str, target: fx.node.Target, *args: Any, **kwargs: Any) -> fx.Node:
+    def create_node(  # type: ignore[override]  # what it returns stands in for an fx.Node
+        self, kind: str, target: Any, args: Any, kwargs: Any, name: str | None = None, type_expr: Any = None
+    ) -> Node:
         """Create a node, under the function's name in the code. No autocast region may begin or end while tracing."""
         if region_dtype() is not self._region:
             raise DoubtError("the code runs under torch.autocast in parts, which a graph does not keep")
-        return super().create_node(kind, written_as(target, sys._getframe(1)), *args, **kwargs)
+        module = self._module
+        if kind == "get_attr":
+            module = target.rpartition(".")[0]
+        elif kind == "call_function":
+            target = written_as(target, sys._getframe(1))
+        return self.sketch.create_node(kind, target, args, kwargs, name, module)
 
     def call_module(
         self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -219,12 +237,18 @@ class SymbolicTracer(fx.Tracer):
         """Note the call, then trace into it or make it one node."""
         if threading.get_ident() != self._thread:  # someone else's module: torch.fx patches the class, for all threads
             return forward(*args, **kwargs)
-        if not self.is_leaf_module(m, self.path_of_module(m)):
-            _doubt_types(getattr(type(m), "forward", None))
-        start = len(self.graph.nodes)
-        output = super().call_module(m, forward, args, kwargs)
+        name, outer, start = self.path_of_module(m), self._module, len(self.sketch.nodes)
+        self._module = name
+        try:
+            if self._leaves(m, name):
+                output = self.create_proxy("call_module", name, args, kwargs)
+            else:
+                _doubt_types(getattr(type(m), "forward", None))
+                output = forward(*args, **kwargs)
+        finally:
+            self._module = outer
         nodes = (_as_nodes(args), _as_nodes(kwargs), _as_nodes(output))
-        self.calls.append(TracedCall(self.path_of_module(m), *nodes, start, len(self.graph.nodes)))
+        self.calls.append(TracedCall(name, *nodes, start, len(self.sketch.nodes)))
         return output
 
 
@@ -254,8 +278,8 @@ def _calls_type(code: CodeType) -> bool:
 
 def trace_symbolically(
     root: nn.Module | Callable[..., Any], arguments: Arguments, leaves: Callable[[nn.Module, str], bool]
-) -> tuple[fx.Graph, nn.Module, list[TracedCall]]:
-    """Trace `root` (a meta copy) and return the graph, the module that it refers to, and the calls seen.
+) -> tuple[Sketch, nn.Module, list[TracedCall]]:
+    """Trace `root` (a meta copy) and return its graph, the module that this refers to, and the calls seen.
 
     Raises:
         CaptureError: the code needs a value, or asks something that a proxy can't answer (:class:`DoubtError`).
@@ -265,11 +289,11 @@ def trace_symbolically(
     with _fx_lock:
         try:
             with _OwnCalls(tracer):
-                graph = tracer.trace(root)
+                tracer.trace(root)
         except CaptureError:
             raise
         except Exception as error:
             raise CaptureError(f"symbolic tracing failed: {type(error).__name__}: {error}") from error
-    output = next(reversed(graph.nodes))
-    tracer.calls.append(TracedCall("", *tracer.given, output.args[0], 0, len(graph.nodes)))
-    return graph, tracer.root, tracer.calls
+    nodes = tracer.sketch.nodes
+    tracer.calls.append(TracedCall("", *tracer.given, nodes[-1].args[0], 0, len(nodes)))
+    return tracer.sketch, tracer.root, tracer.calls

@@ -18,7 +18,7 @@ from .cost import Cost, OpCost
 from .lifetimes import Births, LiveTensor, Residents, alive, live_bytes
 from .optimizers import Optimizer, optimizer_name, state_bytes
 from .pricing import cost_operation
-from .records import ModuleRecord, TrainingRecord
+from .records import ModuleRecord, OpRecord, TrainingRecord
 from .registry import Registry
 
 
@@ -162,12 +162,12 @@ def training_of(
     ledger.price(registry)
     residents = Residents(record.parameters, record.inputs, (), record.storage_bytes)
     ledger.save(residents.kinds)
-    nodes = (*record.nodes, record.backward)
+    nodes = (*record.nodes, *record.backward)
     births = Births(nodes, record.storage_bytes, residents.kinds)
     tensors = births.lifetimes(dict(record.deaths))
     live = live_bytes(tensors, births.ticks)
     peak = live.index(max(live))
-    forward_operators = births.starts[-2]
+    forward_operators = births.starts[len(record.nodes)]
     at_peak = tuple(_named(t, record, forward_operators) for t in alive(tensors, peak))
     state = state_bytes(optimizer, record.trained)
     resident = {kind: residents.bytes_of(kind) for kind in ("parameter", "buffer", "input")}
@@ -220,6 +220,7 @@ class _Ledger:
         self.uncosted: Counter[str] = Counter()
         self.counted = record.nodes if record.own_loss else record.nodes[:-1]
         """The sum of all outputs, which stands in for a loss, does not count."""
+        self._priced: dict[tuple[int, int], OpCost] = {}
         self._nodes = [_Account() for _ in self.counted]
         self._modules = {"": _Account()}
         self._canonical = {alias: module.name for module in modules for alias in module.aliases}
@@ -229,18 +230,26 @@ class _Ledger:
         record = self.record
         for i, node in enumerate(self.counted):
             for op in node.operations:
-                self._book(i, cost_operation(op, registry), "forward")
-        ran = zip(record.backward.operations, record.owners, record.recomputed, strict=True)
-        for op, owner, again in ran:
+                self._book(i, self._price(op, registry), "forward", op.scope)
+        ran = (op for node in record.backward for op in node.operations)
+        for op, owner, again in zip(ran, record.owners, record.recomputed, strict=True):
             if owner < len(self.counted):
-                self._book(owner, cost_operation(op, registry), "recomputed" if again else "backward")
+                self._book(owner, self._price(op, registry), "recomputed" if again else "backward", op.scope)
 
-    def _book(self, i: int, priced: OpCost, where: str) -> None:
+    def _price(self, op: OpRecord, registry: Registry) -> OpCost:
+        """The cost of a run. Repeated layers share arguments and results, which the record keeps alive."""
+        key = id(op.args), id(op.outputs)
+        priced = self._priced.get(key)
+        if priced is None or priced.record.op is not op.op:
+            priced = self._priced[key] = cost_operation(op, registry)
+        return priced
+
+    def _book(self, i: int, priced: OpCost, where: str, scope: str) -> None:
         if not priced.is_costed:
             self.uncosted[str(priced.record.op)] += 1
         if i >= 0:
             getattr(self._nodes[i], where).append(priced.cost)
-        module = self._module(self.record.nodes[i].module if i >= 0 else "", priced.record.scope)
+        module = self._module(self.record.nodes[i].module if i >= 0 else "", scope)
         getattr(module, where).append(priced.cost)
 
     def _module(self, module: str, scope: str = "") -> _Account:
@@ -261,15 +270,25 @@ class _Ledger:
 
     def modules(self) -> dict[str, StepCost]:
         """Every module's own cost and that of all below it, parents first; the root has everything."""
-        sums: dict[str, StepCost] = {}
+        parts: dict[str, list[StepCost]] = {}
         for name, account in self._modules.items():
             own = account.sum()
             while True:
-                sums[name] = sums.get(name, StepCost()) + own
+                parts.setdefault(name, []).append(own)
                 if not name:
                     break
                 name = name.rpartition(".")[0]
+        sums = {name: _summed(costs) for name, costs in parts.items()}
         return dict(sorted(sums.items(), key=lambda item: item[0].split(".") if item[0] else []))
+
+
+def _summed(costs: list[StepCost]) -> StepCost:
+    return StepCost(
+        forward=Cost.total([c.forward for c in costs]),
+        backward=Cost.total([c.backward for c in costs]),
+        recomputed=Cost.total([c.recomputed for c in costs]),
+        saved_bytes=sum(c.saved_bytes for c in costs),
+    )
 
 
 def _named(tensor: LiveTensor, record: TrainingRecord, forward_operators: int) -> LiveTensor:
@@ -277,8 +296,9 @@ def _named(tensor: LiveTensor, record: TrainingRecord, forward_operators: int) -
     if tensor.born < forward_operators:
         return tensor
     owner = record.owners[tensor.born - forward_operators]
-    node = record.nodes[owner] if owner >= 0 else record.backward
-    return replace(tensor, node=node.name, module=node.module)
+    if owner < 0:
+        return tensor
+    return replace(tensor, node=record.nodes[owner].name, module=record.nodes[owner].module)
 
 
 def _parts(

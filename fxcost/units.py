@@ -9,12 +9,11 @@ that each call is one record wherever it comes from: Python, C++, TorchScript, t
 How: a kernel at the AutogradMeta key (composite operators take none at Meta), behind a thread-local gate. It is
 registered when the first analysis starts and taken out when the last one ends: nothing is left in the process.
 
-Not here: the costs (rules/attention.py, rules/rnn.py), and flex attention, which arrives whole by itself.
+Not here: the costs (rules/attention.py, rules/rnn.py), and flex attention (flex.py).
 """
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,6 +22,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+from .flex import FlexOnMeta
 
 aten = torch.ops.aten
 
@@ -41,7 +42,7 @@ _gate = threading.local()
 _lock = threading.Lock()
 _users = 0
 _redirects: torch.library.Library | None = None
-_flex: _FlexOnMeta
+_flex: FlexOnMeta
 
 
 def _attention_meta(
@@ -189,38 +190,17 @@ _UNITS: dict[torch._ops.OpOverload, Callable[..., Any]] = {
 }
 
 
+def _is_open() -> bool:
+    return getattr(_gate, "open", False)
+
+
 def _gated(op: torch._ops.OpOverload, unit: Callable[..., Any]) -> Callable[..., Any]:
     stock = _decomposed(op)
 
     def kernel(*args: Any, **kwargs: Any) -> Any:
-        return (unit if getattr(_gate, "open", False) else stock)(*args, **kwargs)
+        return (unit if _is_open() else stock)(*args, **kwargs)
 
     return kernel
-
-
-class _FlexOnMeta:
-    """flex_attention refuses meta tensors and compiles itself before its operator is reached.
-
-    While an analysis runs, neither happens on threads that analyse, and the compilation on none.
-    """
-
-    def __init__(self) -> None:
-        module: Any = sys.modules.get("torch.nn.attention.flex_attention")  # who calls it has imported it
-        self._module: Any = module
-        if module is not None:
-            self._validate, self._uncompiled = module._validate_device, module._FLEX_ATTENTION_DISABLE_COMPILE_DEBUG
-            module._validate_device = self._on_meta
-            module._FLEX_ATTENTION_DISABLE_COMPILE_DEBUG = True
-
-    def _on_meta(self, query: Tensor, key: Tensor, value: Tensor) -> None:
-        if not (getattr(_gate, "open", False) and query.is_meta):
-            self._validate(query, key, value)
-
-    def undo(self) -> None:
-        """Put back what was there."""
-        if self._module is not None:
-            self._module._validate_device = self._validate
-            self._module._FLEX_ATTENTION_DISABLE_COMPILE_DEBUG = self._uncompiled
 
 
 def _register() -> torch.library.Library:
@@ -256,7 +236,7 @@ def whole_units() -> Iterator[None]:
         _users += 1
         if _redirects is None:
             _redirects = _register()
-            _flex = _FlexOnMeta()
+            _flex = FlexOnMeta(_is_open)
     before, _gate.open = getattr(_gate, "open", False), True
     try:
         yield

@@ -13,6 +13,7 @@ the same window (offset, shape, stride) onto it, so views and in-place writes st
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -58,7 +59,7 @@ _UNDEFINED = _packets(
 _EMPTY = _packets("empty empty_like new_empty empty_strided new_empty_strided empty_permuted")
 _DYNAMIC = _packets(
     "nonzero nonzero_numpy _unique2 _unique unique_dim unique_consecutive bincount masked_select repeat_interleave "
-    "unique_dim_consecutive histc histogram segment_reduce"
+    "unique_dim_consecutive"
 )
 _INDEXING = _packets("index _unsafe_index index_put index_put_ _index_put_impl_ _unsafe_index_put")
 
@@ -84,6 +85,8 @@ class ValueRecorder(OpRecorder):
         self.assumptions: dict[str, None] = {}
         self.values_used = False
         """Set when a value, or what follows from one, decided what a node did: such a node must not be replayed."""
+        self.storages_before = 0
+        """How many storages there were when the running node began: those that it makes itself are its own affair."""
         self.running = "the model"
         """What messages name where no line of the model's code is running, as when a graph is propagated."""
         self._real_available = real_available
@@ -140,8 +143,8 @@ class ValueRecorder(OpRecorder):
                 kind = NeedsRealRunError if self._real_available else UnknownValueError
                 raise kind(
                     f"{self._line()} needs the value of a {tensor.dtype} tensor of shape {tuple(tensor.shape)} "
-                    f"({why}), which is not known without data. Pass real weights and real inputs, so that a real run "
-                    "can be recorded"
+                    f"({why}), which is not known without data. Pass real weights and real inputs (on the "
+                    "command line: --real), so that a real run can be recorded"
                 )
             return self._sampled_input(tensor, why)
         storage = cell.get()
@@ -284,10 +287,9 @@ class ValueRecorder(OpRecorder):
         integers = all(map(is_integer, written)) and all(self._cell(t) is not None for t in written)
         known = all(c is not None and (c.storage is not None or integers) for c in cells)
         if packet in _UNDEFINED or not (known or (integers and all(small(t) for t in inputs))):
-            for number in numbers:
-                self.cells.pop(number, None)
+            self._forget(numbers)
             return
-        self.values_used = True
+        self._changes(numbers)
         sampled = any(c is None or c.sampled for c in cells)
         for number in numbers:
             old = self.cells[number].get()
@@ -296,14 +298,22 @@ class ValueRecorder(OpRecorder):
             copy.copy_(old)
             self.cells[number] = Cell(copy, sampled)
         if self._evaluation(func, args, kwargs, [])() is None:
-            for number in numbers:
-                self.cells.pop(number, None)
+            self._forget(numbers)
+
+    def _changes(self, numbers: Iterable[int]) -> None:
+        """What is known of storages changes, which matters to later nodes unless they are the running node's own."""
+        if any(number < self.storages_before and number in self.cells for number in numbers):
+            self.values_used = True
+
+    def _forget(self, numbers: Iterable[int]) -> None:
+        self._changes(numbers)
+        for number in numbers:
+            self.cells.pop(number, None)
 
     def _forget_written(self, func: Any, args: Any) -> None:
         for i in written_arguments(func):
-            for tensor in tensors(args[i] if i < len(args) else None):
-                if tensor.is_meta:
-                    self.cells.pop(self.storages.number(tensor), None)
+            written = tensors(args[i] if i < len(args) else None)
+            self._forget([self.storages.number(tensor) for tensor in written if tensor.is_meta])
 
     # ------------------------------------------------------------------------------------ shapes that hang on values
 
@@ -342,16 +352,10 @@ class ValueRecorder(OpRecorder):
             count = int(mask.expand(torch.broadcast_shapes(mask.shape, args[0].shape)).sum())
             return torch.empty(count, dtype=args[0].dtype, device=META)
         leaves, tree = pytree.tree_flatten((args, kwargs))
-        if packet in (aten.histc, aten.histogram, aten.segment_reduce) and any(
-            isinstance(x, Tensor) and self._cell(x) is None for x in leaves
-        ):
-            return super().run(func, args, kwargs)
         why = str(packet).removeprefix("aten.")
         real: list[Any] = [
             self.demand(x, why) if isinstance(x, Tensor) else CPU if isinstance(x, torch.device) else x for x in leaves
         ]
-        if packet is aten.histc and not real[0].is_floating_point():
-            real[0] = real[0].float()
         cpu_args, cpu_kwargs = pytree.tree_unflatten(real, tree)
         with _disable_current_modes():
             result = func(*cpu_args, **cpu_kwargs)

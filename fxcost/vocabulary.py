@@ -9,7 +9,9 @@ from collections.abc import Callable
 from types import GetSetDescriptorType, MethodWrapperType
 from typing import Any
 
-from torch import Tensor, fx
+from torch import Tensor
+
+from .sketch import Node
 
 
 class Later:
@@ -17,7 +19,7 @@ class Later:
 
     __slots__ = ("node",)
 
-    def __init__(self, node: Callable[[], fx.Node]) -> None:
+    def __init__(self, node: Callable[[], Node]) -> None:
         self.node = node
 
 

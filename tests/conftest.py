@@ -14,6 +14,8 @@ settings.register_profile("search", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "search")
 
+os.environ.pop("FORCE_COLOR", None)  # which some CI sets: tests compare what a pipe gets
+
 collect_ignore = ["typing_api.py"]  # for mypy's eyes, not to be run
 GOLDEN = Path(__file__).parent / "golden"
 

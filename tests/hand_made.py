@@ -87,9 +87,9 @@ class Builder:
         model_type: str = "Net",
     ) -> Report:
         """A report on the nodes so far."""
-        graph = torch.fx.Graph()
+        sizes = {record.spec.storage: record.spec.nbytes for record in parameters}
         recording = Recording(
-            graph=graph,
+            graph=torch.fx.Graph(),
             root=torch.nn.Module(),
             capture="symbolic",
             model_type=model_type,
@@ -97,7 +97,7 @@ class Builder:
             modules=modules,
             calls=calls,
             parameters=parameters,
-            storage_bytes=(),
+            storage_bytes=tuple(sizes.get(i, 0) for i in range(max(sizes, default=-1) + 1)),
             assumptions=assumptions,
         )
         return Report(recording, tuple(self.nodes))

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 import fxcost
-from fxcost.errors import CaptureError
+from fxcost.errors import CaptureError, MissingMetaKernelError
 
 LINEAR = nn.Linear(8, 8)
 ONE = 2 * 8 * 8
@@ -118,6 +118,8 @@ FUNCTIONS: dict[str, tuple[Any, Any, int]] = {
         X,
         ONE,
     ),
+    # forward, its tangent, and PyTorch's product with the zero tangent of the weight
+    "jvp": (lambda x: torch.func.jvp(LINEAR, (x,), (x,))[1], X, 3 * ONE),
     "an autograd function": (Twice.apply, X, ONE),
     "einsum": (lambda a, b, c: torch.einsum("ij,jk,kl->il", a, b, c), [(2, 3), (3, 4), (4, 5)], 24 + 40),
     "operators": (lambda x: x @ x.T @ x, X, 2 * 2 * 8 * 2),
@@ -253,8 +255,25 @@ def test_asking_for_the_exact_type_is_doubted() -> None:
     assert fxcost.analyze(lambda x: x @ x.T if type(x) is Tensor else x, X).macs == 2 * 2 * 8
 
 
-@pytest.mark.xfail(strict=True, reason="nested tensors have no meta storage", raises=fxcost.FxcostError)
+def _strided(x: Tensor) -> Tensor:
+    return LINEAR(torch.nested.nested_tensor([x[0, :3], x[1]])).to_padded_tensor(0.0)
+
+
+def _jagged(x: Tensor) -> Tensor:
+    both = torch.nested.as_nested_tensor([x[0, :3], x[1]], layout=torch.jagged)
+    return LINEAR(both).to_padded_tensor(0.0)
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
 def test_nested_tensors() -> None:
-    """Sequences of different lengths in one tensor."""
-    nested = lambda x: torch.nested.nested_tensor([x[0, :3], x[1]]).to_padded_tensor(0.0)  # noqa: E731
-    assert fxcost.analyze(nested, (2, 8)).nodes[-1].outputs[0].shape == (2, 8)
+    """Sequences of 3 and 5 rows in one tensor: each row counts once, on meta or in a real run as PyTorch allows."""
+    with pytest.raises(MissingMetaKernelError, match="jagged"):
+        fxcost.analyze(_strided, (2, 5, 8))
+    nested = torch.nested.nested_tensor([torch.zeros(3, 8), torch.zeros(5, 8)])
+    for report, capture in (
+        (fxcost.analyze(_jagged, (2, 5, 8)), "concrete"),
+        (fxcost.analyze(_strided, torch.zeros(2, 5, 8)), "real"),
+        (fxcost.analyze(nn.Sequential(LINEAR, nn.LayerNorm(8)), nested), "real"),
+    ):
+        assert (report.capture, report.macs, report.uncosted) == (capture, (3 + 5) * 8 * 8, {})
+    assert report.by_family()["normalization"].flops > 8 * 8

@@ -142,6 +142,20 @@ def test_train_keeps_training_mode(run, net):
         assert json.loads(out)["totals"]["flops"] == flops
 
 
+def test_real_weights_and_data_let_a_model_decide(run, tmp_path):
+    """Uniform noise adds up to something above zero: the branch of that run is costed."""
+    file = tmp_path / "decides.py"
+    file.write_text(
+        "import torch\n"
+        "class Decides(torch.nn.Module):\n"
+        "    def forward(self, x):\n"
+        "        return x @ x.T if float(x.sum()) > 0 else x\n"
+    )
+    code, out, _ = run(f"{file}:Decides", "--input", "2,3", "--real", "--json", "-")
+    found = json.loads(out)
+    assert (code, found["model"]["capture"], found["totals"]["macs"]) == (0, "real", 2 * 3 * 2)
+
+
 def test_capture_is_said(run, net):
     """`--capture concrete` runs the model instead of tracing it."""
     for capture in ("symbolic", "concrete"):

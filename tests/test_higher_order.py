@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -97,3 +99,22 @@ def test_flex_attention_with_a_block_mask() -> None:
     report = fxcost.analyze(lambda q: flex_attention(q, q, q, block_mask=mask), (1, 2, 256, 16))
     dense = 2 * 2 * 256 * 256 * 16
     assert dense // 2 < report.macs <= dense
+    assert any("block mask" in sentence for sentence in report.assumptions)
+
+
+def test_flex_attention_runs_its_score_mod_on_every_score() -> None:
+    """A division, a tanh, a product and an addition for each of 2 · 8 · 8 scores; index arithmetic counts none."""
+    slopes = torch.ones(2)
+
+    def capped(score: Tensor, b: Tensor, h: Tensor, i: Tensor, j: Tensor) -> Tensor:
+        return torch.tanh(score / 30) * 30 + slopes[h]
+
+    def cost(**options: Any) -> fxcost.Cost:
+        return fxcost.analyze(lambda q: flex_attention(q, q, q, **options), (1, 2, 8, 4)).cost
+
+    plain, with_mod = cost(), cost(score_mod=capped)
+    assert with_mod.macs == plain.macs
+    assert with_mod.flops - plain.flops == 4 * 2 * 8 * 8
+    assert with_mod.transcendentals - plain.transcendentals == 2 * 8 * 8
+    by_distance = cost(score_mod=lambda score, b, h, i, j: score + (j - i))
+    assert by_distance.flops - plain.flops == 2 * 8 * 8

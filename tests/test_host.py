@@ -96,3 +96,22 @@ def test_what_is_taken_out_is_the_callers_own() -> None:
 
     report = fxcost.analyze(forward, [(2, 8), torch.tensor([1, 2])])
     assert report.nodes[-1].outputs[0].shape == (2, 3)
+
+
+def test_a_tensor_made_of_tensors_has_their_values() -> None:
+    """`torch.tensor([a, b])` reads both; what follows from them is known."""
+
+    def sized(lengths: Tensor) -> Tensor:
+        return torch.ones(torch.tensor([lengths[0], lengths[1] * 2]).tolist()) @ torch.ones(8, 2)
+
+    assert fxcost.analyze(sized, torch.tensor([3, 4])).macs == 3 * 8 * 2
+
+
+def test_autocast_by_the_device_of_a_tensor() -> None:
+    """`torch.autocast(x.device.type)` is what it is on the CPU: PyTorch knows no autocast for meta."""
+
+    def cast(x: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, torch.bfloat16):
+            return x @ x
+
+    assert fxcost.analyze(cast, (4, 4)).nodes[-1].outputs[0].dtype == torch.bfloat16

@@ -6,8 +6,9 @@ import enum
 import functools
 import threading
 import weakref
+from collections import deque
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -41,6 +42,20 @@ class Own(nn.Module):
         return result
 
 
+class Slots:
+    """Has no `__dict__`."""
+
+    __slots__ = ("table",)
+
+    def __init__(self) -> None:
+        self.table = torch.ones(3)
+
+
+class Pair(NamedTuple):
+    left: Tensor
+    right: int
+
+
 class Everything(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -55,6 +70,7 @@ class Everything(nn.Module):
         self.partial = functools.partial(torch.add, torch.ones(1))
         self.method = self.linear.forward
         self.plain = torch.ones(5)
+        self.slots, self.pair, self.queue = Slots(), Pair(torch.ones(2), 1), deque([torch.ones(4)])
         self.frozen = nn.Parameter(torch.ones(2), requires_grad=False)
 
 
@@ -69,6 +85,7 @@ def test_every_tensor_is_on_meta(pair: tuple[Everything, Everything]) -> None:
     _, copy = pair
     found = [*copy.parameters(), *copy.buffers(), copy.plain, copy.config.table, copy.parts["a"][0]]
     found += [copy.parts["b"][0], copy.partial.args[0], copy.method.__self__.weight]
+    found += [copy.slots.table, copy.pair.left, copy.queue[0]]
     assert [t for t in found if not t.is_meta] == []
 
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+import fxcost
 from fxcost.errors import InputError, ModelLoadError
 from fxcost.load import LARGE_FLOAT, build, load
 
@@ -427,3 +428,17 @@ def test_hf_mistyped_configuration_entry():
     pytest.importorskip("transformers")
     with pytest.raises(ModelLoadError, match=r"has no 'num_hiden_layers'; did you mean num_hidden_layers"):
         load("hf:bert", {"num_hiden_layers": 2})
+
+
+def test_images_in_the_place_of_tokens():
+    """LLaVA gets an image, and as many image tokens before the text as the image has patches."""
+    pytest.importorskip("transformers")
+    small = {"num_hidden_layers": 1, "hidden_size": 16, "intermediate_size": 16, "num_attention_heads": 2}
+    vision = {**small, "num_hidden_layers": 3, "image_size": 28, "patch_size": 14}
+    loaded = load("hf:llava", {"text_config": {**small, "vocab_size": 32_001}, "vision_config": vision})
+    inputs = loaded.default_inputs(2)
+    ids = inputs.kwargs["input_ids"]
+    assert inputs.kwargs["pixel_values"].shape == (2, 3, 28, 28)
+    assert (ids == loaded.model.config.image_token_id).sum(1).tolist() == [4, 4]
+    report = fxcost.analyze(loaded.model, inputs.args, inputs.kwargs)
+    assert report.cost_of("vision_tower").macs > 0

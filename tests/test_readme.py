@@ -54,7 +54,7 @@ def test_command_lines_parse(command):
     assert program == "fxcost"
     name = args.pop(0) if args[0] in cli.fxcost.commands else "cost"
     options = cli.fxcost.commands[name].make_context(name, args).params
-    if "model" not in options:
+    if not options.get("model"):
         return
     inputs = parse_inputs(options["inputs"])
     assert len(inputs.args) + len(inputs.kwargs) == len(options["inputs"])

@@ -18,6 +18,11 @@ class Graph(nn.Module):
         return torch.sparse.mm(self.adjacency, x)
 
 
+class Product(torch.nn.Module):
+    def forward(self, adjacency, x):
+        return torch.sparse.mm(adjacency, x)
+
+
 ADJACENCY = torch.tensor([[0.0, 1, 0, 2], [3, 0, 0, 0], [0, 0, 0, 0], [0, 4, 5, 0]])  # 5 stored values
 
 
@@ -42,3 +47,10 @@ def test_an_unknown_number_of_values_needs_data():
     assert report.capture == "real"
     assert report.macs == 5 * 4
     assert not report.uncosted
+
+
+@pytest.mark.parametrize("capture", ["symbolic", "concrete"])
+def test_a_sparse_input_counts_stored_values(capture):
+    """Not as if it were dense, however the graph is captured."""
+    report = fxcost.analyze(Product(), [ADJACENCY.to_sparse(), (4, 3)], capture=capture)
+    assert (report.capture, report.macs) == (capture, 5 * 3)

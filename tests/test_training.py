@@ -15,6 +15,7 @@ from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 
 import fxcost
+from fxcost import autocast_gradients
 from fxcost.errors import TrainingError
 from fxcost.optimizers import state_bytes
 
@@ -400,7 +401,23 @@ class Autocast(nn.Module):
         return self.last(x.float())
 
 
-@pytest.mark.parametrize("model", [Autocast(), nn.Sequential(Autocast(), nn.Linear(4, 4))])
+class CastOnce(nn.Module):
+    """Weights that a region uses twice, and one that two regions use."""
+
+    def __init__(self):
+        super().__init__()
+        self.up, self.down, self.mix = nn.Linear(8, 16), nn.Linear(16, 8), nn.Parameter(torch.randn(8, 8))
+
+    def forward(self, x):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            for _ in range(2):
+                x = self.down(torch.relu(self.up(x))) @ self.mix
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            x = x @ self.mix
+        return x.float()
+
+
+@pytest.mark.parametrize("model", [Autocast(), nn.Sequential(Autocast(), nn.Linear(4, 4)), CastOnce()])
 def test_autocast(model):
     """Casts are saved and differentiated as on the CPU; weights, gradients and optimizer state stay float32."""
     x = torch.randn(5, 8)
@@ -413,6 +430,14 @@ def test_autocast(model):
     assert "bfloat16" in saved
 
 
+def test_a_region_leaves_pytorch_as_it_was():
+    """What ends a region's cache of casts is PyTorch's own again, and the cache is empty."""
+    stock = torch.clear_autocast_cache
+    step(CastOnce(), torch.randn(5, 8))
+    assert torch.clear_autocast_cache is stock
+    assert autocast_gradients._cache.casts == {}
+
+
 def test_autocast_around_the_analysis():
     """A region around the call is one around the model, for graphs as well; nothing of it is left behind."""
     model, x = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 8)), torch.randn(5, 8)
@@ -423,6 +448,18 @@ def test_autocast_around_the_analysis():
     assert step(model, x).saved_bytes != saved
     meta = copy.deepcopy(model).to("meta")
     assert meta(x.to("meta")).dtype == torch.float32
+
+
+def test_complex_results_are_differentiated():
+    """A model that returns complex numbers trains on the real part of their sum."""
+    training = step(Lambda(lambda self, x: torch.fft.fft(self.l(x)), l=nn.Linear(4, 4)), (3, 4))
+    assert training.backward.macs == 3 * 4 * 4
+
+
+def test_lists_in_a_graph_can_be_changed_by_the_function_that_gets_them():
+    """fx keeps arguments of nodes immutable; torchvision's shifted windows write into theirs."""
+    model = pytest.importorskip("torchvision").models.video.swin3d_t()
+    assert step(model.train(), (1, 3, 4, 64, 64)).backward.macs > 0
 
 
 def test_given_graphs_train():

@@ -244,3 +244,12 @@ def test_random_integers_are_never_drawn_from_the_users_generator() -> None:
     report = fxcost.analyze(lambda x: x[:, : torch.randint(1, 8, (1,)).item()], (2, 8))
     assert len(report.assumptions) >= 1
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_counting_tokens_of_experts_asks_for_no_value() -> None:
+    """`histc` has as many results as bins, whatever it counts; known integers give known counts."""
+    report = fxcost.analyze(lambda x: torch.histc(x.topk(2).indices.int(), 4, 0, 3), (10, 8))
+    assert (report.nodes[-1].outputs[0].shape, report.assumptions) == ((4,), ())
+    counted = lambda i: torch.ones(torch.histc(i, 3, 0, 2).tolist()) @ torch.ones(5)  # noqa: E731
+    assert fxcost.analyze(counted, torch.tensor([0, 1, 1, 2, 2, 2, 2, 2])).macs == 1 * 2 * 5
+    assert fxcost.analyze(lambda x: torch.histogram(x, 6).hist, (2, 8)).nodes[-1].outputs[0].shape == (6,)

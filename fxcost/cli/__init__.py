@@ -18,11 +18,39 @@ from collections.abc import Sequence
 import click
 
 from ..errors import FxcostError
-from . import conventions, cost, fit, model  # a command's file adds it to the group
+from . import (  # a command's file adds it to the group
+    check,
+    completion,
+    conventions,
+    cost,
+    devices,
+    diff,
+    explain,
+    fit,
+    measure,
+    model,
+    show,
+    sweep,
+)
 from .group import fxcost
 from .output import BAD_USAGE, GOOD, INTERRUPTED, fail
 
-__all__ = ["conventions", "cost", "fit", "fxcost", "main", "model"]
+__all__ = [
+    "check",
+    "completion",
+    "conventions",
+    "cost",
+    "devices",
+    "diff",
+    "explain",
+    "fit",
+    "fxcost",
+    "main",
+    "measure",
+    "model",
+    "show",
+    "sweep",
+]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -30,6 +58,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = list(sys.argv[1:] if argv is None else argv)
     os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing is downloaded, whatever a model's own code asks for
     try:
+        if completion.VARIABLE in os.environ:
+            return completion.answer(os.environ[completion.VARIABLE])
         code = fxcost.main(args, prog_name="fxcost", standalone_mode=False)
         return code if isinstance(code, int) else GOOD
     except (KeyboardInterrupt, click.Abort):

@@ -8,7 +8,12 @@ from .output import GOOD, emit
 
 @fxcost.command()
 def conventions() -> int:
-    """List the tools and papers whose numbers `--as` gives."""
+    """List the tools and papers whose numbers `--as` gives.
+
+    \b
+      fxcost conventions
+      fxcost torchvision:vit_b_16 --as thop,fvcore
+    """
     from ..conventions import conventions as lines
 
     width = max(map(len, lines()))

@@ -11,6 +11,7 @@ import click
 from .group import fxcost
 from .model import ModelOptions, load_model, model_options, parse_optimizer
 from .output import FAILED, GOOD, emit
+from .progress import working
 
 
 @fxcost.command()
@@ -26,11 +27,15 @@ from .output import FAILED, GOOD, emit
 )
 @click.option("--reserve", metavar="SIZE", default="0", help="Leave so much free for what is not counted.")
 def fit(*, memory: str, optimizer: str | None, reserve: str, **options: Any) -> int:
-    """Find the largest batch with which MODEL fits into memory; exit code 1 if not even one sample does."""
+    """Find the largest batch with which MODEL fits into memory; exit code 1 if not even one sample does.
+
+    \b
+      fxcost fit torchvision:resnet50 --memory 24GiB --training adamw
+    """
     from ..fit import fit as find
 
     chosen = ModelOptions(**{**options, "train": options["train"] or optimizer is not None})
-    with redirect_stdout(sys.stderr):
+    with redirect_stdout(sys.stderr), working(f"fitting {chosen.model}"):
         model, inputs = load_model(chosen)
         found = find(
             model,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
+
 import click
+from click.shell_completion import CompletionItem
 
 from .. import __version__
 
@@ -16,8 +19,28 @@ class DefaultCommand(click.Group):
         """Put the default command in front of arguments that start with none."""
         own = [name for option in self.get_params(ctx) for name in option.opts]
         if args and args[0] not in self.commands and args[0] not in own:
+            if not ctx.resilient_parsing and ":" not in args[0]:
+                self.check_name(args[0])
             args = [self.default, *args]
         return super().parse_args(ctx, args or ["--help"])
+
+    def check_name(self, name: str) -> None:
+        """Catch a mistyped command before it is taken for a model."""
+        near = get_close_matches(name, self.commands, n=1, cutoff=0.75)
+        if near:
+            raise click.UsageError(f"no command {name!r}; did you mean {near[0]!r}?")
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Commands, and what the default command takes."""
+        default = self.commands[self.default]
+        found = super().shell_complete(ctx, incomplete)
+        with click.Context(default, parent=ctx, info_name=self.default, resilient_parsing=True) as inner:
+            if incomplete.startswith("-"):
+                return [*default.shell_complete(inner, incomplete), *found]
+            for parameter in default.get_params(inner):
+                if isinstance(parameter, click.Argument):
+                    found.extend(parameter.shell_complete(inner, incomplete))
+        return found
 
     def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Show the short form."""

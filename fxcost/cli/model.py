@@ -7,12 +7,12 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from .group import fxcost
+from .complete import complete_model
+from .progress import quiet_option, working
 
 if TYPE_CHECKING:
     import torch
@@ -25,8 +25,18 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 def model_options(function: Function) -> Function:
     """The argument and options that say which model is meant and what it is fed."""
+    return click.argument("model", shell_complete=complete_model)(input_options(function))
+
+
+def input_options(function: Function) -> Function:
+    """The options of :func:`model_options`, for commands that take no model, or two."""
+    batch = click.option("--batch", type=click.IntRange(min=1), help="Batch size of the default inputs.  [default: 1]")
+    return batch(how_options(quiet_option(function)))
+
+
+def how_options(function: Function) -> Function:
+    """The options that hold for one model as for many."""
     options = [
-        click.argument("model"),
         click.option(
             "-i",
             "--input",
@@ -35,13 +45,17 @@ def model_options(function: Function) -> Function:
             metavar="SHAPE",
             help="An input: 1,3,224,224, with a dtype 1,128:int64, by name input_ids=1,128:int64. Repeat for more.",
         ),
-        click.option("--batch", type=click.IntRange(min=1), help="Batch size of the default inputs.  [default: 1]"),
         click.option(
             "--arg",
             "arguments",
             multiple=True,
             metavar="NAME=VALUE",
             help="An argument for the model's class, builder or configuration; a Python literal, else text.",
+        ),
+        click.option(
+            "--real",
+            is_flag=True,
+            help="Build real (random) weights and feed seeded noise, for models that decide by computed values.",
         ),
         click.option("--train", is_flag=True, help="Leave the model in training mode; else it is in eval mode."),
         click.option(
@@ -75,6 +89,7 @@ class ModelOptions:
     train: bool
     capture: str
     dtype: str | None
+    real: bool = False
     training: bool = False
     optimizer: str | None = None
 
@@ -83,7 +98,7 @@ def analyse(options: ModelOptions) -> Report:
     """Build the model and analyse it on the inputs given, or else on its default ones."""
     from ..analyze import analyze
 
-    with redirect_stdout(sys.stderr):  # what the model's own code prints is not part of the answer
+    with redirect_stdout(sys.stderr), working(f"analysing {options.model}"):  # a model's prints are not the answer
         model, inputs = load_model(options)
         return analyze(
             model,
@@ -102,23 +117,17 @@ def load_model(options: ModelOptions) -> tuple[torch.nn.Module, Inputs]:
     Raises:
         FxcostError: an option can't be read, or the model can't be built.
     """
+    from ..inputs import parameter_dtype
     from ..load import load
-    from ..shapes import parse_inputs
+    from ..shapes import parse_inputs, with_data
 
     if options.inputs and options.batch:
         raise click.UsageError("--batch is for the default inputs; give the batch size in --input")
     given = parse_inputs(options.inputs)
-    if ":" not in options.model:
-        _check_command(options.model)
-    loaded = load(options.model, parse_arguments(options.arguments), train=options.train or options.training)
-    return loaded.model, given if options.inputs else loaded.default_inputs(options.batch or 1)
-
-
-def _check_command(name: str) -> None:
-    """Catch a mistyped command before it is taken for a model."""
-    near = get_close_matches(name, fxcost.commands, n=1, cutoff=0.75)
-    if near:
-        raise click.UsageError(f"no command {name!r}; did you mean {near[0]!r}?")
+    train, real = options.train or options.training, options.real
+    loaded = load(options.model, parse_arguments(options.arguments), train=train, real=real)
+    inputs = given if options.inputs else loaded.default_inputs(options.batch or 1)
+    return loaded.model, with_data(inputs, parameter_dtype(loaded.model, None)) if real else inputs
 
 
 def parse_arguments(texts: Sequence[str]) -> dict[str, Any]:

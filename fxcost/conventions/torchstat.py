@@ -39,6 +39,8 @@ def last_calls(seen: Seen) -> list[tuple[ModuleSeen, Shape, Shape]]:
         if len(call.args) != 1 or not isinstance(call.args[0], TensorSpec) or not isinstance(call.output, TensorSpec):
             raise ConventionError(f"torchstat refuses this model: {call.name!r} takes or returns more than one tensor")
         x, y = call.x.shape, call.output.shape
+        if not x or not y:
+            raise ConventionError(f"torchstat refuses this model: {call.name!r} takes or returns a single number")
         if isinstance(call.module, nn.Linear) and len(x) != 2:
             raise ConventionError(f"torchstat refuses this model: the linear layer {call.name!r} has no 2-d input")
         made.append((call, (x[0] // batch, *x[1:]), (y[0] // batch, *y[1:])))

@@ -9,12 +9,14 @@ from ..registry import OpKey, Registry, Rule, merge, user_rules
 from . import (
     attention,
     backward,
+    backward_places,
     backward_pointwise,
     conv,
     fft,
     free,
     indexing,
     interpolation,
+    late,
     linalg,
     loss,
     lowp,
@@ -28,7 +30,6 @@ from . import (
     rng,
     rnn,
     sorting,
-    vision,
 )
 
 BUILT_IN = Registry(
@@ -53,6 +54,7 @@ BUILT_IN = Registry(
         loss.RULES,
         free.RULES,
         backward.RULES,
+        backward_places.RULES,
         backward_pointwise.RULES,
     ),
     pointwise=Rule("pointwise", pointwise.one_per_element),
@@ -65,14 +67,14 @@ def default_registry() -> Registry:
 
     Rules for operators of libraries that are imported by now (torchvision) are among the built-in ones.
     """
-    built_in = _with(vision.registered())
+    built_in = _with(late.registered())
     more = {**_packaged(), **user_rules()}
     return built_in.overlay(more) if more else built_in
 
 
 @lru_cache(maxsize=8)
 def _with(names: tuple[str, ...]) -> Registry:
-    return BUILT_IN.overlay(vision.late_rules(names)) if names else BUILT_IN
+    return BUILT_IN.overlay(late.late_rules(names)) if names else BUILT_IN
 
 
 @cache

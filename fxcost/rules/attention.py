@@ -18,7 +18,7 @@ from ..cost import Cost
 from ..records import OpRecord, TensorSpec
 from ..registry import OpKey, Rule
 from . import formulas
-from .common import argument, bytes_of, optional, with_bytes
+from .common import argument, bytes_of, higher_order, optional, with_bytes
 
 aten = torch.ops.aten
 
@@ -61,13 +61,13 @@ def attention(op: OpRecord) -> Cost:
 
 
 def flash_forward(op: OpRecord) -> Cost:
-    """query (batch, l_q, heads, d), or (tokens, heads, d) with sequence starts in `cum_seq_q`/`cu_seqlens_q`.
+    """query (batch, l_q, heads, d), or (tokens, heads, d) with sequence starts in `cum_seq_q` and its like.
 
     Ragged sequences are counted at their largest length: batch × max_q × max_k.
     """
     query, key, value = op.args[:3]
     bias = argument(op, "bias")
-    starts = argument(op, "cum_seq_q", argument(op, "cu_seqlens_q"))
+    starts = argument(op, "cum_seq_q", argument(op, "cu_seqlens_q", argument(op, "cu_seq_q")))
     if starts is None:
         batch, l_q, l_k = query.shape[0], query.shape[1], key.shape[1]
     else:
@@ -88,13 +88,32 @@ def flash_forward(op: OpRecord) -> Cost:
 
 
 def flex_attention(op: OpRecord) -> Cost:
-    """(query, key, value, score_mod, block_mask, scale, …): dense, without what `score_mod` computes."""
-    query, key, value = op.args[:3]
+    """(query, key, value, operators of `score_mod`, block_mask, scale, …): dense; `score_mod` runs on each score.
+
+    Source: definition in `torch.nn.attention.flex_attention`, softmax(score_mod(scale · Q Kᵀ)) V.
+    """
+    query, key, value, score_mod = op.args[:4]
     scale = op.args[5] if len(op.args) > 5 else None
     batch = prod(query.shape[:-2])
     sizes = query.shape[-2], key.shape[-2], query.shape[-1], value.shape[-1]
     cost = scores_cost(batch, *sizes, bias=False, dropout=False, scaled=scale != 1)
-    return with_bytes(op, cost, bytes_of(query, key, value), op.out.stored_bytes)
+    return with_bytes(
+        op, cost + _on_each(score_mod, batch * sizes[0] * sizes[1]), bytes_of(query, key, value), op.out.stored_bytes
+    )
+
+
+def _on_each(operations: tuple[OpRecord, ...], scores: int) -> Cost:
+    """The arithmetic of operators that a kernel runs on each score, which move nothing."""
+    from . import default_registry
+
+    rules = default_registry()
+    once = [
+        rule.function(o) for o in operations if (rule := rules.find(o.op)) is not None and rule.function is not None
+    ]
+    return Cost(
+        other_flops=scores * sum(c.other_flops for c in once),
+        transcendentals=scores * sum(c.transcendentals for c in once),
+    )
 
 
 def _linear(rows: int, c_in: int, c_out: int, bias: bool) -> Cost:
@@ -132,11 +151,6 @@ def encoder_layer(op: OpRecord) -> Cost:
     return attended + mlp + activation + around
 
 
-def _higher_order(name: str, rule: Rule) -> dict[OpKey, Rule]:
-    operator = getattr(torch.ops.higher_order, name, None)
-    return {} if operator is None else {operator: rule}
-
-
 _RULE = Rule("attention", attention)
 _FORWARD = Rule("attention", flash_forward)
 
@@ -153,5 +167,8 @@ RULES: Mapping[OpKey, Rule] = {
     **optional("_cudnn_attention_forward", _RULE),
     aten._native_multi_head_attention: Rule("attention", multi_head_attention),
     aten._transformer_encoder_layer_fwd: Rule("attention", encoder_layer),
-    **_higher_order("flex_attention", Rule("attention", flex_attention)),
+    **higher_order("flex_attention", Rule("attention", flex_attention)),
 }
+
+LATE_RULES: Mapping[str, Rule] = {"torch_attn::_varlen_attn": _FORWARD}
+"""By qualified name, as `torch.nn.attention.varlen` may not be imported (yet)."""

@@ -1,17 +1,18 @@
-"""The backward pass: gradients of convolutions, attention, recurrent layers, normalizations, pools and lookups.
+"""The backward pass: gradients of convolutions, attention, recurrent layers, normalizations and softmax.
 
 A gradient that nobody needs is not computed and costs nothing: `output_mask` and its like say which are. Each gradient
 of a convolution that is needed costs the multiply-accumulates of the forward pass, groups included: every weight meets
-every place once more. Where elements of several places meet in one gradient, each of them is one addition.
+every place once more.
 
-Elementwise gradients are in backward_pointwise.py; matrix products, sums and copies are the operators that they are in
+Elementwise gradients are in backward_pointwise.py, those of pools, resampling and lookups in backward_places.py, those
+of torchvision's operators in vision.py; matrix products, sums and copies are the operators that they are in
 the forward pass. Attention is counted as its definition has it, four products; kernels that keep no scores compute the
 first product of the forward pass once more, which is theirs to know.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from math import prod
 
 import torch
@@ -20,10 +21,8 @@ from .. import unit_gradients as _unit_gradients  # noqa: F401  (defines torch.o
 from ..cost import Cost
 from ..records import OpRecord, TensorSpec, tensor_specs
 from ..registry import OpKey, Rule
-from . import formulas
-from .common import argument, arithmetic, contraction, optional, rows_and_length, with_bytes
+from .common import argument, arithmetic, contraction, higher_order, optional, rows_and_length
 from .formulas import gradient
-from .loss import ctc_loss
 
 aten = torch.ops.aten
 
@@ -61,7 +60,8 @@ def linear(op: OpRecord) -> Cost:
 def _attention(op: OpRecord, batch: int, l_q: int, l_k: int, d: int, d_v: int, needed: Sequence[bool]) -> Cost:
     """dV = Pᵀ dO, dP = dO Vᵀ, dS = P · (dP − Σ dO·O), dQ = dS K, dK = dSᵀ Q, as far as they are needed.
 
-    `needed` is for Q, K, V and the mask; the mask's gradient is dS summed over what it was broadcast to.
+    `needed` is for Q, K, V and the mask; the mask's gradient is dS summed over what it was broadcast to. A scale that
+    is not one is a product for each score.
     """
     of_q, of_k, of_v, of_mask = needed
     through = of_q or of_k or of_mask
@@ -102,16 +102,35 @@ def flash_attention(op: OpRecord) -> Cost:
     return _attention(op, batch * query.shape[-2], l_q, l_k, query.shape[-1], value.shape[-1], needed)
 
 
+def flex_attention(op: OpRecord) -> Cost:
+    """(grad, query, key, value, out, logsumexp, captured, scale, needed): dense, without what `score_mod` computes.
+
+    Each score's gradient is added to that of each tensor that `score_mod` captures.
+    """
+    grad, _query, key = op.args[:3]
+    captured = argument(op, "captured")
+    summed = len(captured) * prod(grad.shape[:-1]) * key.shape[-2]
+    return attention(op) + arithmetic(op, summed)
+
+
+def higher_order_flex_attention(op: OpRecord) -> Cost:
+    """(query, key, value, out, logsumexp, grad, …, scale at 10, …): all three gradients."""
+    query, key, value = op.args[:3]
+    sizes = query.shape[-2], key.shape[-2], query.shape[-1], value.shape[-1]
+    return _attention(op, prod(query.shape[:-2]), *sizes, (True, True, True, False))
+
+
 _CELL = {"lstm": 23, "gru": 18, "rnn_tanh": 4, "rnn_relu": 2}
 """Operations for each hidden unit and step. LSTM: dh joins (1), do (1), dc through o·tanh(c) (5), di, df, dg and the
 next dc (4), three sigmoid' (9) and a tanh' (3). GRU: dh joins (2), dn and dz (4), the next dh (1), tanh' (3), r's
-product (2), two sigmoid' (6). Elman: join (1) and tanh' (3) or a comparison (1)."""
+product and that of its gate (2), two sigmoid' (6). Elman: join (1) and tanh' (3) or a comparison (1)."""
 
 
 def rnn(op: OpRecord) -> Cost:
     """Every weight matrix meets every step twice: in its own gradient, and in that of what it multiplied.
 
-    The input's gradient is left out where it is not needed, and so is the initial state's: one step less.
+    The input's gradient is left out where it is not needed, and so is the initial state's: one step less. The second
+    direction's part of an input's gradient is accumulated onto the first one's.
     """
     x, hx, params, mode = op.args[1], op.args[3], op.args[4], argument(op, "mode")
     needed = argument(op, "needed")
@@ -121,18 +140,20 @@ def rnn(op: OpRecord) -> Cost:
     matrices = [(p.shape, wanted) for p, wanted in zip(params, of_params, strict=True) if len(p.shape) == 2]
     projected = len(matrices) > 2 and matrices[2][0][0] != matrices[0][0][0]
     per_cell = 3 if projected else 2
-    macs = flops = 0
+    macs = flops = fresh = 0
     for i, (shape, wanted) in enumerate(matrices):
         cell, role = divmod(i, per_cell)
         back = rows if role == 2 or (role == 0 and (cell >= directions or of_x)) else 0
         if role == 1:
             back = rows if of_states else rows - batch
         macs += prod(shape) * (rows * wanted + back)
+        onto_first = role == 0 and cell % directions
+        fresh += prod(shape) * wanted + (0 if onto_first else back * shape[1])
         if role == 0:
             hidden = shape[0] // {"lstm": 4, "gru": 3}.get(mode, 1)
             flops += rows * hidden * _CELL[mode]
     biases = sum(p.numel for p, wanted in zip(params, of_params, strict=True) if len(p.shape) == 1 and wanted)
-    return Cost(macs=macs, other_flops=flops + biases * max(rows - 1, 0))
+    return Cost(macs=macs, other_flops=flops + biases * max(rows - 1, 0), zero_accumulators=fresh)
 
 
 def rnn_kernel(op: OpRecord) -> Cost:
@@ -207,87 +228,10 @@ def log_softmax(op: OpRecord) -> Cost:
     return arithmetic(op, *gradient.log_softmax_backward(*rows_and_length(op.args[0].shape, argument(op, "dim"))))
 
 
-# ------------------------------------------------------------------------------------- windows, lookups and movement
-
-
-def scatter(op: OpRecord) -> Cost:
-    """Every element of the gradient is added to where it came from: max pooling, padding, windows, lookups."""
-    return arithmetic(op, op.args[0].numel)
-
-
-def avg_pool(op: OpRecord) -> Cost:
-    """Each output's gradient is divided by its window's size, then added to all of the window."""
-    return arithmetic(op, op.args[0].numel * (1 + prod(argument(op, "kernel_size"))))
-
-
-def adaptive_avg_pool(op: OpRecord) -> Cost:
-    """As `avg_pool`, windows being what divides the map."""
-    grad, x = op.args[:2]
-    dims = 3 if "3d" in str(op.op) else 2
-    spatial, out = x.shape[-dims:], grad.shape[-dims:]
-    elements = prod(x.shape[:-dims]) * formulas.adaptive_window_elements(spatial, out)
-    return arithmetic(op, grad.numel + elements)
-
-
-def interpolate(taps: int) -> Callable[[OpRecord], Cost]:
-    """Each gradient element is shared out over taps^dims neighbours: a product and an addition each."""
-
-    def rule(op: OpRecord) -> Cost:
-        grad = op.args[0]
-        return arithmetic(op, 2 * grad.numel * taps ** (len(grad.shape) - 2))
-
-    return rule
-
-
-def antialiased(width: int) -> Callable[[OpRecord], Cost]:
-    """The transpose of the forward pass: as many products, and an addition for each."""
-
-    def rule(op: OpRecord) -> Cost:
-        grad, size = op.args[0], argument(op, "input_size")
-        return arithmetic(op, *formulas.antialiased(prod(grad.shape[:2]), size[2:], grad.shape[2:], width))
-
-    return rule
-
-
-def grid_sample(op: OpRecord) -> Cost:
-    """Per element and corner: a product and an addition into the input, three operations per coordinate of the grid."""
-    grad = op.args[0]
-    dims = len(grad.shape) - 2
-    of_x, of_grid = argument(op, "output_mask", (True, True))
-    return arithmetic(op, grad.numel * 2**dims * (2 * of_x + 3 * dims * of_grid))
-
-
-def fill_part(op: OpRecord) -> Cost:
-    """Zeros everywhere but in the part that the gradient is copied to."""
-    return with_bytes(op, Cost(), op.args[0].stored_bytes)
-
-
-def move(op: OpRecord) -> Cost:
-    """Copies."""
-    return Cost()
-
-
-def distances(op: OpRecord) -> Cost:
-    """Pairwise distances: per pair and coordinate a subtraction, a product, a division and an addition."""
-    grad, x = op.args[:2]
-    return arithmetic(op, 4 * grad.numel * x.shape[-1])
-
-
-def ctc(op: OpRecord) -> Cost:
-    """The recursion of the forward pass once more from the end, then four operations for each log-probability."""
-    recursion = ctc_loss(OpRecord(op.op, op.args[1:], op.outputs, op.scope))
-    probabilities = argument(op, "log_probs").numel
-    return recursion + arithmetic(op, 4 * probabilities, probabilities)
-
-
 _CONVOLUTION = Rule("convolution", convolution)
 _ATTENTION = Rule("attention", attention)
 _FLASH = Rule("attention", flash_attention)
 _BATCH = Rule("normalization", batch_norm)
-_SCATTER = Rule("pooling", scatter)
-_LOOKUP = Rule("indexing", scatter)
-_PADDING = Rule("indexing", scatter)
-_FILL = Rule("movement", fill_part, "copies into zeros, no arithmetic")
 
 RULES: Mapping[OpKey, Rule] = {
     aten.convolution_backward: _CONVOLUTION,
@@ -296,6 +240,8 @@ RULES: Mapping[OpKey, Rule] = {
     aten.linear_backward: Rule("matmul", linear),
     aten.mkldnn_linear_backward: Rule("matmul", linear),
     torch.ops.fxcost.scaled_dot_product_attention_backward: _ATTENTION,
+    torch.ops.fxcost.flex_attention_backward: Rule("attention", flex_attention),
+    **higher_order("flex_attention_backward", Rule("attention", higher_order_flex_attention)),
     aten._scaled_dot_product_flash_attention_backward: _ATTENTION,
     aten._scaled_dot_product_flash_attention_for_cpu_backward: _ATTENTION,
     aten._scaled_dot_product_efficient_attention_backward: _ATTENTION,
@@ -320,50 +266,4 @@ RULES: Mapping[OpKey, Rule] = {
     aten._softmax_backward_data: Rule("reduction", softmax),
     aten._log_softmax_backward_data: Rule("reduction", log_softmax),
     aten._masked_softmax_backward: Rule("reduction", softmax),
-    aten.max_pool2d_with_indices_backward: _SCATTER,
-    aten.max_pool3d_with_indices_backward: _SCATTER,
-    aten.max_pool2d_backward: _SCATTER,
-    aten.mkldnn_max_pool2d_backward: _SCATTER,
-    aten.mkldnn_max_pool3d_backward: _SCATTER,
-    aten.adaptive_max_pool2d_backward: _SCATTER,
-    aten.adaptive_max_pool3d_backward: _SCATTER,
-    aten.fractional_max_pool2d_backward: _SCATTER,
-    aten.fractional_max_pool3d_backward: _SCATTER,
-    aten.avg_pool2d_backward: Rule("pooling", avg_pool),
-    aten.avg_pool3d_backward: Rule("pooling", avg_pool),
-    aten._adaptive_avg_pool2d_backward: Rule("pooling", adaptive_avg_pool),
-    aten._adaptive_avg_pool3d_backward: Rule("pooling", adaptive_avg_pool),
-    aten.mkldnn_adaptive_avg_pool2d_backward: Rule("pooling", adaptive_avg_pool),
-    aten.upsample_nearest1d_backward: Rule("interpolation", scatter),
-    aten.upsample_nearest2d_backward: Rule("interpolation", scatter),
-    aten.upsample_nearest3d_backward: Rule("interpolation", scatter),
-    aten._upsample_nearest_exact1d_backward: Rule("interpolation", scatter),
-    aten._upsample_nearest_exact2d_backward: Rule("interpolation", scatter),
-    aten._upsample_nearest_exact3d_backward: Rule("interpolation", scatter),
-    aten.upsample_linear1d_backward: Rule("interpolation", interpolate(2)),
-    aten.upsample_bilinear2d_backward: Rule("interpolation", interpolate(2)),
-    aten.upsample_trilinear3d_backward: Rule("interpolation", interpolate(2)),
-    aten.upsample_bicubic2d_backward: Rule("interpolation", interpolate(4)),
-    aten._upsample_bilinear2d_aa_backward: Rule("interpolation", antialiased(2)),
-    aten._upsample_bicubic2d_aa_backward: Rule("interpolation", antialiased(4)),
-    **optional("_upsample_lanczos2d_aa_backward", Rule("interpolation", antialiased(6))),
-    aten.grid_sampler_2d_backward: Rule("interpolation", grid_sample),
-    aten.grid_sampler_3d_backward: Rule("interpolation", grid_sample),
-    aten.embedding_dense_backward: _LOOKUP,
-    aten._embedding_bag_dense_backward: _LOOKUP,
-    aten._embedding_bag_per_sample_weights_backward: _LOOKUP,
-    aten.unfold_backward: _LOOKUP,
-    aten.reflection_pad1d_backward: _PADDING,
-    aten.reflection_pad2d_backward: _PADDING,
-    aten.reflection_pad3d_backward: _PADDING,
-    aten.replication_pad1d_backward: _PADDING,
-    aten.replication_pad2d_backward: _PADDING,
-    aten.replication_pad3d_backward: _PADDING,
-    aten.select_backward: _FILL,
-    aten.slice_backward: _FILL,
-    aten.diagonal_backward: _FILL,
-    aten.masked_scatter_backward: Rule("movement", move, "moves data, no arithmetic"),
-    aten._cdist_backward: Rule("linalg", distances),
-    aten._pdist_backward: Rule("linalg", distances),
-    aten._ctc_loss_backward: Rule("loss", ctc),
 }

@@ -14,6 +14,7 @@ from ..cost import Cost
 from ..records import OpRecord
 from ..registry import OpKey, Rule
 from .common import argument, arithmetic, with_bytes
+from .loss import label_pairs
 from .pointwise import Entry
 
 aten = torch.ops.aten
@@ -113,9 +114,15 @@ def nll_loss(op: OpRecord) -> Cost:
 def multi_margin_loss(op: OpRecord) -> Cost:
     """For each wrong class margin − x[y] + x[i] > 0 selects ±g, · 2 · z where p is 2; then the target's sum."""
     x, p, weight = op.args[1], argument(op, "p"), argument(op, "weight")
-    c = x.shape[-1]
+    c = x.shape[-1] if x.shape else 1
     wrong = x.numel // max(c, 1) * max(c - 1, 0)
     return arithmetic(op, wrong * (5 + 2 * (p == 2) + (weight is not None)))
+
+
+def multilabel_margin_loss(op: OpRecord) -> Cost:
+    """For each pair of a target and another class: where 1 − (x[y] − x[i]) > 0, g / c goes to both, with both signs."""
+    samples, pairs = label_pairs(op.args[1])
+    return arithmetic(op, samples * (1 + 5 * pairs))
 
 
 RULES: Mapping[OpKey, Rule] = {
@@ -128,4 +135,5 @@ RULES: Mapping[OpKey, Rule] = {
     aten.nll_loss_backward: Rule("loss", nll_loss),
     aten.nll_loss2d_backward: Rule("loss", nll_loss),
     aten.multi_margin_loss_backward: Rule("loss", multi_margin_loss),
+    aten.multilabel_margin_loss_backward: Rule("loss", multilabel_margin_loss),
 }

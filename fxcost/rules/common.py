@@ -24,6 +24,12 @@ def optional(name: str, rule: Rule) -> dict[OpKey, Rule]:
     return {} if packet is None else {packet: rule}
 
 
+def higher_order(name: str, rule: Rule) -> dict[OpKey, Rule]:
+    """`{operator: rule}` for a higher-order operator, `{}` if this PyTorch doesn't have it (yet)."""
+    operator = getattr(torch.ops.higher_order, name, None)
+    return {} if operator is None else {operator: rule}
+
+
 @lru_cache(maxsize=4096)
 def _position(op: Operator, name: str) -> int | None:
     schema = getattr(op, "_schema", None)

@@ -19,7 +19,7 @@ from .common import arithmetic, contraction, optional, with_bytes
 
 aten = torch.ops.aten
 
-_BILINEAR, _NEAREST = 0, 1  # interpolation_mode; 2 is bicubic
+BILINEAR, NEAREST = 0, 1  # interpolation_mode; 2 is bicubic
 _ZEROS, _BORDER = 0, 1  # padding_mode; 2 is reflection
 
 
@@ -48,6 +48,11 @@ def antialiased(width: int) -> Rule:
     return Rule("interpolation", rule)
 
 
+def coordinate_operations(padding: int, corners: bool) -> int:
+    """Operations that turn one coordinate of a grid into a place in the map, as :func:`grid_sampler` has them."""
+    return (3 if corners else 4) + 1 + (0 if padding == _ZEROS else 2 if padding == _BORDER else 11)
+
+
 def grid_sampler(op: OpRecord) -> Cost:
     """input (n, c, *spatial), grid (n, *out, d) → (n, c, *out), d = 2 or 3 coordinates in [−1, 1].
 
@@ -58,10 +63,10 @@ def grid_sampler(op: OpRecord) -> Cost:
     _input, grid, mode, padding, corners = op.args[:5]
     d = grid.shape[-1]
     positions = grid.numel // d
-    coordinates = (3 if corners else 4) + 1 + (0 if padding == _ZEROS else 2 if padding == _BORDER else 11)
-    if mode == _NEAREST:
+    coordinates = coordinate_operations(padding, corners)
+    if mode == NEAREST:
         return arithmetic(op, positions * d * coordinates)
-    if mode == _BILINEAR:
+    if mode == BILINEAR:
         neighbours = 2**d
         weights = neighbours * (d + d - 1)  # each is a product of d differences
         per_channel = 2 * neighbours - 1

@@ -1,17 +1,18 @@
 """Losses: operations per element from one table, then the reduction; and quantizing, which is as simple.
 
 `reduction` is 0 none, 1 mean, 2 sum. Losses that PyTorch composes of other operators (cross entropy, KL divergence,
-cosine embedding …) need no rule. Not here: multilabel_margin_loss, whose work depends on the labels' values.
+cosine embedding …) need no rule. What depends on the labels' values counts at its most.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 
 from ..cost import Cost
-from ..records import OpRecord
+from ..records import OpRecord, TensorSpec
 from ..registry import OpKey, Rule
 from . import formulas
 from .common import argument, arithmetic
@@ -102,18 +103,55 @@ def multi_margin_loss(op: OpRecord) -> Cost:
     return arithmetic(op, flops + reduced(argument(op, "reduction"), n))
 
 
-def ctc_loss(op: OpRecord) -> Cost:
-    """log-probabilities (t, n, c): the forward recursion over t steps and 2l + 1 states of each target of length l.
+def label_pairs(x: TensorSpec) -> tuple[int, int]:
+    """x (*, c): samples, and pairs of a target with a class that is none in each, half of the classes being targets."""
+    c = x.shape[-1] if x.shape else 1
+    return x.numel // max(c, 1), (c // 2) * (c - c // 2)
 
-    A state takes log Σ exp of three predecessors (twelve operations, four transcendental) + its log-probability; the
-    loss joins the last two states (eight, three) and a negation. Lengths in tensors count as the longest possible.
+
+def multilabel_margin_loss(op: OpRecord) -> Cost:
+    """x (n, c): the sum of max(0, 1 − (x[y] − x[i])) over targets y and other classes i, / c."""
+    samples, pairs = label_pairs(op.args[0])
+    return arithmetic(op, samples * 4 * pairs + reduced(argument(op, "reduction"), samples))
+
+
+def chunked_cross_entropy(op: OpRecord) -> Cost:
+    """input (n, d), weight (c, d), target …: a linear layer, log-softmax and likelihood, a chunk of rows at a time.
+
+    The gradients that it computes at once, as its flags say: softmax − target, times the row's weight (two operations a
+    logit), then the products of a linear layer's gradients. Source: torch.nn.modules.linear_cross_entropy.
     """
-    log_probs, targets, inputs, lengths = op.args[:4]
+    x, weight, bias = op.args[0], op.args[1], argument(op, "linear_bias")
+    n, (c, d) = x.numel // max(x.shape[-1], 1), weight.shape
+    of_x, of_w, of_b = (
+        bool(argument(op, f"compute_{name}_grad", False)) for name in ("input", "linear_weight", "linear_bias")
+    )
+    flops, transcendentals = formulas.log_softmax(n, c)
+    flops += n * (1 + (argument(op, "weight") is not None)) + (reduced(1, n) if argument(op, "reduction") else 0)
+    flops += n * c * 2 * (of_x or of_w or of_b) + (n * c - c if of_b else 0)
+    fresh = (0 if bias is not None else n * c) + n * d * of_x + c * d * of_w
+    return Cost(macs=n * c * d * (1 + of_x + of_w), zero_accumulators=fresh) + arithmetic(op, flops, transcendentals)
+
+
+def ctc_states(log_probs: TensorSpec, targets: TensorSpec, inputs: Any, lengths: Any) -> tuple[int, int]:
+    """States of all recursions, 2l + 1 a step for a target of length l, and how many sequences there are.
+
+    log-probabilities are (t, n, c). Lengths in tensors count as the longest possible.
+    """
     t, n = log_probs.shape[0], log_probs.shape[1] if len(log_probs.shape) == 3 else 1
     if not isinstance(lengths, (tuple, list)):
         longest = targets.shape[1] if len(targets.shape) == 2 else targets.numel // max(n, 1)
         inputs, lengths = (t,) * n, (longest,) * n
-    states = sum(steps * (2 * length + 1) for steps, length in zip(inputs, lengths, strict=True))
+    return sum(steps * (2 * length + 1) for steps, length in zip(inputs, lengths, strict=True)), n
+
+
+def ctc_loss(op: OpRecord) -> Cost:
+    """log-probabilities (t, n, c): the forward recursion over t steps and 2l + 1 states of each target of length l.
+
+    A state takes log Σ exp of three predecessors (twelve operations, four transcendental) + its log-probability; the
+    loss joins the last two states (eight, three) and a negation.
+    """
+    states, n = ctc_states(*op.args[:4])
     return arithmetic(op, 13 * states + 9 * n, 4 * states + 3 * n)
 
 
@@ -124,4 +162,10 @@ RULES: Mapping[OpKey, Rule] = {
     aten.nll_loss2d_forward: Rule("loss", nll_loss),
     aten.multi_margin_loss: Rule("loss", multi_margin_loss),
     aten._ctc_loss: Rule("loss", ctc_loss),
+    aten.multilabel_margin_loss_forward: Rule("loss", multilabel_margin_loss),
 }
+LATE_RULES: Mapping[str, Rule] = {
+    "torch_nn::_linear_cross_entropy_batch_chunked": Rule("loss", chunked_cross_entropy),
+    "torch_nn::_linear_cross_entropy_batch_chunked_no_reduction": Rule("loss", chunked_cross_entropy),
+}
+"""By qualified name, as PyTorch defines them when `F.linear_cross_entropy` is first called."""

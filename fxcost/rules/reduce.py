@@ -106,6 +106,11 @@ def linear_combination(op: OpRecord) -> Cost:
     return arithmetic(op, op.out.numel * (2 * coefficients[1] - 1))
 
 
+def allclose(op: OpRecord) -> Cost:
+    """|x − y| ≤ atol + rtol · |y|: six operations an element."""
+    return arithmetic(op, 6 * max(op.args[0].numel, op.args[1].numel))
+
+
 def boolean(op: OpRecord) -> Cost:
     """Boolean and integer work: no floating-point operations."""
     return Cost()
@@ -165,6 +170,10 @@ RULES: Mapping[OpKey, Rule] = {
     aten.bincount: Rule("reduction", weighted_count),
     aten.segment_reduce: Rule("reduction", segment_reduce),
     aten._compute_linear_combination: Rule("reduction", linear_combination),
+    aten.allclose: Rule("reduction", allclose),
+    aten._histogramdd_bin_edges: Rule("reduction", min_and_max),
+    aten._histogramdd_from_bin_cts: Rule("reduction", histogram),
+    aten._histogramdd_from_bin_tensors: Rule("reduction", histogram),
     aten.any: _BOOLEAN,
     aten.all: _BOOLEAN,
     aten.count_nonzero: _BOOLEAN,

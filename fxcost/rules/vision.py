@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import torch
-
 from ..cost import Cost
 from ..records import OpRecord
-from ..registry import OpKey, Rule
+from ..registry import Rule
 from . import formulas
-from .common import arithmetic
+from .common import argument, arithmetic
+from .formulas import places
 
 _ASSUMED_SAMPLES = 2
 """Samples per bin and dimension where `sampling_ratio` ≤ 0 lets the box's size decide: torchvision's own default."""
@@ -72,6 +71,41 @@ def deform_conv2d(op: OpRecord) -> Cost:
     return Cost(macs=macs) + sampling
 
 
+def roi_align_backward(op: OpRecord) -> Cost:
+    """grad (k, c, ph, pw), rois → (n, c, h, w): each bin's gradient goes to four corners of each of its samples."""
+    ratio = argument(op, "sampling_ratio")
+    samples = (ratio if ratio > 0 else _ASSUMED_SAMPLES) ** 2
+    boxes, _, height, width = op.args[0].shape
+    per_box = 12 if argument(op, "aligned", True) else 8
+    positions = boxes * height * width
+    return arithmetic(op, *places.region_means_backward(op.args[0].numel, positions, boxes, samples, per_box))
+
+
+def roi_pool_backward(op: OpRecord) -> Cost:
+    """grad (k, c, ph, pw): each element is added to where the maximum was."""
+    return arithmetic(op, op.args[0].numel)
+
+
+def ps_roi_pool_backward(op: OpRecord) -> Cost:
+    """As roi_pool with means: a division for each bin, an addition for each element, the box covering the whole map."""
+    grad, height, width = op.args[0], argument(op, "height"), argument(op, "width")
+    return arithmetic(op, grad.numel + grad.shape[0] * grad.shape[1] * height * width)
+
+
+def deform_conv2d_backward(op: OpRecord) -> Cost:
+    """grad (n, c_out, h', w'), input, weight, offset, mask, bias → all five gradients, as the kernels compute them.
+
+    The convolution twice, for the weights and for the sampled columns; then what brings columns to input and offsets.
+    """
+    grad, x, weight = (spec.shape for spec in op.args[:3])
+    groups, offset_groups, masked = op.args[12:15]
+    taps = weight[2] * weight[3] * grad[2] * grad[3] * x[0]
+    macs = formulas.conv_macs(x[0], x[1], grad[1], groups, weight[2:], grad[2:])
+    sampling = arithmetic(op, *places.deformable_backward(taps * offset_groups, taps * x[1], bool(masked)))
+    fresh = op.args[2].numel + taps * x[1]
+    return Cost(macs=2 * macs, zero_accumulators=fresh) + sampling + arithmetic(op, op.args[0].numel - grad[1])
+
+
 LATE_RULES: Mapping[str, Rule] = {
     "torchvision::nms": Rule("vision", nms),
     "torchvision::roi_align": Rule("vision", roi_align),
@@ -79,19 +113,10 @@ LATE_RULES: Mapping[str, Rule] = {
     "torchvision::roi_pool": Rule("vision", roi_pool),
     "torchvision::ps_roi_pool": Rule("vision", ps_roi_pool),
     "torchvision::deform_conv2d": Rule("vision", deform_conv2d),
+    "torchvision::_roi_align_backward": Rule("vision", roi_align_backward),
+    "torchvision::_ps_roi_align_backward": Rule("vision", roi_align_backward),
+    "torchvision::_roi_pool_backward": Rule("vision", roi_pool_backward),
+    "torchvision::_ps_roi_pool_backward": Rule("vision", ps_roi_pool_backward),
+    "torchvision::_deform_conv2d_backward": Rule("vision", deform_conv2d_backward),
 }
-"""Rules by qualified name, for operators of a library that may not be imported (yet)."""
-
-
-def registered() -> tuple[str, ...]:
-    """Names in `LATE_RULES` whose operators exist by now."""
-    return tuple(name for name in LATE_RULES if torch._C._jit_get_schemas_for_operator(name))
-
-
-def late_rules(names: tuple[str, ...]) -> dict[OpKey, Rule]:
-    """The rules of operators that exist, by operator."""
-    found: dict[OpKey, Rule] = {}
-    for name in names:
-        namespace, _, operator = name.partition("::")
-        found[getattr(getattr(torch.ops, namespace), operator)] = LATE_RULES[name]
-    return found
+"""By qualified name, as torchvision may not be imported (yet)."""

@@ -6,12 +6,13 @@ keyword arguments; it raises :class:`~fxcost.errors.ModelLoadError` where there 
 
 from __future__ import annotations
 
+import fnmatch
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..errors import ModelLoadError
 from . import hf, timm, torchvision
-from .base import Source, no_inputs
+from .base import Source, no_inputs, no_such_model
 
 SOURCES: Mapping[str, Callable[[str, dict[str, Any]], Source]] = {
     "torchvision": torchvision.source,
@@ -19,7 +20,29 @@ SOURCES: Mapping[str, Callable[[str, dict[str, Any]], Source]] = {
     "hf": hf.source,
 }
 
-__all__ = ["SOURCES", "Source", "as_spec", "no_inputs"]
+NAMES: Mapping[str, Callable[[], list[str]]] = {
+    "torchvision": torchvision.names,
+    "timm": timm.names,
+    "hf": hf.model_types,
+}
+"""What gives the names of all models of a library that has a list of them."""
+
+__all__ = ["NAMES", "SOURCES", "Source", "as_spec", "matching", "no_inputs"]
+
+
+def matching(spec: str) -> list[str]:
+    """The specs that a spec with wildcards stands for (`timm:resnet*`); itself if it has none, or names a file.
+
+    Raises:
+        ModelLoadError: no model of the library matches, or the library isn't installed.
+    """
+    prefix, _, pattern = spec.partition(":")
+    if prefix not in NAMES or not any(sign in pattern for sign in "*?["):
+        return [spec]
+    found = fnmatch.filter(NAMES[prefix](), pattern)
+    if not found:
+        raise no_such_model(prefix, pattern, NAMES[prefix]())
+    return [f"{prefix}:{name}" for name in found]
 
 
 def as_spec(name: str) -> list[str]:

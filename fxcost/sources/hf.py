@@ -2,7 +2,7 @@
 
 `hf:llama` is the default configuration of a model type; `hf:folder` and `hf:config.json` are a configuration on
 disk, as a model's page on the hub offers for download. Nothing is ever downloaded here.
-What they are fed by default is in hf_inputs.py.
+What they are fed by default is in hf_defaults.py.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 from ..errors import ModelLoadError
 from .base import Source, library, no_such_model
-from .hf_inputs import default_inputs
+from .hf_defaults import default_inputs
 
 
 def source(name: str, arguments: dict[str, Any]) -> Source:

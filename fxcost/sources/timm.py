@@ -13,6 +13,16 @@ from ..shapes import Inputs
 from .base import Source, library, no_such_model
 
 
+def names() -> list[str]:
+    """Every architecture of timm, without tags.
+
+    Raises:
+        ModelLoadError: timm isn't installed.
+    """
+    found: list[str] = library("timm").list_models()
+    return found
+
+
 def source(name: str, arguments: dict[str, Any]) -> Source:
     """A model of timm by its name, with or without a tag (`resnet50`, `resnet50.a1_in1k`).
 

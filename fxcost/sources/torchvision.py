@@ -13,6 +13,16 @@ from ..shapes import Inputs
 from .base import Source, library, no_such_model
 
 
+def names() -> list[str]:
+    """Every registered builder of torchvision.
+
+    Raises:
+        ModelLoadError: torchvision isn't installed.
+    """
+    found: list[str] = library("torchvision.models").list_models()
+    return found
+
+
 def source(name: str, arguments: dict[str, Any]) -> Source:
     """A builder of `torchvision.models` by its registered name.
 

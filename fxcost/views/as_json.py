@@ -1,22 +1,31 @@
 """The whole report as plain data: dicts, lists, strings and exact integers, in a layout with a version.
 
 The modules are a flat list in which each names its parent, so that no depth of nesting is too much for a reader.
+`recording` is for programs: all that the report rests on, without loss (codec.py), from which `Report.from_json` makes
+it again.
 """
 
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
+from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
+from ..codec import Packer
 from ..cost import Cost, NodeCost, OpCost
 from ..records import ParameterRecord, TensorSpec
+from ..skeleton import bones
 
 if TYPE_CHECKING:
+    from ..lifetimes import LiveTensor
+    from ..memory import Memory
     from ..module_tree import ModuleCost
     from ..parameters import ParameterTotals
     from ..report import Report
     from ..sums import OperatorCost
+    from ..training import StepCost, Training
 
 SCHEMA = "fxcost.report/1"
 """Name and version of the layout. The version goes up when a field is removed or changes its meaning."""
@@ -34,9 +43,30 @@ COST_FIELDS = (
 """The numbers of a cost that views list, in order."""
 
 
+def schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of what :func:`to_dict` gives: of the layout's current version.
+
+    >>> schema()["properties"]["schema"]["const"]
+    'fxcost.report/1'
+    """
+    name = f"{SCHEMA.removeprefix('fxcost.').replace('/', '-')}.schema.json"
+    found: dict[str, Any] = json.loads(files("fxcost").joinpath("schemas", name).read_text(encoding="utf-8"))
+    return found
+
+
 def to_json(report: Report) -> str:
-    """The report as JSON text, ending in a newline."""
-    return json.dumps(to_dict(report), indent=1, ensure_ascii=False) + "\n"
+    """The report as JSON text, ending in a newline; a module, node or tensor stands in one line."""
+    parts = [f" {_dumped(name)}: {_lines(value)}" for name, value in to_dict(report).items()]
+    return "{\n" + ",\n".join(parts) + "\n}\n"
+
+
+def _lines(value: Any) -> str:
+    if not isinstance(value, list) or not value:
+        return _dumped(value)
+    return "[\n  " + ",\n  ".join(map(_dumped, value)) + "\n ]"
+
+
+_dumped = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
 
 def to_dict(report: Report) -> dict[str, Any]:
@@ -65,6 +95,22 @@ def to_dict(report: Report) -> dict[str, Any]:
         "coverage": {"nodes": len(report.nodes), "costed_nodes": report.costed_nodes},
         "uncosted": report.uncosted,
         "assumptions": list(report.assumptions),
+        "expert_layers": [{**asdict(layer), "touched": layer.touched} for layer in report.expert_layers],
+        "memory": _memory(report.memory),
+        "training": None if report.training is None else _training(report.training),
+        "recording": _recording(report),
+    }
+
+
+def _recording(report: Report) -> dict[str, Any]:
+    """All that the report rests on; the graph can't be written, the modules become bones."""
+    recording, packer = report.recording, Packer()
+    return {
+        "run": packer.pack(recording),
+        "nodes": packer.pack(report.nodes),
+        "training": packer.pack(report.training),
+        "modules": packer.pack(bones(recording.root, recording.parameters)),
+        "tables": packer.tables,
     }
 
 
@@ -151,3 +197,51 @@ def _operation(op: OpCost) -> dict[str, Any]:
         "outputs": [spec_dict(spec) for spec in op.record.outputs if spec is not None],
         "cost": cost_dict(op.cost),
     }
+
+
+def _memory(memory: Memory) -> dict[str, Any]:
+    return {
+        "parameter_bytes": memory.parameter_bytes,
+        "buffer_bytes": memory.buffer_bytes,
+        "input_bytes": memory.input_bytes,
+        "peak_activation_bytes": memory.peak_activation_bytes,
+        "peak_bytes": memory.peak_bytes,
+        "peak_eager_bytes": memory.peak_eager_bytes,
+        "by_dtype": memory.by_dtype,
+        "at_peak": [_live(tensor) for tensor in memory.at_peak],
+        "timeline": [asdict(moment) for moment in memory.timeline],
+    }
+
+
+def _live(tensor: LiveTensor) -> dict[str, Any]:
+    return {
+        "node": tensor.node,
+        "module": tensor.module,
+        "operator": tensor.operator,
+        **spec_dict(tensor.spec),
+        "storage_bytes": tensor.nbytes,
+    }
+
+
+def _training(training: Training) -> dict[str, Any]:
+    return {
+        **_step(training.cost),
+        "parameter_bytes": training.parameter_bytes,
+        "buffer_bytes": training.buffer_bytes,
+        "input_bytes": training.input_bytes,
+        "gradient_bytes": training.gradient_bytes,
+        "optimizer": training.optimizer,
+        "optimizer_bytes": training.optimizer_bytes,
+        "peak_bytes": training.peak_bytes,
+        "peak_parts": dict(training.peak_parts),
+        "at_peak": [_live(tensor) for tensor in training.at_peak],
+        "modules": [{"name": name, **_step(step)} for name, step in training.modules.items()],
+        "nodes": [{"name": node.name, "module": node.module, **_step(node.cost)} for node in training.nodes],
+        "uncosted": dict(training.uncosted),
+        "assumptions": list(training.assumptions),
+    }
+
+
+def _step(step: StepCost) -> dict[str, Any]:
+    costs = {"forward": step.forward, "backward": step.backward, "recomputed": step.recomputed, "total": step.total}
+    return {**{name: cost_dict(cost) for name, cost in costs.items()}, "saved_bytes": step.saved_bytes}

@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from . import units
-from .as_table import choose
+from .choice import choose
 
 if TYPE_CHECKING:
     from ..lifetimes import LiveTensor

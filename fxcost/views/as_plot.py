@@ -50,7 +50,7 @@ def _draw(
     backward: int | None,
     path: str | PathLike[str],
 ) -> None:
-    figure, axes = _axes()
+    figure, axes = figure_and_axes()
     steps = range(len(levels))
     floor, top = resident / MEBIBYTE, [(resident + level) / MEBIBYTE for level in levels]
     axes.fill_between(steps, 0, floor, step="mid", color="#c9c9c9", label=f"{under}: {units.byte_size(resident)}")
@@ -72,7 +72,12 @@ def _draw(
     figure.savefig(path, dpi=150, bbox_inches="tight")
 
 
-def _axes() -> tuple[Any, Any]:
+def figure_and_axes() -> tuple[Any, Any]:
+    """A figure of matplotlib with one set of axes.
+
+    Raises:
+        MissingLibraryError: matplotlib is not installed.
+    """
     try:
         from matplotlib.figure import Figure  # no pyplot: nothing global is touched
     except ImportError as error:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
 
-from ..errors import UnknownNameError
 from . import units
+from .choice import choose
 from .rows import Row, module_rows, rows_of
 from .summary import facts, header
 from .words import printable, shortened
@@ -86,17 +86,6 @@ DEFAULT_COLUMNS = {
     "family": ("name", "calls", "macs", "flops", "transcendentals", "share", "bytes"),
 }
 TEXT_COLUMNS = frozenset(("name", "type", "kind", "operation", "family", "module", "input", "output", "dtype"))
-
-
-def choose(what: str, given: str, choices: Sequence[str]) -> str:
-    """`given` if it is one of the choices.
-
-    Raises:
-        UnknownNameError: it is not; the message lists them.
-    """
-    if given in choices:
-        return given
-    raise UnknownNameError(f"no {what} {given!r}; choose one of {', '.join(choices)}")
 
 
 def table(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from . import units
 from .as_memory import aligned, draw, tensor_table
-from .as_table import choose
+from .choice import choose
 
 if TYPE_CHECKING:
     from ..cost import Cost

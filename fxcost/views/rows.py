@@ -207,15 +207,18 @@ def _module_row(module: ModuleCost, label: str, times: int) -> Row:
 
 
 def _own_row(module: ModuleCost, times: int) -> Row:
-    """What a module does outside its children, labelled with the operators: "[add_, flatten]"."""
-    operators = list(dict.fromkeys(name.split(".")[-2] if "." in name else name for name in module.own_operators))
-    more = ["…"] * (len(operators) > MOST_OPERATORS)
-    held = "parameters" if module.own_parameters.params else "buffers"
-    label = ", ".join(operators[:MOST_OPERATORS] + more) or held
     return Row(
         name=module.name,
-        label=f"[{label}]",
+        label=own_label(module),
         cost=module.own * times,
         module=module.name,
         parameters=module.own_parameters * times,
     )
+
+
+def own_label(module: ModuleCost) -> str:
+    """What a module does outside its children, by its operators: "[add_, flatten]"."""
+    operators = list(dict.fromkeys(name.split(".")[-2] if "." in name else name for name in module.own_operators))
+    more = ["…"] * (len(operators) > MOST_OPERATORS)
+    held = "parameters" if module.own_parameters.params else "buffers"
+    return f"[{', '.join(operators[:MOST_OPERATORS] + more) or held}]"

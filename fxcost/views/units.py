@@ -86,3 +86,41 @@ def plural(n: int, noun: str) -> str:
     ('1 node', '2 nodes')
     """
     return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
+def seconds(value: float) -> str:
+    """A time with three significant digits.
+
+    >>> seconds(0.01234), seconds(1.5), seconds(2.5e-7), seconds(0.0), seconds(999.6e-6)
+    ('12.3 ms', '1.50 s', '250 ns', '0 s', '1.00 ms')
+    """
+    for size, unit in ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns")):
+        if value >= 0.9995 * size:
+            return f"{_three(value / size)} {unit}"
+    return f"{_three(value / 1e-9)} ns" if value else "0 s"
+
+
+def rate(value: float, unit: str) -> str:
+    """A speed with a decimal prefix and three significant digits.
+
+    >>> rate(312e12, "FLOPS"), rate(2.039e12, "B/s"), rate(0.0, "FLOPS")
+    ('312 TFLOPS', '2.04 TB/s', '0 FLOPS')
+    """
+    power = 0
+    while value >= 999.5 and power + 1 < len(SI_PREFIXES):
+        value, power = value / 1000, power + 1
+    return f"{_three(value)} {SI_PREFIXES[power]}{unit}" if value else f"0 {unit}"
+
+
+def _three(value: float) -> str:
+    """Three significant digits, for 0.001 up to 1,000."""
+    return f"{value:.0f}" if value >= 99.95 else f"{value:.1f}" if value >= 9.995 else f"{value:.2f}"
+
+
+def share(value: float) -> str:
+    """A quotient as a percentage with one decimal; "<0.1%" for what is small but not nothing.
+
+    >>> share(0.125), share(1e-6), share(0.0), share(1.5)
+    ('12.5%', '<0.1%', '0.0%', '150.0%')
+    """
+    return "<0.1%" if 0 < value < 0.001 else f"{100 * value:.1f}%"

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import fxcost
 from fxcost.cli import main
 from fxcost.conventions import CONVENTIONS
 
@@ -41,6 +42,13 @@ def test_a_refusal_does_not_stop_the_others(model: str, capsys: pytest.CaptureFi
     first, second = capsys.readouterr().out.split("\n\n")
     assert first == "torchstat: torchstat refuses this model: the linear layer '0' has no 2-d input"
     assert second.startswith("macs: macs 144\n")
+
+
+def test_a_function_that_returns_one_number() -> None:
+    """torchstat divides by the batch; where a tensor has no dimension it refuses, instead of failing."""
+    report = fxcost.analyze(lambda x: x.sum(), (3, 4))
+    with pytest.raises(fxcost.ConventionError, match="a single number"):
+        report.count("torchstat")
 
 
 def test_an_unknown_tool_is_bad_usage(model: str, capsys: pytest.CaptureFixture[str]) -> None:

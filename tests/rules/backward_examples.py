@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 
 import torch
-from examples import C4, ONE, L, M, V, X, Y, f, i
 
 import fxcost.unit_gradients  # noqa: F401  (defines torch.ops.fxcost.*_backward)
+from examples import C4, ONE, L, M, V, X, Y, f, i
 from fxcost.rules.backward_pointwise import TABLE
 
 aten = torch.ops.aten
@@ -40,6 +40,10 @@ CONTRACTIONS = [
     (aten._thnn_fused_lstm_cell_backward_impl.default, (M, M, M, M, M, True), (M, M, V)),
     (aten._thnn_fused_gru_cell_backward.default, (M, M, True), (M, M)),
 ]
+if hasattr(torch.ops.higher_order, "flex_attention"):
+    CONTRACTIONS.append(
+        (unit.flex_attention_backward.default, (X, X, X, X, X, f(2, 3, 8), [V], 1.0, (True, True, True, False)), (X, X))
+    )
 NORMS = [
     (aten.native_batch_norm_backward.default, (X, X, f(3), f(3), f(3), f(3), f(3), True, 1e-5, ALL), (X, f(3), f(3))),
     (
@@ -71,6 +75,11 @@ PLACES = [
     (aten.slice_backward.default, (V[:2], (6,), 0, 0, 2, 1), V),
     (aten.masked_scatter_backward.default, (V, V.bool(), (6,)), V),
     (aten._cdist_backward.default, (M, M, M, 2.0, M), M),
+    (aten._pdist_backward.default, (f(15), M, 2.0, f(15)), M),
+    (aten._embedding_bag_backward.default, (M, L, L, L, L, L, 6, False, 0, False, None, -1), M),
+    (aten._embedding_bag_dense_backward.default, (M, L, L, L, L, 6, False, 0, None, -1), M),
+    (aten._embedding_bag_per_sample_weights_backward.default, (M, M, L, L, L, 0, -1), V),
+    (aten._segment_reduce_backward.default, (V, V, M, "mean"), M),
     (
         aten._ctc_loss_backward.default,
         (f(2), f(6, 2, 5), i(2, 2), (6, 6), (2, 2), f(2), f(2, 6, 5), 0),
@@ -87,6 +96,7 @@ ELEMENTS = [
     (aten.rrelu_with_noise_backward.default, (V, V, V, 0.1, 0.3, True, False), V),
     (aten.nll_loss_backward.default, (ONE, M, L, None, 1, -100, ONE), M),
     (aten.multi_margin_loss_backward.default, (ONE, M, L, 1, 1), M),
+    (aten.multilabel_margin_loss_backward.default, (ONE, M, i(6, 6), 1, M), M),
 ]
 
 

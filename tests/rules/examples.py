@@ -151,6 +151,7 @@ LOSSES = [
     (F.binary_cross_entropy_with_logits, V, V),
     (F.nll_loss, M, L),
     (F.multi_margin_loss, M, L),
+    (F.multilabel_margin_loss, M, i(6, 6)),
     (lambda p, t: aten._ctc_loss(p, t, [6], [2]), f(6, 1, 6), i(1, 2)),
 ]
 NUMBERED = [
@@ -195,6 +196,7 @@ QUANTIZED = [
 ]
 FOREIGN = [
     *QUANTIZED,
+    (aten.allclose.default, (M, M), ()),
     (aten.mkldnn_linear.default, (M, M, V), M),
     (aten.linear.default, (M, M, V), M),
     (aten.cudnn_convolution.default, (X, C4, *CUDNN), Y),

@@ -10,6 +10,7 @@ from oracle import dot, exp, filled, maximum, prove, total
 from recording import operations, price, price_of
 from strategies import drawn, flags, sizes, values
 
+import fxcost
 from fxcost.records import OpRecord, TensorSpec
 from fxcost.rules import default_registry
 
@@ -145,13 +146,29 @@ def test_the_encoder_layers_fast_path_costs_what_its_slow_path_does(gelu):
 
 
 def test_flex_attention_arrives_whole():
-    """The higher-order operator is one record; what score_mod computes is not in it."""
+    """The higher-order operator is one record, and costs what the unit does; its score_mod runs on each score."""
     rule = default_registry().find(torch.ops.higher_order.flex_attention)
     spec = TensorSpec((2, 3, 4, 8), torch.float32)
-    op = OpRecord(torch.ops.higher_order.flex_attention, (spec, spec, spec, None, (), 0.5, ()), (spec,))
+    score = TensorSpec((), torch.float32)
+    tanh = OpRecord(torch.ops.aten.tanh.default, (score,), (score,))
     q = values(2, 3, 4, 8)
     unit = price(F.scaled_dot_product_attention, q, q, q)
-    assert (rule.function(op).macs, rule.function(op).flops) == (unit.macs, unit.flops)
+    for score_mod, more in (((), 0), ((tanh,), 2 * 3 * 4 * 4)):
+        op = OpRecord(torch.ops.higher_order.flex_attention, (spec, spec, spec, score_mod, (), 0.5, ()), (spec,))
+        cost = rule.function(op)
+        assert (cost.macs, cost.flops - unit.flops) == (unit.macs, more)
+        assert cost.transcendentals - unit.transcendentals == more
+
+
+def test_varlen_attention_counts_at_its_longest():
+    """`varlen_attn` on sequences of 4 and 6 tokens: two of 6, two heads of 8."""
+    varlen = pytest.importorskip("torch.nn.attention.varlen")
+    if not hasattr(torch.ops.torch_attn, "_varlen_attn"):
+        pytest.skip("this PyTorch has no operator for it")
+    starts = torch.tensor([0, 4, 10], dtype=torch.int32)
+    run = lambda q: varlen.varlen_attn(q, q, q, starts, starts, 6, 6)  # noqa: E731
+    report = fxcost.analyze(run, fxcost.spec(10, 2, 8, dtype="bfloat16"))
+    assert (report.macs, report.uncosted) == (2 * 2 * 6 * 6 * (8 + 8), {})
 
 
 def test_a_unit_is_one_operation():

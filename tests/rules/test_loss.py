@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from oracle import exp, filled, log, maximum, prove, total
+from hypothesis import strategies as st
+from oracle import Number, counts, exp, filled, log, maximum, prove, total
 from recording import price
 from strategies import drawn, flags, sizes, values
 
@@ -132,3 +133,63 @@ def test_weights_of_binary_cross_entropy():
     positive = price(lambda x, y, p: F.binary_cross_entropy_with_logits(x, y, pos_weight=p), x, y, values(4, low=0.5))
     assert (weighted.flops - plain.flops, positive.flops - plain.flops) == (12, 48)
     assert (plain.flops, plain.transcendentals) == (12 * 9 + 12, 24)
+
+
+def labelled(x, targets):
+    """For each sample the terms of multilabel_margin_loss: a target's lead over another class."""
+    for row, target in zip(x, targets, strict=True):
+        wanted = [int(t) for t in target if t >= 0]
+        yield [(t, i, 1 - (row[t] - row[i])) for t in wanted for i in range(len(row)) if i not in wanted]
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+@drawn(sizes, st.integers(1, 3), examples=6)
+def test_margins_of_several_labels(reduction, n, labels):
+    """Every target against every other class; counted at its most, where half of the classes are targets."""
+    c = 2 * labels
+    targets = torch.tensor([[*range(labels), *[-1] * labels]] * n)
+
+    def reference(x, targets):
+        losses = [total([maximum(term, 0) for _, _, term in terms]) / c for terms in labelled(x, targets)]
+        return reduced(losses, reduction)
+
+    prove(lambda x, y: F.multilabel_margin_loss(x, y, reduction=reduction), reference, values(n, c), targets)
+
+
+@drawn(sizes, st.integers(1, 3), examples=6)
+def test_gradient_of_several_labels(n, labels):
+    """Where a lead is too small, the sample's share goes to both classes."""
+    c = 2 * labels
+    x, targets = values(n, c), torch.tensor([[*range(labels), *[-1] * labels]] * n)
+    is_target = torch.ops.aten.multilabel_margin_loss_forward(x, targets, 0)[1]
+
+    def reference(g, x, targets, _):
+        out = filled(x.shape)
+        for i, terms in enumerate(labelled(x, targets)):
+            out[i] = [Number(0.0) for _ in range(c)]
+            share = g[i] / c
+            for t, k, term in terms:
+                moved = share if term > 0 else Number(0.0)
+                out[i, t], out[i, k] = out[i, t] - moved, out[i, k] + moved
+        return out
+
+    def call(g, x, targets, is_target):
+        return torch.ops.aten.multilabel_margin_loss_backward(g, x, targets, 0, is_target)
+
+    prove(call, reference, values(n, seed=1), x, targets, is_target)
+
+
+def test_linear_cross_entropy_is_its_parts():
+    """A linear layer and cross entropy in one operator, chunk by chunk: the products of both passes are theirs."""
+    n, d, c = 6, 4, 5
+    x, weight = values(n, d).requires_grad_(), values(c, d, seed=1).requires_grad_()
+    y = torch.zeros(n, dtype=torch.int64)
+    pytest.importorskip("torch.nn.modules.linear_cross_entropy")
+    rest = (None, None, "mean", -100, 0.0, 2, "direct", torch.float64, True)
+    call = torch.ops.torch_nn._linear_cross_entropy_batch_chunked
+    plain = price(lambda x, w: F.cross_entropy(F.linear(x, w), y.to(x.device)), x, weight)
+    forward = price(lambda x, w: call(x, w, y.to(x.device), *rest, False, False, False), x, weight)
+    assert counts(forward) == counts(plain)
+    both = price(lambda x, w: call(x, w, y.to(x.device), *rest, True, True, False), x, weight)
+    assert both.macs == 3 * n * c * d
+    assert both.other_flops - forward.other_flops == 2 * n * c

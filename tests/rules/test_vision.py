@@ -11,6 +11,8 @@ from oracle import Accumulator, Number, counting, counts, filled, floor, maximum
 from recording import price, price_of
 from strategies import drawn, flags, sizes, values
 
+import fxcost
+
 torchvision = pytest.importorskip("torchvision")
 
 
@@ -18,11 +20,11 @@ def test_rules_wait_for_torchvision():
     """Without torchvision no operator of its is known; importing it later makes the next registry know them."""
     program = """
 import sys
-from fxcost.rules import default_registry, vision
-assert 'torchvision' not in sys.modules and not vision.registered()
+from fxcost.rules import default_registry, late, vision
+assert 'torchvision' not in sys.modules and not late.registered()
 before = default_registry()
 import torchvision, torch
-assert len(vision.registered()) == len(vision.LATE_RULES)
+assert set(vision.LATE_RULES) <= set(late.registered())
 op = torch.ops.torchvision.nms.default
 assert before.find(op) is None and default_registry().find(op).family == 'vision'
 """
@@ -131,3 +133,121 @@ def test_pooled_regions_cover_the_map_at_most():
     assert price(lambda x, r: torchvision.ops.roi_pool(x, r, 2), x, rois).flops == 3 * 8 * (36 - 4)
     assert price(lambda x, r: torchvision.ops.ps_roi_pool(x, r, 2), x, rois).flops == 3 * 2 * 36
     assert counts(price(lambda x, r: torchvision.ops.ps_roi_align(x, r, 2, 1.0, 2), x, rois)).flops > 0
+
+
+# -------------------------------------------------------------------------------------------------- the backward pass
+
+
+def zeros(shape):
+    out = filled(shape)
+    for at in np.ndindex(out.shape):
+        out[at] = Number(0.0)
+    return out
+
+
+def test_roi_align_backward():
+    """Each bin's share goes to four corners of each of its samples; positions serve all channels."""
+    rois = torch.tensor([[0, 1.0, 1.5, 6.0, 7.0], [0, 0.5, 1.0, 5.0, 6.5]], dtype=torch.float64)
+    ph, pw, s = 2, 3, 2
+
+    def reference(g, rois):
+        into = zeros((1, 3, 8, 8))
+        for k in range(2):
+            x1, y1, x2, y2 = (c * 1.0 - 0.5 for c in rois[k, 1:])
+            width, height = x2 - x1, y2 - y1
+            bin_w, bin_h = width / pw, height / ph
+            for i, j in itertools.product(range(ph), range(pw)):
+                samples = []
+                for a, b in itertools.product(range(s), repeat=2):
+                    y, xx = y1 + bin_h * (i + (a + 0.5) / s), x1 + bin_w * (j + (b + 0.5) / s)
+                    samples.append(bilinear(np.empty((8, 8)), y, xx))
+                for c in range(3):
+                    share = g[k, c, i, j] / len(samples)
+                    for weights, places in samples:
+                        for w, p in zip(weights, places, strict=True):
+                            into[0, c][p] = into[0, c][p] + w * share
+        return into
+
+    def call(g, rois):
+        sizes = (ph, pw, 1, 3, 8, 8)
+        return torch.ops.torchvision._roi_align_backward(g, rois, 1.0, *sizes, s, True)
+
+    prove(call, reference, values(2, 3, ph, pw, seed=1), rois)
+
+
+def test_what_is_pooled_goes_back():
+    """A maximum's gradient is one addition, a mean's is divided and added to the whole region, at most the map."""
+    x, rois = values(1, 8, 6, 6).requires_grad_(), torch.zeros(3, 5, dtype=torch.float64)
+    ops = torchvision.ops
+    backward = lambda call: gradient_cost(lambda x, r: call(x, r, 2), x, rois)  # noqa: E731
+    assert backward(ops.roi_pool).flops == 3 * 8 * 4
+    assert backward(ops.ps_roi_pool).flops == 3 * 2 * (4 + 36)
+    aligned = gradient_cost(lambda x, r: ops.ps_roi_align(x, r, 2, 1.0, 2), x, rois)
+    assert aligned.flops == 3 * 2 * 4 * (1 + 8 * 4) + 14 * 3 * 4 * 4 + 3 * 12
+
+
+def gradient_cost(call, x, *rest):
+    """The backward pass of a call, its first argument needing a gradient."""
+    return fxcost.analyze(lambda x: call(x, *rest), [x], training=True, strict=True).training.backward
+
+
+@drawn(sizes, sizes, flags, examples=6)
+def test_deformable_convolution_backward(n, groups, masked):
+    """All five gradients: two convolutions' products, samples once more, and what moves them."""
+    c_in, c_out, k, h = 2 * groups, groups, 2, 3
+    out = h - k + 1
+    x, weight, bias = values(n, c_in, h, h), values(c_out, 2, k, k, seed=1), values(c_out)
+    offset = values(n, 2 * k * k, out, out, low=0.1, high=0.4)
+    mask = values(n, k * k, out, out) if masked else torch.zeros(n, 1, dtype=torch.float64)
+
+    def reference(g, x, weight, offset, mask, bias):
+        into, of_w, of_b = zeros(x.shape), filled(weight.shape), filled((c_out,))
+        of_offset, of_mask = filled(offset.shape), filled(mask.shape)
+        accumulators = {at: Accumulator() for at in np.ndindex(weight.shape)}
+        for b, i, j, (tap, (p, q)) in itertools.product(
+            range(n), range(out), range(out), enumerate(itertools.product(range(k), repeat=2))
+        ):
+            y, xx = (i + p) + offset[b, 2 * tap, i, j], (j + q) + offset[b, 2 * tap + 1, i, j]
+            padded = np.full((c_in, h + 1, h + 1), Number(0.0), dtype=object)
+            padded[:, :h, :h] = x[b]
+            weights, places = bilinear(padded[0], y, xx)
+            ly, lx = (Number(float(v) % 1) for v in (y, xx))
+            hy, hx = Number(1 - float(ly)), Number(1 - float(lx))  # as the weights had them
+            by_mask, by_y, by_x = [], [], []
+            for c in range(c_in):
+                group, inner = divmod(c, 2)
+                corners = [padded[c][at] for at in places]
+                sample = total([w * v for w, v in zip(weights, corners, strict=True)])
+                column = sample * mask[b, tap, i, j] if masked else sample
+                accumulators[group, inner, p, q].add(column, g[b, group, i, j])
+                of_column = Accumulator()
+                of_column.add(weight[group, inner, p, q], g[b, group, i, j])
+                of_sample = of_column.result
+                if masked:
+                    by_mask.append(of_sample * sample)
+                    of_sample = of_sample * mask[b, tap, i, j]
+                for w, at in zip(weights, places, strict=True):
+                    share = w * of_sample
+                    if max(at) < h:
+                        into[b, c][at] = into[b, c][at] + share
+                    else:
+                        _ = share + 0.0  # over the border, counted as dense
+                slope_y = hx * (corners[2] - corners[0]) + lx * (corners[3] - corners[1])
+                slope_x = hy * (corners[1] - corners[0]) + ly * (corners[3] - corners[2])
+                by_y.append(slope_y * of_sample)
+                by_x.append(slope_x * of_sample)
+            of_offset[b, 2 * tap, i, j], of_offset[b, 2 * tap + 1, i, j] = total(by_y), total(by_x)
+            if masked:
+                of_mask[b, tap, i, j] = total(by_mask)
+        for at, accumulator in accumulators.items():
+            of_w[at] = accumulator.result
+        for o in range(c_out):
+            of_b[o] = total([g[b, o, i, j] for b, i, j in np.ndindex(n, out, out)])
+        return into, of_w, of_offset, of_mask if masked else zeros(mask.shape), of_b
+
+    def call(g, x, weight, offset, mask, bias):
+        rest = (1, 1, 0, 0, 1, 1, groups, 1, masked)
+        found = torch.ops.torchvision._deform_conv2d_backward(g, x, weight, offset, mask, bias, *rest)
+        return found if masked else (*found[:3], torch.zeros_like(mask), found[4])
+
+    prove(call, reference, values(n, c_out, out, out, seed=3), x, weight, offset, mask, bias)

@@ -1,0 +1,78 @@
+"""What the cases of diffusers' classes are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from fxcost.inputs import spec
+
+TIME = torch.tensor([1])
+NOW = torch.tensor([0.5])
+SIZE = torch.tensor([[1024.0, 1024.0]])
+CORNER = torch.tensor([[0.0, 0.0]])
+
+
+@dataclass(frozen=True)
+class Case:
+    """How to build one class, and its inputs; those that are not named here are made by name."""
+
+    config: Mapping[str, Any] | Callable[[], Mapping[str, Any]] = field(default_factory=dict)
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    complete: bool = False
+    """`inputs` are all that the model is fed."""
+    prepare: str = ""
+    """A method to call once the model is built."""
+
+
+def ones(*shape: int, dtype: torch.dtype = torch.int64) -> torch.Tensor:
+    """A mask, or the numbers of tokens."""
+    return torch.ones(shape, dtype=dtype)
+
+
+def places(frames: int, height: int, width: int) -> torch.Tensor:
+    """Frame, row and column of every patch: (frames · height · width, 3)."""
+    axes = torch.meshgrid(torch.arange(frames), torch.arange(height), torch.arange(width), indexing="ij")
+    return torch.stack([axis.flatten() for axis in axes], -1)
+
+
+def controls(name: str, count: int = 1, **config: Any) -> Callable[[], Mapping[str, Any]]:
+    """The control networks that a model of several holds."""
+
+    def make() -> Mapping[str, Any]:
+        import diffusers
+
+        return {"controlnets": [getattr(diffusers, name)(**config) for _ in range(count)]}
+
+    return make
+
+
+def adapters() -> Mapping[str, Any]:
+    import diffusers
+
+    return {"adapters": [diffusers.T2IAdapter(), diffusers.T2IAdapter()]}
+
+
+def fed(*, config: Any = (), prepare: str = "", **inputs: Any) -> Case:
+    """A case whose inputs are all given."""
+    return Case(config or {}, inputs, True, prepare)
+
+
+def given(*, config: Any = (), prepare: str = "", **inputs: Any) -> Case:
+    """A case with the inputs that differ from those made by name."""
+    return Case(config or {}, inputs, False, prepare)
+
+
+HUNYUAN: dict[str, Any] = {
+    "hidden_states": spec(1, 4, 64, 64),
+    "timestep": NOW,
+    "encoder_hidden_states": spec(1, 77, 1024),
+    "text_embedding_mask": ones(1, 77),
+    "encoder_hidden_states_t5": spec(1, 256, 2048),
+    "text_embedding_mask_t5": ones(1, 256),
+    "image_meta_size": torch.tensor([[512.0, 512, 512, 512, 0, 0]]),
+    "style": torch.tensor([0]),
+}

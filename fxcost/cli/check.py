@@ -1,0 +1,119 @@
+"""`fxcost check MODEL`: does a model stay within its budget; without MODEL, do those of pyproject.toml."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import chdir, redirect_stdout
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from ..limits import LIMITS, OTHERS
+from .complete import complete_model
+from .group import fxcost
+from .model import ModelOptions, analyse, input_options
+from .output import FAILED, GOOD, emit, write
+from .progress import working
+
+if TYPE_CHECKING:
+    from ..budgets import Budget
+    from ..report import Report
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+WORDS = (*(f"max_{name}" for name in LIMITS), *OTHERS)
+
+
+def limit_options(function: Function) -> Function:
+    """An option for everything that a budget can say."""
+    limits = [
+        click.option(f"--max-{name.replace('_', '-')}", metavar=limit.example, help=limit.text)
+        for name, limit in LIMITS.items()
+    ]
+    others = [
+        click.option("--no-uncosted", is_flag=True, help="Allow no operator without a rule."),
+        click.option("--baseline", metavar="PATH", help="A report written with --json, which may not be exceeded."),
+        click.option("--tolerance", metavar="1%", help="By how much the baseline may be exceeded.  [default: 0]"),
+        click.option("--update", is_flag=True, help="Write the baseline instead of comparing with it."),
+    ]
+    for option in reversed([*limits, *others]):
+        function = option(function)
+    return function
+
+
+@fxcost.command()
+@click.argument("model", required=False, shell_complete=complete_model)
+@input_options
+@limit_options
+@click.option("--training", is_flag=True, help="Also cost a training step: peak memory is then that of the step.")
+@click.option("--optimizer", metavar="NAME", help="For --training: as for `fxcost MODEL`.")
+def check(*, model: str | None, update: bool, **options: Any) -> int:
+    """Check that MODEL stays within a budget; exit code 1, and the modules to look at, if it does not.
+
+    Without MODEL the budgets in [tool.fxcost] of pyproject.toml are checked; with a name of one of them, that one.
+
+    \b
+      fxcost check torchvision:resnet50 --max-macs 4.2G --max-params 26M --no-uncosted
+      fxcost check net.py:Net --input 1,3,32,32 --baseline cost.json --tolerance 1%
+      fxcost check
+    """
+    limits = {name: options.pop(name) for name in WORDS}
+    said = {name: value for name, value in limits.items() if value not in (None, False)}
+    if model is not None and ":" in model:
+        report = analyse(ModelOptions(model=model, **options))
+        return GOOD if _passes("", report, said, Path(), update) else FAILED
+    _check_no_options({**options, **said})
+    passed = [
+        _passes(budget.name, _analyse(budget), budget.limits, budget.folder, update) for budget in _budgets(model)
+    ]
+    return GOOD if all(passed) else FAILED
+
+
+def _passes(name: str, report: Report, limits: Mapping[str, Any], folder: Path, update: bool) -> bool:
+    """Print whether the limits hold; or write the baseline."""
+    from ..check import check as verdict
+
+    heading = f"{name}: " if name else ""
+    if update:
+        path = limits.get("baseline")
+        if path is None:
+            raise click.UsageError(f"{heading}--update writes a baseline, and there is none; give --baseline PATH")
+        emit(f"{heading}wrote {write(os.path.relpath(folder / path), report.to_json())}")
+        return True
+    with chdir(folder):
+        found = verdict(report, **limits)
+    emit(f"{heading}{found}")
+    return found.ok
+
+
+def _check_no_options(options: dict[str, Any]) -> None:
+    """Budgets in pyproject.toml say what they want themselves."""
+    given = [name for name, value in options.items() if value and (name, value) != ("capture", "auto")]
+    if given:
+        raise click.UsageError("options are for a MODEL; a budget in pyproject.toml says its own")
+
+
+def _analyse(budget: Budget) -> Report:
+    with redirect_stdout(sys.stderr), working(f"analysing {budget.model}"):
+        return budget.analyse()
+
+
+def _budgets(name: str | None) -> list[Budget]:
+    """All budgets in pyproject.toml, or the one of that name."""
+    from ..budgets import find_project, read_budgets
+    from ..errors import BudgetError
+
+    if name is None:
+        return list(read_budgets(find_project(Path())).values())
+    try:
+        budgets = read_budgets(find_project(Path()))
+    except BudgetError:
+        budgets = {}
+    if name not in budgets:
+        near = get_close_matches(name, budgets, n=1) or list(filter(None, budgets))
+        known = f"; pyproject.toml has {', '.join(near)}" if near else ""
+        raise click.UsageError(f"{name!r} is no model (torchvision:resnet50 …) and no budget{known}")
+    return [budgets[name]]

@@ -1,0 +1,118 @@
+"""What the shell offers when the user presses Tab. It must be quick, so no library is imported: names are read from
+the source files of torchvision, timm and transformers.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+import click
+from click.shell_completion import CompletionItem
+
+BUILDER = re.compile(r'^@register_model(?:\((?:name="(\w+)")?.*\))?$[\s\S]*?^def (\w+)\(', re.M)
+MODEL_TYPE = re.compile(r'^    model_type(?:: str)? = (?:"([\w-]+)")', re.M)
+LIBRARIES = {
+    "torchvision": ("torchvision", "models/**/*.py", BUILDER),
+    "timm": ("timm", "models/*.py", BUILDER),
+    "hf": ("transformers", "models/*/configuration_*.py", MODEL_TYPE),
+}
+"""For each prefix its package, the files that define models, and where a model's name stands in them."""
+
+
+def complete_model(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Models that begin so: prefixes and files first, after a prefix the library's names."""
+    prefix, colon, name = incomplete.partition(":")
+    if colon and prefix in LIBRARIES:
+        return [CompletionItem(f"{prefix}:{found}") for found in sorted(names(prefix)) if found.startswith(name)]
+    if colon:
+        return [CompletionItem(f"{prefix}:{found}") for found in _defined(Path(prefix)) if found.startswith(name)]
+    prefixes = [CompletionItem(f"{prefix}:") for prefix in LIBRARIES if prefix.startswith(incomplete)]
+    return [*prefixes, *(CompletionItem(path) for path in _python_files(incomplete))]
+
+
+def names(prefix: str) -> set[str]:
+    """Names of a library's models; none if it is not installed."""
+    package, pattern, definition = LIBRARIES[prefix]
+    spec = find_spec(package)
+    folders = list(spec.submodule_search_locations or ()) if spec is not None else []
+    files = (path for folder in folders for path in Path(folder).glob(pattern))
+    found = (match for path in files for match in definition.finditer(path.read_text(encoding="utf-8")))
+    return {match[1] or match[2] for match in found}
+
+
+COLUMNS = (
+    "name", "type", "kind", "operation", "family", "module", "input", "output", "dtype", "calls", "params",
+    "trainable_params", "buffers", "param_bytes", "macs", "flops", "share", "other_flops", "transcendentals",
+    "zero_accumulators", "bytes", "bytes_read", "bytes_written", "activations", "intensity",
+)  # fmt: skip
+VALUES: dict[str, tuple[str, ...]] = {
+    "--as": (
+        "macs", "flops", "exact", "causal", "memory-accesses", "torch", "ptflops-aten", "thop", "thop-0.0.31",
+        "ptflops", "torchstat", "torchsummary", "torchinfo", "fvcore", "mmengine", "calflops", "deepspeed",
+        "torchprofile",
+    ),
+    "--columns": COLUMNS,
+    "--sort": COLUMNS,
+    "--optimizer": ("sgd", "momentum", "adam", "adamw", "lion", "adafactor"),
+    "--dtype": ("float32", "float16", "bfloat16", "float64", "bf16", "fp16", "fp32", "fp64"),
+}  # fmt: skip
+"""Values of options, which a test compares with what the options take: to ask the library would import torch."""
+DEVICE = re.compile(r'^    _device\(\s*"[^"]*",\s*"([^"]*)"', re.M)
+"""Where the keys of a device stand in device_table.py."""
+LISTS = ("--as", "--columns")
+"""Options that take several values with commas between them."""
+
+
+def complete_value(args: list[str], incomplete: str) -> list[CompletionItem]:
+    """Values of the option that stands before the word, or in it (`--by=`)."""
+    option, equals, started = incomplete.partition("=")
+    if not equals:
+        option, started = args[-1] if args else "", incomplete
+    more = {"--format": _formats, "--device": _devices}
+    values = more[option]() if option in more else VALUES.get(option, ())
+    before, comma, last = started.rpartition(",") if option in LISTS else ("", "", started)
+    taken = before.split(",")
+    found = [value for value in values if value.startswith(last) and value not in taken]
+    return [CompletionItem(f"{before}{comma}{value}") for value in found]
+
+
+def _formats() -> Sequence[str]:
+    from tabulate import tabulate_formats
+
+    return [*tabulate_formats, "markdown"]
+
+
+def _devices() -> Sequence[str]:
+    table = (Path(__file__).parent.parent / "device_table.py").read_text(encoding="utf-8")
+    return ["here", *(key for keys in DEVICE.findall(table) for key in keys.split())]
+
+
+def _defined(path: Path) -> list[str]:
+    """Classes and functions at the top of a Python file; none if it can't be read."""
+    try:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, SyntaxError):
+        return []
+    kinds = (ast.ClassDef, ast.FunctionDef)
+    return [node.name for node in tree.body if isinstance(node, kinds) and not node.name.startswith("_")]
+
+
+def _python_files(incomplete: str) -> Iterator[str]:
+    """Folders, and Python and JSON files, whose path begins so."""
+    folder, _, start = incomplete.rpartition("/")
+    place = Path(folder or ("/" if incomplete.startswith("/") else "."))
+    before = incomplete[: len(incomplete) - len(start)]
+    try:
+        found = sorted(place.iterdir())
+    except OSError:
+        return
+    for path in found:
+        if path.name.startswith(start) and (start or not path.name.startswith(".")):
+            if path.is_dir():
+                yield f"{before}{path.name}/"
+            elif path.suffix in (".py", ".json"):
+                yield f"{before}{path.name}"

@@ -1,0 +1,42 @@
+"""`fxcost devices`: what is known of devices; and the devices that options name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from .group import fxcost
+from .output import GOOD, emit
+
+if TYPE_CHECKING:
+    from ..devices import Device
+
+HERE = "here"
+
+
+def find_device(name: str) -> Device:
+    """A device by its name; "here" measures this machine.
+
+    Raises:
+        DeviceError: there is no such device.
+    """
+    from ..devices import Device
+
+    return Device.calibrate() if name == HERE else Device.named(name)
+
+
+@fxcost.command()
+@click.option("--sources", is_flag=True, help="Also show the document that each device's figures are from.")
+@click.option("--format", "table_format", metavar="FORMAT", default="rounded_outline", help="Any format of tabulate.")
+def devices(*, sources: bool, table_format: str) -> int:
+    """List the devices that `--device` knows, with their dense peaks (FLOPS; OPS for int8) and memory.
+
+    \b
+      fxcost devices --format github --sources
+    """
+    from ..devices import Device
+    from ..views.as_devices import devices_table
+
+    emit(devices_table(Device.known(), sources=sources, format=table_format))
+    return GOOD

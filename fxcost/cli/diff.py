@@ -1,0 +1,56 @@
+"""`fxcost diff A B`: what changed between two models or reports."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .complete import complete_model
+from .group import fxcost
+from .model import ModelOptions, analyse, input_options
+from .output import GOOD, emit, write
+
+if TYPE_CHECKING:
+    from ..report import Report
+
+
+@fxcost.command()
+@click.argument("before", metavar="A", shell_complete=complete_model)
+@click.argument("after", metavar="B", shell_complete=complete_model)
+@input_options
+@click.option("--depth", type=click.IntRange(min=1), help="Levels of modules to show.")
+@click.option("--format", "layout", metavar="FORMAT", help="markdown (for a pull request), or any format of tabulate.")
+@click.option("--json", metavar="PATH", help="Write the diff as JSON; - is the standard output.")
+@click.option("--html", metavar="PATH", help="Write a page with both side by side.")
+def diff(*, before: str, after: str, depth: int | None, layout: str | None, **options: Any) -> int:
+    """Compare two models, or reports that were written with --json: what changed, module by module.
+
+    Modules are aligned by name, then by structure, so that a renamed module is no removal and addition. The options
+    on inputs apply to each of A and B that is a model.
+
+    \b
+      fxcost diff torchvision:resnet50 torchvision:resnet101
+      fxcost diff before.json net.py:Net --input 1,3,32,32 --format markdown
+    """
+    from ..diff import diff as compare
+
+    json, html = options.pop("json"), options.pop("html")
+    found = compare(*(_report(name, options) for name in (before, after)))
+    if html is not None:
+        write(html, found.to_html())
+    if json is not None:
+        write(json, found.to_json())
+    if "-" not in (html, json):
+        emit(found.text(layout or "rounded_outline", depth=depth), plain=layout == "markdown", changes=True)
+    return GOOD
+
+
+def _report(name: str, options: dict[str, Any]) -> Report:
+    """A report from a file, or of a model."""
+    if name.endswith(".json") and (":" not in name or os.path.isfile(name)):
+        from ..report import Report
+
+        return Report.from_json(name)
+    return analyse(ModelOptions(model=name, **options))

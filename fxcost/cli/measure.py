@@ -1,0 +1,88 @@
+"""`fxcost measure MODEL`: run a model on real tensors and take the time, beside what its roofline predicts."""
+
+from __future__ import annotations
+
+import json as json_library
+import os
+import sys
+from contextlib import redirect_stdout
+from typing import Any
+
+import click
+
+from .devices import find_device
+from .group import fxcost
+from .model import ModelOptions, load_model, model_options
+from .output import GOOD, emit, write
+from .progress import working
+
+
+@fxcost.command()
+@model_options
+@click.option("--runs", type=click.IntRange(min=1), default=10, show_default=True, help="Runs that are timed.")
+@click.option("--warmup", type=click.IntRange(min=0), default=3, show_default=True, help="Runs before them.")
+@click.option("--device", metavar="NAME", help="Compare with this device; by default with this machine, calibrated.")
+@click.option("--on", "place", metavar="PLACE", help="Where to run: cpu, cuda, cuda:1.  [default: cpu]")
+@click.option("--threads", type=click.IntRange(min=1), help="Threads of the CPU.")
+@click.option("--training", is_flag=True, help="Also time a training step, in training mode: forward, loss, backward.")
+@click.option("--operators", is_flag=True, help="Also list the operators of one run, by PyTorch's profiler.")
+@click.option("--top", type=click.IntRange(min=1), default=20, show_default=True, help="How many nodes to show.")
+@click.option("--format", "table_format", metavar="FORMAT", default="rounded_outline", help="Any format of tabulate.")
+@click.option("--json", metavar="PATH", help="Write all numbers as JSON; - is the standard output.")
+@click.option("--plot", metavar="PATH", help="Draw the roofline with the speeds that were reached; needs matplotlib.")
+def measure(
+    *,
+    runs: int,
+    warmup: int,
+    device: str | None,
+    place: str | None,
+    threads: int | None,
+    operators: bool,
+    top: int,
+    table_format: str,
+    json: str | None,
+    plot: str | None,
+    **options: Any,
+) -> int:
+    """Run MODEL on real tensors and take the time, of the whole and of each node, beside what is predicted.
+
+    Its weights are random, and so are its inputs. Nothing is downloaded.
+
+    \b
+      fxcost measure torchvision:resnet50 --input 8,3,224,224
+      fxcost measure timm:vit_small_patch16_224 --training --on cuda
+    """
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # else its profiler says when it starts and stops
+    import torch
+
+    from ..inputs import as_dtype
+    from ..measure import measure as run
+    from ..shapes import converted
+
+    compared = find_device(device) if device is not None else None
+    chosen = ModelOptions(**{**options, "real": True})
+    if threads is not None:
+        torch.set_num_threads(threads)
+    with redirect_stdout(sys.stderr), working(f"measuring {chosen.model}"):
+        model, inputs = load_model(chosen)
+        if chosen.dtype is not None:
+            dtype = as_dtype(chosen.dtype)
+            model, inputs = model.to(dtype), converted(inputs, dtype)
+        measurement = run(
+            model,
+            inputs.args,
+            inputs.kwargs,
+            warmup=warmup,
+            runs=runs,
+            device=compared,
+            place=place,
+            training=chosen.training,
+            operators=operators,
+            capture=chosen.capture,
+        )
+    if plot is not None:
+        measurement.plot(plot)
+    written = None if json is None else write(json, json_library.dumps(measurement.to_dict(), indent=1) + "\n")
+    if written != "-":
+        emit(measurement.table(top=top, format=table_format))
+    return GOOD

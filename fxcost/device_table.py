@@ -1,0 +1,149 @@
+"""The devices that are known by name, each with the vendor's document that its figures are from.
+
+All peaks are dense. NVIDIA's newer data sheets print tensor-core figures "with sparsity" only: those are halved here,
+and the source says so. "float32" is the peak of plain float32 arithmetic, "tf32" that of TensorFloat-32, which PyTorch
+uses for convolutions by default and for matrix products if told to. Integer peaks count operations.
+
+Left out is what no document of the vendor gives in full: Apple's M series (bandwidth, but no FLOPS).
+"""
+
+from __future__ import annotations
+
+from .devices import Device
+
+TERA, GIGA = 10**12, 10**9
+"""Vendors count FLOPS, bandwidth and memory in powers of ten, with few exceptions (which are written as such)."""
+
+
+def _device(
+    name: str, keys: str, gigabytes: float, bytes_per_s: float, source: str, halved: bool = False, **tera: float
+) -> Device:
+    """A device from figures as data sheets print them: GB, GB/s and TFLOPS."""
+    return Device(
+        name=name,
+        keys=tuple(keys.split()),
+        flops_per_s={dtype: value * TERA for dtype, value in tera.items()},
+        bytes_per_s=bytes_per_s * GIGA,
+        memory_bytes=int(gigabytes * GIGA),
+        source=f"{source}; tensor-core figures there are with sparsity, halved here" if halved else source,
+    )
+
+
+_V100 = (
+    "NVIDIA V100 datasheet: "
+    "images.nvidia.com/content/technologies/volta/pdf/volta-v100-datasheet-update-us-1165301-r5.pdf"
+)
+_T4 = (
+    "NVIDIA T4 datasheet: "
+    "nvidia.com/content/dam/en-zz/Solutions/Data-Center/tesla-t4/t4-tensor-core-datasheet-951643.pdf"
+)
+_A10 = "NVIDIA A10 datasheet: nvidia.com/content/dam/en-zz/Solutions/Data-Center/a10/pdf/a10-datasheet.pdf"
+_A100 = (
+    "NVIDIA A100 datasheet: "
+    "nvidia.com/content/dam/en-zz/Solutions/Data-Center/a100/pdf/nvidia-a100-datasheet-us-nvidia-1758950-r4-web.pdf"
+)
+_AMPERE = (
+    "NVIDIA A100 Tensor Core GPU Architecture whitepaper, table 4: "
+    "images.nvidia.com/aem-dam/en-zz/Solutions/data-center/nvidia-ampere-architecture-whitepaper.pdf"
+)
+_L4 = "NVIDIA L4 datasheet: resources.nvidia.com/en-us-gpu-resources/l4-tensor-datasheet"
+_L40S = "NVIDIA L40S datasheet: resources.nvidia.com/en-us-l40s/l40s-datasheet-28413"
+_H100 = "NVIDIA H100 datasheet: resources.nvidia.com/en-us-gpu-resources/h100-datasheet-24306"
+_H200 = "NVIDIA H200 datasheet: resources.nvidia.com/en-us-gpu-resources/hpc-datasheet-sc23"
+_B200 = (
+    "NVIDIA Blackwell Architecture Technical Overview, HGX B200, one of its GPUs: "
+    "resources.nvidia.com/en-us-blackwell-architecture"
+)
+_GA102 = (
+    "NVIDIA Ampere GA102 GPU Architecture whitepaper, appendix A (FP32 accumulation): "
+    "nvidia.com/content/PDF/nvidia-ampere-ga-102-gpu-architecture-whitepaper-v2.pdf"
+)
+_ADA = (
+    "NVIDIA Ada GPU Architecture whitepaper, appendix A (FP32 accumulation): "
+    "images.nvidia.com/aem-dam/Solutions/Data-Center/l4/nvidia-ada-gpu-architecture-whitepaper-v2.1.pdf"
+)
+_RTX_BLACKWELL = (
+    "NVIDIA RTX Blackwell GPU Architecture whitepaper, appendix A (FP32 accumulation): "
+    "images.nvidia.com/aem-dam/Solutions/geforce/blackwell/nvidia-rtx-blackwell-gpu-architecture.pdf"
+)
+_ORIN = (
+    "NVIDIA Jetson AGX Orin Series technical brief: 170 sparse INT8 TOPS, halved; float16 is half of INT8 (16 HMMA to "
+    "32 IMMA): nvidia.com/content/dam/en-zz/Solutions/gtcf21/jetson-orin/nvidia-jetson-agx-orin-technical-brief.pdf"
+)
+_MI300X = (
+    "AMD Instinct MI300X data sheet: "
+    "amd.com/content/dam/amd/en/documents/instinct-tech-docs/data-sheets/amd-instinct-mi300x-data-sheet.pdf"
+)
+_TPU = "Google Cloud TPU documentation: docs.cloud.google.com/tpu/docs/"
+
+DEVICES: tuple[Device, ...] = (
+    _device(
+        "NVIDIA V100 SXM2 32GB", "v100 v100-sxm2 tesla-v100-sxm2-32gb", 32, 900, _V100,
+        float64=7.8, float32=15.7, float16=125,
+    ),
+    _device(
+        "NVIDIA V100 PCIe 32GB", "v100-pcie tesla-v100-pcie-32gb", 32, 900, _V100,
+        float64=7, float32=14, float16=112,
+    ),
+    _device("NVIDIA T4", "t4 tesla-t4", 16, 300, _T4, float32=8.1, float16=65, int8=130),
+    _device("NVIDIA A10", "a10", 24, 600, _A10, float32=31.2, tf32=62.5, bfloat16=125, float16=125, int8=250),
+    _device(
+        "NVIDIA A100 SXM4 40GB", "a100-40gb", 40, 1555, _AMPERE,
+        float64=19.5, float32=19.5, tf32=156, bfloat16=312, float16=312, int8=624,
+    ),
+    _device(
+        "NVIDIA A100 SXM4 80GB", "a100 a100-80gb", 80, 2039, _A100,
+        float64=19.5, float32=19.5, tf32=156, bfloat16=312, float16=312, int8=624,
+    ),
+    _device(
+        "NVIDIA A100 PCIe 80GB", "a100-pcie a100-80gb-pcie", 80, 1935, _A100,
+        float64=19.5, float32=19.5, tf32=156, bfloat16=312, float16=312, int8=624,
+    ),
+    _device(
+        "NVIDIA L4", "l4", 24, 300, _L4, halved=True,
+        float32=30.3, tf32=60, bfloat16=121, float16=121, float8=242.5, int8=242.5,
+    ),
+    _device(
+        "NVIDIA L40S", "l40s", 48, 864, _L40S,
+        float32=91.6, tf32=183, bfloat16=362.05, float16=362.05, float8=733, int8=733,
+    ),
+    _device(
+        "NVIDIA H100 SXM5 80GB", "h100 h100-sxm h100-sxm5 h100-80gb-hbm3", 80, 3350, _H100, halved=True,
+        float64=67, float32=67, tf32=494.5, bfloat16=989.5, float16=989.5, float8=1979, int8=1979,
+    ),
+    _device(
+        "NVIDIA H100 PCIe 80GB", "h100-pcie", 80, 2000, _H100, halved=True,
+        float64=51, float32=51, tf32=378, bfloat16=756.5, float16=756.5, float8=1513, int8=1513,
+    ),
+    _device(
+        "NVIDIA H200 SXM 141GB", "h200 h200-sxm", 141, 4800, _H200, halved=True,
+        float64=67, float32=67, tf32=494.5, bfloat16=989.5, float16=989.5, float8=1979, int8=1979,
+    ),
+    _device(
+        "NVIDIA B200 SXM 180GB", "b200", 180, 8000, _B200,
+        float64=40, float32=80, tf32=1100, bfloat16=2250, float16=2250, float8=4500, int8=4500, float4=9000,
+    ),
+    _device(
+        "NVIDIA GeForce RTX 3090", "rtx3090 3090", 24, 936, _GA102,
+        float32=35.6, tf32=35.6, bfloat16=71, float16=71, int8=284,
+    ),
+    _device(
+        "NVIDIA GeForce RTX 4090", "rtx4090 4090", 24, 1008, _ADA,
+        float32=82.6, tf32=82.6, bfloat16=165.2, float16=165.2, float8=330.3, int8=660.6,
+    ),
+    _device(
+        "NVIDIA GeForce RTX 5090", "rtx5090 5090", 32, 1792, _RTX_BLACKWELL,
+        float32=104.8, tf32=104.8, bfloat16=209.5, float16=209.5, float8=419, int8=838,
+    ),
+    _device(
+        "NVIDIA Jetson AGX Orin 64GB", "jetson-agx-orin orin", 64, 204.8, _ORIN, float32=5.3, float16=42.5, int8=85
+    ),
+    _device(
+        "AMD Instinct MI300X", "mi300x", 192, 5300, _MI300X,
+        float64=163.4, float32=163.4, tf32=653.7, bfloat16=1307.4, float16=1307.4, float8=2614.9, int8=2614.9,
+    ),
+    _device("Google TPU v4", "tpu-v4 tpuv4", 32 * 1.073741824, 1200, f"{_TPU}v4", bfloat16=275, int8=275),
+    _device("Google TPU v5e", "tpu-v5e tpuv5e", 16, 819, f"{_TPU}v5e", bfloat16=197, int8=393),
+    _device("Google TPU v5p", "tpu-v5p tpuv5p", 95, 2765, f"{_TPU}v5p", bfloat16=459),
+)  # fmt: skip
+"""In the order in which they are listed."""

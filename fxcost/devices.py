@@ -1,0 +1,165 @@
+"""What a device can do at most: FLOPS for each dtype, bytes per second, memory. Needs no PyTorch.
+
+Peaks are dense ones: figures that a vendor prints "with sparsity" count products with zeros that nobody computes, and
+are halved here. The table of known devices is in device_table.py, with the vendor's document for each.
+
+Not here: what a model needs of a device (roofline.py), and how a machine is measured (calibration.py).
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+from .errors import DeviceError
+
+if TYPE_CHECKING:
+    from .measurement import Measurement
+
+_ALIASES = {"bf16": "bfloat16", "fp16": "float16", "half": "float16", "fp32": "float32", "fp64": "float64"} | {
+    "float": "float32", "double": "float64", "fp8": "float8", "fp4": "float4", "bfloat": "bfloat16",
+    "complex32": "float16", "complex64": "float32", "complex128": "float64",
+    "qint8": "int8", "quint8": "int8", "uint8": "int8",
+}  # fmt: skip
+
+
+def dtype_key(dtype: Any) -> str:
+    """The name under which a dtype's peak stands in :attr:`Device.flops_per_s`.
+
+    >>> dtype_key("bf16"), dtype_key("torch.float8_e4m3fn"), dtype_key("complex64")
+    ('bfloat16', 'float8', 'float32')
+    """
+    name = str(dtype).removeprefix("torch.").lower()
+    name = re.sub("^(float[84])_.*$", r"\1", name)
+    return _ALIASES.get(name, name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Device:
+    """What a device can do at most.
+
+    - `name` is the vendor's, `keys` are the ones by which it is found: short ones, and what its driver calls it.
+    - `flops_per_s` has the dense peak for each dtype, FLOPS: "float32", "tf32", "bfloat16", "float16", "float8", "int8"
+      (operations per second), "float64".
+    - `bytes_per_s` is the bandwidth of its memory, `memory_bytes` the size.
+    - `source` is the document that says so, or how it was measured.
+    - `overhead_s` is the least time that one operator takes, whatever its size; 0 where it is not known.
+    - `efficiency` has, by family of operators, the share of the roofline that is reached (1 where none is named);
+      :meth:`fitted` fills it in. With it, a time is no lower bound any more but an estimate.
+    """
+
+    name: str
+    flops_per_s: Mapping[str, float]
+    bytes_per_s: float
+    memory_bytes: int
+    source: str = ""
+    keys: tuple[str, ...] = ()
+    overhead_s: float = 0.0
+    efficiency: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        rates = (*self.flops_per_s.values(), self.bytes_per_s, *self.efficiency.values())
+        if not self.flops_per_s or not all(rate > 0 for rate in rates) or self.overhead_s < 0:
+            raise DeviceError(
+                f"device {self.name!r}: give flops_per_s at least one dtype, and rates above 0 (FLOPS, bytes per "
+                "second), e.g. Device(name='mine', flops_per_s={'float32': 1e12}, bytes_per_s=5e10, …)"
+            )
+
+    def peak(self, dtype: Any) -> float:
+        """The dense peak (FLOPS) for a `torch.dtype` or the name of one; also "tf32".
+
+        Raises:
+            DeviceError: the device has no peak for it; the message names those that it has.
+        """
+        key = dtype_key(dtype)
+        if key not in self.flops_per_s:
+            raise DeviceError(
+                f"{self.name} has no peak for {key}; it has {', '.join(self.flops_per_s)}. Cost the model in one of "
+                "these (analyze(…, dtype=…)), or name the peak to reckon with (roofline(…, dtype=…))"
+            )
+        return self.flops_per_s[key]
+
+    def ridge(self, dtype: Any) -> float:
+        """FLOPs per byte at which arithmetic and memory take equally long.
+
+        Raises:
+            DeviceError: as :meth:`peak`.
+        """
+        return self.peak(dtype) / self.bytes_per_s
+
+    @staticmethod
+    def named(name: str | Device) -> Device:
+        """A device of the table by one of its names: "h100", "H100 SXM", "rtx 4090", "NVIDIA A100-SXM4-80GB".
+
+        Raises:
+            DeviceError: there is no such device; the message offers the nearest.
+        """
+        if isinstance(name, Device):
+            return name
+        found = _by_name().get(_plain(str(name)))
+        if found is None:
+            keys = [key for device in Device.known() for key in device.keys]
+            near = get_close_matches(_plain(str(name)), map(_plain, keys), n=3, cutoff=0.5)
+            offered = [key for key in keys if _plain(key) in near]
+            hint = (
+                f"did you mean {' or '.join(offered)}?"
+                if offered
+                else f"there are {', '.join(d.keys[0] for d in Device.known())}."
+            )
+            raise DeviceError(
+                f"no device {name!r} is known; {hint} `fxcost devices` lists all; Device(…) describes another one, "
+                "Device.calibrate() measures this machine"
+            )
+        return found
+
+    @staticmethod
+    def known() -> tuple[Device, ...]:
+        """All devices of the table."""
+        from .device_table import DEVICES
+
+        return DEVICES
+
+    @staticmethod
+    def calibrate(
+        place: Any = "cpu",
+        *,
+        dtypes: Iterable[Any] | None = None,
+        seconds: float = 6.0,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> Device:
+        """Measure this machine: matrix products per dtype, streaming through memory, the least time of an operator.
+
+        Args:
+            place: a torch device: "cpu", "cuda", "cuda:1".
+            dtypes: what to measure; by default float32, bfloat16, float16 and float64.
+            seconds: how long to take, about; at most 10.
+            clock: what to read the time from, on the CPU; `time.thread_time` for one thread on a busy machine.
+
+        Raises:
+            DeviceError: there is no such device here.
+        """
+        from .calibration import calibrate
+
+        return calibrate(place, dtypes, seconds, clock)
+
+    def fitted(self, measurements: Iterable[Measurement]) -> Device:
+        """The same device with an efficiency for each family of operators that these measurements show.
+
+        Raises:
+            DeviceError: none of the measurements has times of single nodes.
+        """
+        from .efficiency import fitted
+
+        return fitted(self, measurements)
+
+
+def _plain(name: str) -> str:
+    return re.sub("[^a-z0-9]", "", name.lower().removeprefix("nvidia").removeprefix(" geforce"))
+
+
+def _by_name() -> dict[str, Device]:
+    return {_plain(key): device for device in Device.known() for key in (device.name, *device.keys)}

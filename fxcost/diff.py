@@ -1,0 +1,267 @@
+"""What changed between two reports: module by module, in parameters, MACs, FLOPs and bytes, and in peak memory.
+
+Rows are the modules of both models as one tree. Each has its own numbers and those with its children, before and
+after; own changes add up to the change of the total. Not here: which module is which (`alignment.py`), and text.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, fields
+from os import PathLike
+from typing import Any
+
+from .alignment import align
+from .cost import Cost
+from .module_tree import ModuleCost
+from .parameters import ParameterTotals
+from .report import Report
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """The numbers that are compared: parameters, MACs, FLOPs, and bytes moved."""
+
+    params: int = 0
+    macs: int = 0
+    flops: int = 0
+    bytes: int = 0
+
+    def __sub__(self, other: Figures) -> Figures:
+        return Figures(**{f.name: getattr(self, f.name) - getattr(other, f.name) for f in fields(self)})
+
+    def __add__(self, other: Figures) -> Figures:
+        return Figures(**{f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self)})
+
+
+NOTHING = Figures()
+
+
+def _figures(parameters: ParameterTotals, cost: Cost) -> Figures:
+    return Figures(params=parameters.params, macs=cost.macs, flops=cost.flops, bytes=cost.bytes_moved)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """A number of the whole model, before and after."""
+
+    name: str
+    before: int
+    after: int
+
+    @property
+    def change(self) -> int:
+        """After − before."""
+        return self.after - self.before
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModuleChange:
+    """A module in both models, or in one. `before` and `after` are its FQNs, None where there is no such module.
+
+    `parent` is the position of its parent among the rows, -1 for the root. `was` and `is_now` include its children,
+    `own_was` and `own_now` don't; all zero where the module is not there. `moved` is true where it has another name
+    than before, or another parent; what is below a renamed module is not renamed itself.
+    """
+
+    before: str | None
+    after: str | None
+    type_before: str
+    type_after: str
+    parent: int
+    depth: int
+    moved: bool
+    was: Figures
+    is_now: Figures
+    own_was: Figures
+    own_now: Figures
+
+    @property
+    def name(self) -> str:
+        """The FQN after the change, or before it for a module that was removed."""
+        return (self.before or "") if self.after is None else self.after
+
+    @property
+    def change(self) -> Figures:
+        """After − before, children included."""
+        return self.is_now - self.was
+
+    @property
+    def own_change(self) -> Figures:
+        """After − before, without the children."""
+        return self.own_now - self.own_was
+
+    @property
+    def kind(self) -> str:
+        """What happened: "added", "removed", "renamed", "retyped" (another class), "changed", or "" for nothing.
+
+        A module whose numbers changed only through its children is not changed itself.
+        """
+        if self.before is None or self.after is None:
+            return "added" if self.before is None else "removed"
+        if self.type_before != self.type_after and self.parent >= 0:
+            return "retyped"
+        return "renamed" if self.moved else "changed" if self.own_change != NOTHING else ""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Diff:
+    """Two reports compared. True if anything differs: `if fxcost.diff(a, b): …`.
+
+    `rows` are the modules of both models, parents before children. Prints as a table.
+    """
+
+    before: Report
+    after: Report
+    totals: tuple[Change, ...]
+    rows: tuple[ModuleChange, ...]
+
+    def __bool__(self) -> bool:
+        return any(total.change for total in self.totals) or any(row.kind for row in self.rows)
+
+    def kinds(self, kind: str) -> tuple[ModuleChange, ...]:
+        """The rows of one kind: "added", "removed", "renamed", "retyped" or "changed"."""
+        return tuple(row for row in self.rows if row.kind == kind)
+
+    def text(self, format: str = "rounded_outline", *, depth: int | None = None) -> str:  # noqa: A002
+        """The totals and what changed, as tables in any format of tabulate; "markdown" suits a pull request.
+
+        Args:
+            format: "markdown", or a format of tabulate.
+            depth: levels of modules to show; by default as many as make a table of moderate length.
+
+        Raises:
+            UnknownNameError: there is no such format.
+        """
+        from .views.as_diff import markdown, text
+
+        return markdown(self, depth=depth) if format == "markdown" else text(self, format, depth=depth)
+
+    def to_markdown(self) -> str:
+        """Markdown for a pull request: the totals, and what changed, folded."""
+        return self.text("markdown")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as plain data, in a versioned layout."""
+        from .views.as_diff import to_dict
+
+        return to_dict(self)
+
+    def to_json(self, path: str | PathLike[str] | None = None) -> str:
+        """:meth:`to_dict` as JSON; written to `path` if one is given."""
+        from .views.as_diff import to_json
+
+        text = to_json(self)
+        if path is not None:
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(text)
+        return text
+
+    def to_html(self, path: str | PathLike[str] | None = None) -> str:
+        """The page of the later report, with both side by side; written to `path` if one is given."""
+        from .views.as_html import page
+
+        text = page(self.after, diff=self.to_dict())
+        if path is not None:
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(text)
+        return text
+
+    def __str__(self) -> str:
+        return self.text()
+
+    def __repr__(self) -> str:
+        from .views.as_diff import one_line
+
+        return f"<Diff: {one_line(self)}>"
+
+
+def diff(before: Report, after: Report) -> Diff:
+    """What changed from one report to another; modules are aligned by qualified name, then by structure.
+
+    >>> import fxcost, torch
+    >>> small, large = (fxcost.analyze(torch.nn.Sequential(torch.nn.Linear(8, n)), (1, 8)) for n in (4, 6))
+    >>> [(total.name, total.change) for total in fxcost.diff(small, large).totals[:2]]
+    [('params', 18), ('macs', 16)]
+
+    A renamed module is one row, not a removal and an addition. `peak_memory` is that of the forward pass in graph
+    order, which two reports have however they were captured.
+    """
+    rows = tuple(_rows(before, after))
+    root = rows[0]
+    named = [(f.name, getattr(root.was, f.name), getattr(root.is_now, f.name)) for f in fields(Figures)]
+    named.append(("peak_memory", before.memory.peak_bytes, after.memory.peak_bytes))
+    totals = tuple(Change(name=name, before=was, after=now) for name, was, now in named)
+    return Diff(before=before, after=after, totals=totals, rows=rows)
+
+
+Place = tuple[str | None, str | None]
+"""A module's FQN before and after."""
+
+
+def _rows(before: Report, after: Report) -> Iterator[ModuleChange]:
+    """Both trees as one, in preorder: the order of the second model, removed modules where they stood."""
+    partner = align(before, after)
+    back = {b: a for a, b in partner.items()}
+    stack: list[tuple[Place, int, int]] = [(("", ""), -1, 0)]
+    places: list[Place] = []
+    while stack:
+        (a, b), parent, depth = stack.pop()
+        was = before.modules[a] if a is not None else None
+        now = after.modules[b] if b is not None else None
+        yield _row(was, now, parent, depth, moved=_moved(was, now, partner))
+        position = len(places)
+        places.append((a, b))
+        stack.extend((place, position, depth + 1) for place in reversed(_below(was, now, partner, back)))
+
+
+def _moved(was: ModuleCost | None, now: ModuleCost | None, partner: dict[str, str]) -> bool:
+    """True for a module that has another name or another parent than before."""
+    if was is None or now is None or was.parent is None or now.parent is None:
+        return False
+    if now.name == was.name or was.name in now.aliases or now.name in was.aliases:
+        return False
+    return was.local_name != now.local_name or partner.get(was.parent) != now.parent
+
+
+def _below(
+    was: ModuleCost | None, now: ModuleCost | None, partner: dict[str, str], back: dict[str, str]
+) -> list[Place]:
+    """The children of a row: those of the second model, and those that were removed after the one they followed."""
+    present = [(back.get(child), child) for child in (now.children if now is not None else ())]
+    known = {a for a, _ in present if a is not None}
+    removed: defaultdict[str | None, list[Place]] = defaultdict(list)
+    before_it: str | None = None
+    for child in was.children if was is not None else ():
+        if child in known:
+            before_it = child
+        elif child not in partner:
+            removed[before_it].append((child, None))
+    places: list[Place] = list(removed[None])
+    for a, b in present:
+        places.append((a, b))
+        if a is not None:
+            places.extend(removed[a])
+    return places
+
+
+def _row(was: ModuleCost | None, now: ModuleCost | None, parent: int, depth: int, *, moved: bool) -> ModuleChange:
+    return ModuleChange(
+        before=was.name if was is not None else None,
+        after=now.name if now is not None else None,
+        type_before=was.type_name if was is not None else "",
+        type_after=now.type_name if now is not None else "",
+        parent=parent,
+        depth=depth,
+        moved=moved,
+        was=_figures(was.parameters, was.cost) if was is not None else NOTHING,
+        is_now=_figures(now.parameters, now.cost) if now is not None else NOTHING,
+        own_was=_figures(was.own_parameters, was.own) if was is not None else NOTHING,
+        own_now=_figures(now.own_parameters, now.own) if now is not None else NOTHING,
+    )
+
+
+def total_of(changes: Iterable[ModuleChange]) -> Figures:
+    """What the modules' own changes add up to: the change of the whole model."""
+    return sum((row.own_change for row in changes), NOTHING)

@@ -1,0 +1,43 @@
+"""What share of the roofline each family of operators reaches on a machine, learnt from measurements.
+
+A roofline is a lower bound. How near a library comes to it differs by what it computes: large matrix products reach
+most of the peak, small normalizations little. One number per family takes up the larger part of that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from math import exp, log
+from typing import TYPE_CHECKING
+
+from .devices import Device
+from .errors import DeviceError
+
+if TYPE_CHECKING:
+    from .measurement import Measurement
+
+
+def fitted(device: Device, measurements: Iterable[Measurement]) -> Device:
+    """The device with an efficiency for each family: predicted over measured time, the mean over models.
+
+    The mean is geometric, and each model weighs as much as the family's share of its time is. Families that were not
+    seen keep 1.
+
+    Raises:
+        DeviceError: none of the measurements has times of single nodes.
+    """
+    ratios: dict[str, list[tuple[float, float]]] = {}
+    for measurement in measurements:
+        times = measurement.by_family()
+        whole = sum(measured for measured, _ in times.values())
+        for family, (measured, predicted) in times.items():
+            if measured and predicted:
+                ratios.setdefault(family, []).append((measured / whole, log(predicted / measured)))
+    if not ratios:
+        raise DeviceError("no measurement has times of single nodes to learn from: measure(…, nodes=True)")
+    efficiency = {
+        family: exp(sum(weight * ratio for weight, ratio in seen) / sum(weight for weight, _ in seen))
+        for family, seen in ratios.items()
+    }
+    return replace(device, efficiency=efficiency)

@@ -1,0 +1,156 @@
+"""Which operators run as one: the kernels that a device is given.
+
+Without fusion each operator is a kernel. With pointwise fusion, an operator that maps elements to elements joins the
+kernel that made its input, as compilers do: what it reads from there stays in registers, and is not written to memory
+at all if nobody else reads it.
+
+An operator joins if the last of its inputs to be made has as many elements as its own result. Views cost nothing and
+change nothing. Not here: how long a kernel takes (roofline.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from .cost import NodeCost, OpCost
+from .records import TensorSpec
+
+FUSIONS = ("none", "pointwise")
+
+
+@dataclass(slots=True)
+class Kernel:
+    """Operators that run as one, at the place of the first: (position of its node, operator). `saved` are the bytes
+    that they need not move because they run together."""
+
+    operations: list[tuple[int, OpCost]]
+    saved: int = 0
+
+    @property
+    def node(self) -> int:
+        """Position of the node whose operator began it."""
+        return self.operations[0][0]
+
+    @property
+    def bytes_moved(self) -> int:
+        """Bytes read and written."""
+        return max(0, sum(op.cost.bytes_moved for _, op in self.operations) - self.saved)
+
+
+def kernels(nodes: Sequence[NodeCost], fusion: str) -> list[Kernel]:
+    """The kernels of a graph in the order in which they start; operators that do nothing are left out."""
+    alone = [Kernel([(i, op)]) for i, node in enumerate(nodes) for op in node.operations if _works(op)]
+    return alone if fusion == "none" else _Fuser(nodes).run()
+
+
+def shares_memory_known(nodes: Iterable[NodeCost]) -> bool:
+    """True if the records say which tensors share memory, without which nothing can be fused."""
+    return any(node.record.storages for node in nodes)
+
+
+def _works(op: OpCost) -> bool:
+    return op.cost.flops > 0 or op.cost.bytes_moved > 0
+
+
+def is_pointwise(op: OpCost) -> bool:
+    """True for an operator each of whose results hangs on one element of each input: what compilers fuse.
+
+    Batch norm with fixed statistics is one: it multiplies and adds per element.
+    """
+    name = str(op.record.op)
+    if name == "aten.native_batch_norm.default":
+        return len(op.record.args) > 5 and op.record.args[5] is False
+    return op.family == "pointwise" or name == "aten._to_copy.default"
+
+
+@dataclass(slots=True)
+class _Version:
+    """What a storage holds from one write to the next: the kernel that wrote it, and bytes by each that reads."""
+
+    kernel: int
+    nbytes: int
+    numel: int
+    readers: list[tuple[int, int]] = field(default_factory=list)
+    needed: bool = False
+    """It must be in memory whoever reads it: a result of the model, or overwritten in part only."""
+
+
+class _Fuser:
+    """Walks the operators in order, with the latest version of each storage."""
+
+    def __init__(self, nodes: Sequence[NodeCost]) -> None:
+        self._nodes = nodes
+        self._kernels: list[Kernel] = []
+        self._latest: dict[int, _Version] = {}
+        self._versions: list[_Version] = []
+        self._last_use: dict[int, int] = {}
+        """The last kernel that read or wrote each storage."""
+        self._inside = {s for node in nodes for s in _made_here(node)}
+        """Storages that the graph itself makes; others (parameters, buffers, inputs) outlive it."""
+
+    def run(self) -> list[Kernel]:
+        """Fuse, then count what need not be moved."""
+        for i, node in enumerate(self._nodes):
+            for op in filter(_works, node.operations):
+                self._place(i, op)
+            if node.kind == "output":
+                for spec in node.inputs:
+                    if spec.storage in self._latest:
+                        self._latest[spec.storage].needed = True
+        for version in self._versions:
+            inside = [nbytes for kernel, nbytes in version.readers if kernel == version.kernel]
+            kernel = self._kernels[version.kernel]
+            kernel.saved += sum(inside)
+            if inside and len(inside) == len(version.readers) and not version.needed:
+                kernel.saved += version.nbytes
+        return self._kernels
+
+    def _place(self, i: int, op: OpCost) -> None:
+        reads = list(self._numbered(i, op.record.inputs))
+        writes = list(self._numbered(i, op.record.written))
+        at = self._joins(op, reads, writes)
+        if at is None:
+            at = len(self._kernels)
+            self._kernels.append(Kernel([]))
+        self._kernels[at].operations.append((i, op))
+        for storage, spec in dict(reads).items():
+            self._last_use[storage] = at
+            if storage in self._latest:
+                self._latest[storage].readers.append((at, spec.stored_bytes))
+        for storage, spec in writes:
+            before = self._latest.get(storage)
+            if before is not None and spec.numel < before.numel:
+                before.needed = True
+            version = _Version(at, spec.stored_bytes, spec.numel, needed=storage not in self._inside)
+            self._latest[storage] = version
+            self._versions.append(version)
+            self._last_use[storage] = at
+
+    def _joins(
+        self, op: OpCost, reads: list[tuple[int, TensorSpec]], writes: list[tuple[int, TensorSpec]]
+    ) -> int | None:
+        """The kernel that an operator can join: the one that made the last of its inputs; None if it can't."""
+        if not is_pointwise(op) or not writes:
+            return None
+        made = [self._latest[storage] for storage, _ in reads if storage in self._latest]
+        last = max(made, key=lambda version: version.kernel, default=None)
+        if last is None or last.numel != writes[0][1].numel:
+            return None
+        overwritten = [self._last_use.get(storage, -1) for storage, _ in writes]
+        return last.kernel if max(overwritten) <= last.kernel else None
+
+    def _numbered(self, i: int, specs: Iterable[TensorSpec]) -> Iterator[tuple[int, TensorSpec]]:
+        """Specs of an operator with the graph-wide number of their storage, where it is known."""
+        storages = self._nodes[i].record.storages
+        return ((storages[s.storage], s) for s in specs if 0 <= s.storage < len(storages))
+
+
+def _made_here(node: NodeCost) -> Iterator[int]:
+    """Storages that a node's operators return without having been given them."""
+    storages = node.record.storages
+    for op in node.operations:
+        given = {spec.storage for spec in op.record.inputs}
+        for spec in op.record.outputs:
+            if spec is not None and spec.storage not in given and 0 <= spec.storage < len(storages):
+                yield storages[spec.storage]

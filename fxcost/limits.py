@@ -1,0 +1,56 @@
+"""What a budget can limit, by name; nothing here imports torch, so that the command line can list the options."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from types import MappingProxyType
+
+from .amounts import parse_bytes, parse_count
+from .errors import BudgetError
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """One number that may have an upper limit: its heading, how its limit is read, and help for the command line."""
+
+    heading: str
+    parse: Callable[[int | str], int]
+    example: str
+    text: str
+
+    @property
+    def is_bytes(self) -> bool:
+        """True for a number of bytes, false for a count."""
+        return self.parse is parse_bytes
+
+
+LIMITS: Mapping[str, Limit] = MappingProxyType(
+    {
+        "macs": Limit("MACs", parse_count, "4.2G", "Most multiply-accumulates of a forward pass."),
+        "flops": Limit("FLOPs", parse_count, "8.5G", "Most floating-point operations of a forward pass."),
+        "params": Limit("parameters", parse_count, "26M", "Most parameters."),
+        "param_bytes": Limit("parameter bytes", parse_bytes, "100MiB", "Most bytes of parameters."),
+        "bytes": Limit("bytes moved", parse_bytes, "1GiB", "Most memory traffic, read and written together."),
+        "activations": Limit("activations", parse_count, "40M", "Most elements that operators produce."),
+        "peak_memory": Limit("peak memory", parse_bytes, "2GiB", "Most memory at one time, as fxcost fit counts it."),
+    }
+)
+"""Numbers that a budget can limit. Those of a baseline are in `COMPARED`."""
+
+COMPARED = ("params", "macs", "flops", "bytes", "peak_memory")
+"""Numbers that a baseline limits."""
+
+OTHERS = ("no_uncosted", "baseline", "tolerance")
+"""What a budget can say beside limits."""
+
+NAMES = (*(f"max_{name}" for name in LIMITS), *OTHERS)
+"""Every keyword of :func:`fxcost.check`, and with dashes every key of a budget in pyproject.toml."""
+
+
+def unknown(name: str, known: tuple[str, ...]) -> BudgetError:
+    """An error for a limit that does not exist; it names the nearest."""
+    near = get_close_matches(name, known, n=2)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(known)}"
+    return BudgetError(f"a budget has no {name!r}; {hint}")

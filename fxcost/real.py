@@ -1,0 +1,160 @@
+"""A real copy of the user's model, and real inputs, so that it can be run without being touched.
+
+A run changes things: batch norm's statistics, caches, gradients, counters in modules. All of that happens to a copy,
+whose tensors are clones on the device where it is to run; tied weights stay tied and views stay views.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from types import FunctionType, SimpleNamespace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .errors import InputError, MeasureError
+from .inputs import Arguments, make_arguments, parameter_dtype, tensors_in
+from .isolate import MetaCopier
+
+
+class RealCopier(MetaCopier):
+    """Copies objects with every tensor replaced by a clone on a device."""
+
+    def __init__(self, place: torch.device) -> None:
+        super().__init__()
+        self.place = place
+
+    def tensor(self, tensor: Tensor) -> Tensor:
+        """The clone of a tensor: same values, shape, stride and aliasing, `requires_grad` and parameter-ness.
+
+        Raises:
+            MeasureError: the tensor is on meta.
+        """
+        if nn.parameter.is_lazy(tensor) and id(tensor) not in self._memo:
+            lazy: Any = type(tensor)
+            return self._remember(tensor, lazy(device=self.place, dtype=tensor.dtype))  # type: ignore[no-any-return]
+        return super().tensor(tensor)
+
+    def _meta(self, tensor: Tensor) -> Tensor:
+        if tensor.is_meta:
+            raise MeasureError(
+                f"a tensor of shape {tuple(tensor.shape)} is on meta: it holds no data to run on. Build the model with "
+                "real weights (not under torch.device('meta')), or give it some: model.to_empty(device='cpu')"
+            )
+        plain = tensor.layout is torch.strided and not tensor.is_quantized and not tensor.is_nested
+        if not plain or hasattr(type(tensor), "__tensor_flatten__"):
+            return tensor.detach().to(self.place, copy=True)
+        old = tensor.untyped_storage()
+        storage = self._storages.get(old._cdata)
+        if storage is None:
+            storage = torch.UntypedStorage(old.nbytes(), device=self.place)
+            storage.copy_(old)
+            self._storages[old._cdata] = storage
+            self._alive.append(old)
+        empty = torch.empty(0, dtype=tensor.dtype, device=self.place)
+        return empty.set_(storage, tensor.storage_offset(), tensor.shape, tensor.stride())
+
+
+class RealModel:
+    """A copy of a model that runs, with arguments for it.
+
+    `owner` has the modules and tensors that a graph of the model names.
+    """
+
+    def __init__(self, model: Any, inputs: Any, kwargs: Mapping[str, Any] | None, place: torch.device) -> None:
+        if not callable(model):
+            raise InputError(f"a {type(model).__name__} is no model: give an nn.Module, a GraphModule or a function")
+        _check_real(model)
+        copier, named = RealCopier(place), dict(kwargs or {})
+        self.place = place
+        self.owner: Any
+        if isinstance(model, FunctionType):
+            self.run, captured = copier.function(model)
+            self.owner = SimpleNamespace(**captured)
+        else:
+            self.run = copier.model(model)
+            self.owner = getattr(self.run, "__self__", self.run)
+        given = make_arguments(inputs, named, copier, parameter_dtype(model, None))
+        generator = torch.Generator().manual_seed(0)
+        self.arguments = Arguments(_filled(given.args, place, generator), _filled(given.kwargs, place, generator))
+
+    def __call__(self) -> Any:
+        """Run it once."""
+        return self.run(*self.arguments.args, **self.arguments.kwargs)
+
+    @property
+    def modules(self) -> list[nn.Module]:
+        """Its modules: all below the model, or those that a function takes from outside."""
+        found = vars(self.owner).values() if isinstance(self.owner, SimpleNamespace) else [self.owner]
+        return [inner for module in found if isinstance(module, nn.Module) for inner in module.modules()]
+
+    @property
+    def parameters(self) -> list[nn.Parameter]:
+        """Its parameters; none for a function without modules."""
+        return [p for module in self.modules for p in module.parameters(recurse=False)]
+
+    @property
+    def batch(self) -> int | None:
+        """The size of the first dimension of the first input; None if no input has one."""
+        return next((tensor.shape[0] for tensor in self.arguments.tensors() if tensor.dim()), None)
+
+
+def home(model: Any, inputs: Any = ()) -> torch.device:
+    """Where a model is: the device of its first parameter or buffer, else of its first input, else the CPU."""
+    owner = model if isinstance(model, nn.Module) else getattr(model, "__self__", None)
+    if isinstance(owner, nn.Module):
+        for tensor in (*owner.parameters(), *owner.buffers()):
+            return tensor.device
+    return next((tensor.device for tensor in tensors_in(inputs)), torch.device("cpu"))
+
+
+def _check_real(model: Any) -> None:
+    """Say which parameter is on meta, by its name."""
+    if not isinstance(model, nn.Module):
+        return
+    named = [(n, t) for n, t in (*model.named_parameters(), *model.named_buffers()) if t.is_meta]
+    if named:
+        name, tensor = named[0]
+        more = f" (and {len(named) - 1} more)" if len(named) > 1 else ""
+        raise MeasureError(
+            f"{name}, of shape {tuple(tensor.shape)}, is on meta{more}: it holds no data to run on. Build the model "
+            "with real weights (not under torch.device('meta')), or give it some: model.to_empty(device='cpu')"
+        )
+
+
+def _filled(value: Any, place: torch.device, generator: torch.Generator) -> Any:
+    """The same nest, inputs given by shape alone (on meta) filled: floats at random, integers 0, booleans True."""
+    if isinstance(value, Tensor):
+        return _drawn(value, generator).to(place) if value.is_meta else value
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*(_filled(v, place, generator) for v in value))
+    if isinstance(value, (tuple, list)):
+        return type(value)(_filled(v, place, generator) for v in value)
+    if isinstance(value, dict):
+        return {k: _filled(v, place, generator) for k, v in value.items()}
+    return value
+
+
+def _drawn(meta: Tensor, generator: torch.Generator) -> Tensor:
+    if meta.dtype.is_floating_point or meta.dtype.is_complex:
+        drawn = torch.complex64 if meta.dtype.is_complex else torch.float32
+        return torch.randn(meta.shape, dtype=drawn, generator=generator).to(meta.dtype)
+    return torch.full(meta.shape, meta.dtype is torch.bool, dtype=meta.dtype)
+
+
+@contextmanager
+def same_random_numbers(place: torch.device) -> Iterator[None]:
+    """Random generators are as before afterwards: PyTorch's on the CPU and on `place`, Python's, NumPy's if loaded."""
+    numpy = sys.modules.get("numpy")
+    states = random.getstate(), numpy.random.get_state() if numpy else None
+    try:
+        with torch.random.fork_rng(devices=[place] if place.type == "cuda" else []):
+            yield
+    finally:
+        random.setstate(states[0])
+        if numpy:
+            numpy.random.set_state(states[1])

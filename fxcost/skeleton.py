@@ -1,0 +1,190 @@
+"""A model's modules as data, and from them a skeleton: modules of the same classes, without weights and code to run.
+
+Some readers of a report look at the modules themselves (other tools count by a module's class and attributes). A
+skeleton has all that they ask for: the tree, each module's class and plain attributes, parameters and buffers on meta.
+
+A class that is loaded in this process is taken as it is, but never called; one that is not is replaced by a class of
+its name below the class of PyTorch's that it extends.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .records import ParameterRecord, TensorSpec
+
+_BOOKKEEPING = frozenset(nn.Module().__dict__)
+_LONGEST = 1000
+"""Characters that a plain attribute may have as text; whatever is longer is data, not configuration."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeldTensor:
+    """A tensor that a module holds as a plain attribute."""
+
+    spec: TensorSpec
+    requires_grad: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleKind:
+    """What equal modules share: class and bases as paths, and plain attributes."""
+
+    path: str
+    bases: tuple[str, ...]
+    attributes: tuple[tuple[str, Any], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleBone:
+    """One module: its kind, and by local names its parameters, buffers (numbers of records; None for none) and
+    children (numbers of bones)."""
+
+    kind: ModuleKind
+    parameters: tuple[tuple[str, int | None], ...]
+    buffers: tuple[tuple[str, int | None], ...]
+    children: tuple[tuple[str, int], ...]
+
+
+def bones(root: nn.Module, parameters: Iterable[ParameterRecord]) -> tuple[ModuleBone, ...]:
+    """A model as data, the root first. `parameters` are the records of its parameters and buffers."""
+    records = {name: i for i, record in enumerate(parameters) for name in record.names}
+    modules = dict(root.named_modules())
+    numbers = {id(module): i for i, module in enumerate(modules.values())}
+    return tuple(
+        ModuleBone(
+            _kind(module),
+            tuple(_numbered(module._parameters, name, records)),
+            tuple(_numbered(module._buffers, name, records)),
+            tuple([(local, numbers[id(child)]) for local, child in module._modules.items() if child is not None]),
+        )
+        for name, module in modules.items()
+    )
+
+
+def _numbered(
+    tensors: Mapping[str, Tensor | None], prefix: str, records: Mapping[str, int]
+) -> Iterator[tuple[str, int | None]]:
+    for name, tensor in tensors.items():
+        number = records.get(f"{prefix}.{name}".lstrip("."))
+        if tensor is None or number is not None:
+            yield name, number if tensor is not None else None
+
+
+def _kind(module: nn.Module) -> ModuleKind:
+    kind: Any = type(module)
+    path, bases = _class_paths(kind)
+    return ModuleKind(path, bases, tuple(_attributes(module)))
+
+
+@lru_cache(maxsize=4096)
+def _class_paths(kind: Any) -> tuple[str, tuple[str, ...]]:
+    """The path of a class, and those of its nearest ancestors in PyTorch, `nn.Module` itself left out."""
+    nearest: list[type] = []
+    for base in kind.__mro__[1:]:
+        known = base.__module__.startswith("torch.") and issubclass(base, nn.Module) and base is not nn.Module
+        if known and not any(issubclass(found, base) for found in nearest):
+            nearest.append(base)
+    return _path(kind), tuple(map(_path, nearest))
+
+
+def _path(kind: type) -> str:
+    return f"{kind.__module__}:{kind.__qualname__}"
+
+
+def _attributes(module: nn.Module) -> Iterator[tuple[str, Any]]:
+    for name, value in module.__dict__.items():
+        if name in _BOOKKEEPING and name != "training":
+            continue
+        if isinstance(value, Tensor):
+            yield name, _held(value)
+        elif _is_plain(value):
+            yield name, value
+    for name in ("weight", "bias"):  # of a parametrized or quantized module, computed when it is asked for
+        if name not in module._parameters and name not in module.__dict__ and hasattr(type(module), name):
+            computed = _computed(module, name)
+            if isinstance(computed, Tensor):
+                yield name, _held(computed)
+
+
+def _computed(module: nn.Module, name: str) -> Any:
+    try:
+        with torch.no_grad():
+            return getattr(module, name)
+    except Exception:
+        return None  # a property of the user's that does not work here; whoever asks for it will see
+
+
+def _held(tensor: Tensor) -> HeldTensor:
+    return HeldTensor(TensorSpec(tuple(tensor.shape), tensor.dtype), tensor.requires_grad)
+
+
+def _is_plain(value: Any, room: int = _LONGEST) -> bool:
+    """True for small plain data: what configures a module."""
+    if isinstance(value, str):
+        return len(value) < room
+    if value is None or isinstance(value, (bool, int, float, torch.dtype)):
+        return True
+    return isinstance(value, (tuple, list)) and len(value) < 100 and all(_is_plain(v, room // 10) for v in value)
+
+
+def skeleton(bones: Iterable[ModuleBone], parameters: Iterable[ParameterRecord]) -> nn.Module:
+    """Modules as `bones` describe them; the first is the root."""
+    bones, tensors = tuple(bones), [_tensor(record) for record in parameters]
+    modules = [_module(bone.kind) for bone in bones]
+    for module, bone in zip(modules, bones, strict=True):
+        module._parameters.update({name: _at(tensors, i) for name, i in bone.parameters})
+        module._buffers.update({name: _at(tensors, i) for name, i in bone.buffers})
+        module._modules.update({name: modules[i] for name, i in bone.children})
+    return modules[0] if modules else nn.Module()
+
+
+def _at(tensors: list[Any], number: int | None) -> Any:
+    return None if number is None else tensors[number]
+
+
+def _tensor(record: ParameterRecord) -> Tensor:
+    empty = _empty(record.spec)
+    return empty if record.is_buffer else nn.Parameter(empty, requires_grad=record.trainable)
+
+
+def _empty(spec: TensorSpec) -> Tensor:
+    return torch.empty(spec.shape, dtype=spec.dtype, device="meta")
+
+
+def _module(kind: ModuleKind) -> nn.Module:
+    held = {name: value for name, value in kind.attributes if isinstance(value, HeldTensor)}
+    found = _class_of(kind.path, kind.bases, frozenset(held))
+    module: nn.Module = object.__new__(found)
+    nn.Module.__init__(module)
+    module.__dict__.update({name: value for name, value in kind.attributes if name not in held})
+    for name, value in held.items():
+        module.__dict__[name] = _empty(value.spec).requires_grad_(value.requires_grad)
+    return module
+
+
+@lru_cache(maxsize=4096)
+def _class_of(path: str, bases: tuple[str, ...], held: frozenset[str]) -> type[nn.Module]:
+    """The class of a module: a loaded one that does not compute what the module is to hold, or a new one."""
+    loaded = _loaded(path)
+    if loaded is not None and not any(isinstance(getattr(loaded, name, None), property) for name in held):
+        return loaded
+    module, _, name = path.partition(":")
+    parents = tuple(parent for base in bases if (parent := _loaded(base)) is not None) or (nn.Module,)
+    return type(name.rpartition(".")[2], parents, {"__module__": module, "__qualname__": name})
+
+
+def _loaded(path: str) -> type[nn.Module] | None:
+    module, _, name = path.partition(":")
+    found: Any = sys.modules.get(module)
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    ready = isinstance(found, type) and issubclass(found, nn.Module) and not issubclass(found, torch.jit.ScriptModule)
+    return found if ready else None

@@ -1,0 +1,83 @@
+"""The report as Markdown: for a pull request, a wiki, a model card."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from tabulate import tabulate
+
+from ..cost import Cost
+from . import units
+from .as_memory import memory_facts, tensor_table
+from .summary import facts, header
+from .words import printable
+
+if TYPE_CHECKING:
+    from ..lifetimes import LiveTensor
+    from ..memory import Memory
+    from ..report import Report
+    from ..training import Training
+
+FORMAT = "github"
+MOST_TENSORS = 5
+
+
+def to_markdown(report: Report, depth: int = 2) -> str:
+    """Totals, the module tree down to `depth`, families of operators, and the training step if there is one."""
+    parts = [
+        f"# {escaped(report.model_type)}",
+        escaped(header(report)) + ".",
+        _table([(name, escaped(text)) for name, text in facts(report)], ("what", "how much")),
+        "## Modules",
+        report.table(by="module", depth=depth, format=FORMAT, summary=False),
+        "## Operations",
+        report.table(by="family", format=FORMAT, summary=False),
+        "## Memory",
+        *_memory(report.memory),
+    ]
+    if report.training is not None:
+        parts += ["## Training step", *_training(report.training)]
+    return "\n\n".join(part.strip("\n") for part in parts) + "\n"
+
+
+def _table(rows: Iterable[Sequence[str]], headings: Sequence[str]) -> str:
+    align = ("left", *["right"] * (len(headings) - 1)) if len(headings) > 2 else None
+    return str(tabulate(list(rows), headings, FORMAT, colalign=align, disable_numparse=True))
+
+
+def _memory(memory: Memory) -> Iterator[str]:
+    known = [(name, n) for name, n in memory_facts(memory) if n is not None]
+    yield _table([(name, units.byte_size(n)) for name, n in known], ("what", "how much"))
+    yield "Alive at the peak of activations:"
+    yield _tensors(memory.at_peak, memory.peak_activation_bytes)
+
+
+def _tensors(tensors: Iterable[LiveTensor], whole: int) -> str:
+    named = [replace(t, node=escaped(t.node), module=escaped(t.module), operator=escaped(t.operator)) for t in tensors]
+    return tensor_table(named, whole, MOST_TENSORS, FORMAT)
+
+
+def _training(training: Training) -> Iterator[str]:
+    passes = {"forward": training.forward, "backward": training.backward, "recomputed": training.recomputed}
+    shown = {name: cost for name, cost in passes.items() if cost != Cost()} | {"total": training.total}
+    yield _table([(name, *_costs(cost)) for name, cost in shown.items()], ("pass", "MACs", "FLOPs", "bytes moved"))
+    parts = {**training.peak_parts, "peak": training.peak_bytes}
+    yield _table([(name, units.byte_size(n)) for name, n in parts.items()], ("at the peak", "how much"))
+    saved, optimizer = units.byte_size(training.saved_bytes), escaped(training.optimizer)
+    yield f"{saved} are saved for backward; the optimizer is {optimizer}."
+    yield from (f"Assumed: {escaped(sentence)}." for sentence in training.assumptions)
+
+
+def _costs(cost: Cost) -> tuple[str, str, str]:
+    return units.count(cost.macs), units.count(cost.flops), units.byte_size(cost.bytes_moved)
+
+
+def escaped(text: str) -> str:
+    """Text of a user's in which nothing is markup.
+
+    >>> escaped("a|b <script> *c*")
+    'a\\\\|b \\\\<script> \\\\*c\\\\*'
+    """
+    return "".join(f"\\{char}" if char in "\\`*_|<[]#&" else char for char in printable(text))

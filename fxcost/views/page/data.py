@@ -1,0 +1,112 @@
+"""The page's data: modules, nodes and operators as arrays of numbers that refer to the tables of store.py.
+
+`assets/core.js` reads this layout; the two are one format without a version, as a page carries its own reader.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ...parameters import ParameterTotals
+from ..as_json import COST_FIELDS
+from ..rows import operation_name
+from ..words import printable
+from .graph import graph_data
+from .memory import memory_data
+from .store import Store, number
+
+if TYPE_CHECKING:
+    from ...cost import NodeCost
+    from ...module_tree import ModuleCost
+    from ...report import Report
+
+
+def page_data(report: Report) -> dict[str, Any]:
+    """Everything that the page's scripts draw, but a diff."""
+    store = Store(report.explain_operation)
+    module_number = {name: i for i, name in enumerate(report.modules)}
+    node_number = {node.name: i for i, node in enumerate(report.nodes)}
+    saved = _Saved(report)
+    data: dict[str, Any] = {
+        "model": printable(report.model_type),
+        "costFields": COST_FIELDS,
+        "hasSaved": report.training is not None,
+        "modules": [_module(store, m, module_number, saved) for m in report.modules.values()],
+        "nodes": [_node(store, report, node, module_number, node_number, saved) for node in report.nodes],
+        "operators": [
+            [store.text(o.name), store.text(o.family), o.count, store.cost(o.cost)] for o in report.operators
+        ],
+        "total": store.cost(report.cost),
+        "memory": memory_data(report),
+        "graph": graph_data(store, report),
+    }
+    return {**data, **store.tables()}
+
+
+class _Saved:
+    """Bytes saved for backward, by node and by module; None everywhere if no training step was analysed."""
+
+    def __init__(self, report: Report) -> None:
+        self.training = report.training
+        nodes = report.training.nodes if report.training is not None else ()
+        self._nodes = {node.name: node.cost.saved_bytes for node in nodes}
+
+    def of_node(self, name: str) -> int | None:
+        """What a node saves."""
+        return None if self.training is None else self._nodes.get(name, 0)
+
+    def of_module(self, name: str) -> int | None:
+        """What a module saves, children included."""
+        if self.training is None:
+            return None
+        step = self.training.modules.get(name)
+        return step.saved_bytes if step is not None else 0
+
+
+def _module(store: Store, module: ModuleCost, numbers: dict[str, int], saved: _Saved) -> list[Any]:
+    """[FQN, class, parent, calls, outputs, own cost, cost, own parameters, parameters, saved, operators, aliases]."""
+    operators = dict.fromkeys(name.split(".")[-2] if "." in name else name for name in module.own_operators)
+    return [
+        store.text(module.name),
+        store.text(module.type_name),
+        -1 if module.parent is None else numbers[module.parent],
+        module.calls,
+        store.specs_of(module.outputs),
+        store.cost(module.own),
+        store.cost(module.cost),
+        _parameters(module.own_parameters),
+        _parameters(module.parameters),
+        saved.of_module(module.name),
+        [store.text(name) for name in operators],
+        [store.text(name) for name in module.aliases],
+    ]
+
+
+def _parameters(totals: ParameterTotals) -> list[int | str]:
+    """[parameters, trainable ones, their bytes, buffers, their bytes]; short where there is nothing."""
+    numbers = (totals.params, totals.trainable_params, totals.param_bytes, totals.buffers, totals.buffer_bytes)
+    return [number(n) for n in numbers] if any(numbers) else []
+
+
+def _node(
+    store: Store,
+    report: Report,
+    node: NodeCost,
+    modules: dict[str, int],
+    nodes: dict[str, int],
+    saved: _Saved,
+) -> list[Any]:
+    """[name, kind, what is called, module, inputs, outputs, run, cost, nodes read, saved, target]."""
+    return [
+        store.text(node.name),
+        store.text(node.kind),
+        store.text(operation_name(report, node.kind, node.target)),
+        modules.get(report.canonical(node.module), 0),
+        store.specs_of(node.inputs),
+        store.specs_of(node.outputs),
+        store.run(node.operations),
+        store.cost(node.cost),
+        [nodes[name] for name in node.record.input_nodes if name in nodes],
+        saved.of_node(node.name),
+        store.text(node.target),
+    ]

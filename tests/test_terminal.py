@@ -1,0 +1,302 @@
+"""The command line as a person uses it: at a terminal, with colour, progress, completion and mistakes."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from fxcost import cli
+from fxcost.cli import colour, complete
+from fxcost.cli.group import fxcost as group
+
+pexpect = pytest.importorskip("pexpect", reason="pexpect is not installed")
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals on Windows")
+
+HERE = Path(__file__).parent
+ESCAPE = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+PATIENCE_S = 120
+NET = """
+import time, torch
+
+class Net(torch.nn.Sequential):
+    def __init__(self, hidden=8):
+        super().__init__(torch.nn.Linear(4, hidden), torch.nn.ReLU(), torch.nn.Linear(hidden, 4))
+
+class Slow(Net):
+    def forward(self, x):
+        time.sleep(3)
+        return super().forward(x)
+"""
+
+
+@pytest.fixture
+def terminal(tmp_path):
+    """Starts a command at a pseudo-terminal in a folder with net.py."""
+    (tmp_path / "net.py").write_text(NET)
+    started = []
+
+    def start(command, *args, **env):
+        plain = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "FORCE_COLOR", "CI")}
+        env = {**plain, "PYTHONPATH": str(HERE.parent), "TERM": "xterm-256color", "OMP_NUM_THREADS": "1", **env}
+        child = pexpect.spawn(
+            command, list(args), cwd=str(tmp_path), env=env, encoding="utf-8", timeout=PATIENCE_S, dimensions=(50, 160)
+        )
+        started.append(child)
+        return child
+
+    yield start
+    for child in started:
+        child.close(force=True)
+
+
+def run(terminal, *args, **env):
+    """What `fxcost ARGS` prints at a terminal, and its exit code."""
+    child = terminal(sys.executable, "-m", "fxcost", *args, **env)
+    child.expect(pexpect.EOF)
+    child.close()
+    return child.before.replace("\r\n", "\n"), child.exitstatus
+
+
+def plain(capsys, *args):
+    """What the same prints where there is no terminal."""
+    code = cli.main(list(args))
+    return capsys.readouterr().out, code
+
+
+def test_colour_at_a_terminal_and_nowhere_else(terminal, tmp_path, capsys, monkeypatch):
+    """At a terminal there are escape codes; without them it is what a pipe gets, which has none."""
+    args = ("net.py:Net", "--input", "2,4", "--quiet")
+    out, code = run(terminal, *args)
+    assert code == 0
+    assert "\x1b[" in out
+    monkeypatch.chdir(tmp_path)
+    expected, _ = plain(capsys, *args)
+    assert "\x1b" not in expected
+    assert ESCAPE.sub("", out) == expected
+    uncoloured, _ = run(terminal, *args, NO_COLOR="1")
+    assert uncoloured == expected
+
+
+def test_colour_can_be_forced(monkeypatch, capsys, tmp_path):
+    """`FORCE_COLOR` colours a pipe; `NO_COLOR` goes before it."""
+    (tmp_path / "net.py").write_text(NET)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert "\x1b[" in plain(capsys, "net.py:Net", "--input", "2,4")[0]
+    for view in ("json", "csv", "dot"):  # for programs, never coloured
+        assert "\x1b[" not in plain(capsys, "net.py:Net", "--input", "2,4", f"--{view}", "-")[0]
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "\x1b[" not in plain(capsys, "net.py:Net", "--input", "2,4")[0]
+
+
+def test_colours_change_no_text():
+    """Painting adds escape codes and nothing else; a diff's more is red, its less green."""
+    text = (
+        "Net on float32[2] (symbolic capture)\n│ a │ +3.00 K │ -2.00 MiB │\nMACs  3\nOVER  x\nok    y\nwithin budget\n"
+    )
+    painted = colour.painted(text, changes=True)
+    assert ESCAPE.sub("", painted) == text
+    assert "\x1b[31m+3.00 K" in painted
+    assert "\x1b[32m-2.00 MiB" in painted
+    assert "\x1b[31m" not in colour.painted("│ +3.00 K │")
+
+
+def test_progress_while_it_takes_long(terminal):
+    """After a second a line says what is being done; it is erased at the end. `--quiet` shows none."""
+    args = ("net.py:Slow", "--input", "2,4", "--capture", "concrete")
+    child = terminal(sys.executable, "-m", "fxcost", *args)
+    child.expect("analysing net.py:Slow … [0-9]+ s")
+    child.expect(re.escape("\r\x1b[K") + ".*Slow on float32")
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 0
+    out, code = run(terminal, *args, "--quiet")
+    assert code == 0
+    assert "analysing" not in out
+
+
+def test_interrupt(terminal):
+    """Ctrl-C while it works: one line, no traceback, exit code 130."""
+    child = terminal(sys.executable, "-m", "fxcost", "net.py:Slow", "--input", "2,4", "--capture", "concrete")
+    child.expect("analysing")
+    child.sendintr()
+    child.expect("fxcost: error:")
+    child.expect(pexpect.EOF)
+    child.close()
+    assert "interrupted" in child.before
+    assert "Traceback" not in child.before
+    assert child.exitstatus == 130
+
+
+def test_a_session(terminal):
+    """A person explores a model: mistypes its class, lists it, explains a layer, sets a budget, breaks it."""
+    out, code = run(terminal, "net.py:Nett", "--input", "2,4")
+    assert (code, "did you mean Net" in out) == (2, True)
+    out, code = run(terminal, "explian", "net.py:Net")
+    assert (code, "did you mean 'explain'" in out) == (2, True)
+    out, code = run(terminal, "explain", "net.py:Net", "0", "--input", "2,4", NO_COLOR="1")
+    assert (code, "= m · k · n" in out) == (0, True)
+    out, code = run(terminal, "check", "net.py:Net", "--input", "2,4", "--max-macs", "100")
+    assert code == 1
+    assert "\x1b[31m\x1b[1mOVER" in out
+    assert "0 (Linear)" in out
+
+
+@pytest.fixture
+def path(tmp_path):
+    """A search path on which `fxcost` is a command."""
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    script = tools / "fxcost"
+    script.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m fxcost "$@"\n')
+    script.chmod(0o755)
+    return f"{tools}:{os.environ['PATH']}"
+
+
+@pytest.fixture
+def bash(terminal, path):
+    """A Bash with completion."""
+    if shutil.which("bash") is None:
+        pytest.skip("there is no bash")
+    child = terminal("bash", "--norc", "--noprofile", "-i", PATH=path, PS1="$ ", INPUTRC="/dev/null")
+    child.expect_exact("$ ")
+    child.sendline(
+        'bind "set enable-bracketed-paste off"; bind "set bell-style none"; '
+        'eval "$(fxcost completion bash)"; echo rea""dy'
+    )
+    child.expect_exact("ready")
+    child.expect_exact("$ ")
+    return child
+
+
+@pytest.mark.parametrize(
+    ("typed", "completed"),
+    [
+        ("fxcost expl", "fxcost explain "),
+        ("fxcost net.p", "fxcost net.py "),
+        ("fxcost net.py:S", "fxcost net.py:Slow "),
+        ("fxcost net.py:Net --inp", "fxcost net.py:Net --input "),
+        ("fxcost net.py:Net --by op", "fxcost net.py:Net --by operator "),
+        ("fxcost net.py:Net --as fvc", "fxcost net.py:Net --as fvcore "),
+        ("fxcost net.py:Net --columns name,intens", "fxcost net.py:Net --columns name,intensity "),
+        ("fxcost net.py:Net --optimizer=adaf", "fxcost net.py:Net --optimizer=adafactor "),
+        ("fxcost net.py:Net --format github_never_", "fxcost net.py:Net --format github_never_"),
+    ],
+)
+def test_tab_completes(bash, typed, completed):
+    """What Bash makes of a word and Tab: commands, files, classes in them, options and their values."""
+    bash.send(f"{typed}\t")
+    bash.send("#END")
+    bash.expect_exact("#END")
+    assert ESCAPE.sub("", bash.before).strip("\r\n\a ") == completed.strip()
+
+
+def test_tab_completes_models(bash):
+    """Names of a library's models, after a colon at which Bash splits words; all that fit on the second Tab."""
+    pytest.importorskip("torchvision")
+    bash.send("fxcost torchvision:resnet15\t")
+    bash.expect_exact("torchvision:resnet152")
+    bash.send("\x15fxcost torchvision:vit_b\t")
+    bash.expect_exact("torchvision:vit_b_")
+    bash.send("\t\t")
+    bash.expect_exact("vit_b_16")
+    bash.expect_exact("vit_b_32")
+
+
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="there is no zsh")
+def test_zsh_completes(terminal, path):
+    """Commands, and columns after a comma."""
+    child = terminal("zsh", "-f", "-i", PATH=path)
+    start = 'autoload -U compinit; compinit -u -D; eval "$(fxcost completion zsh)"; echo rea""dy'
+    child.sendline(f"PROMPT='here> '; {start}")
+    child.expect_exact("\nready")
+    child.expect_exact("here> ")
+    child.send("fxcost expl\t")
+    child.expect_exact("explain")
+    child.send("\x15fxcost net.py:Net --columns name,intens\t")
+    child.expect_exact("intensity")
+
+
+@pytest.mark.skipif(shutil.which("fish") is None, reason="there is no fish")
+def test_fish_completes(terminal, path):
+    """Commands with what they do, and columns after a comma."""
+    code = 'fxcost completion fish | source; complete -C "fxcost expl"; complete -C "fxcost x --columns name,intens"'
+    child = terminal("fish", "-c", code, PATH=path)
+    child.expect(r"explain\s+Explain")
+    child.expect_exact("name,intensity")
+
+
+@pytest.mark.parametrize(
+    ("prefix", "library"), [("torchvision", "torchvision.models"), ("timm", "timm"), ("hf", "transformers")]
+)
+def test_offered_models_exist(prefix, library):
+    """Names that are read from source files are those that the library has: all of them, and few others."""
+    module = pytest.importorskip(library)
+    known = set(module.CONFIG_MAPPING if prefix == "hf" else module.list_models())
+    offered = complete.names(prefix)
+    assert len(offered) > 80
+    assert len(offered & known) >= 0.95 * len(known)
+    assert len(offered - known) <= 0.15 * len(offered)
+
+
+def test_offered_values_are_taken():
+    """The lists in complete.py are those of the library."""
+    from fxcost.conventions import CONVENTIONS
+    from fxcost.devices import Device
+    from fxcost.inputs import as_dtype
+    from fxcost.optimizers import NAMES
+    from fxcost.views.as_table import COLUMNS
+
+    assert set(complete.VALUES["--as"]) == set(CONVENTIONS)
+    assert set(complete.VALUES["--columns"]) == set(complete.VALUES["--sort"]) == set(COLUMNS)
+    assert set(complete.VALUES["--optimizer"]) == set(NAMES)
+    assert all(as_dtype(name) for name in complete.VALUES["--dtype"])
+    assert {i.value for i in complete.complete_value(["--device"], "")} == {
+        "here",
+        *(key for device in Device.known() for key in device.keys),
+    }
+
+
+def test_completion_imports_no_torch(terminal):
+    """Tab must be quick: neither PyTorch nor a model library is imported."""
+    code = "import sys; from fxcost import cli; cli.main([]); print('torch' in sys.modules, 'timm' in sys.modules)"
+    child = terminal(sys.executable, "-c", code, _FXCOST_COMPLETE="bash_complete", COMP_LINE="fxcost timm:resnet1")
+    child.expect_exact("False False")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_scripts_for_shells(shell, capsys):
+    """`fxcost completion SHELL` prints a script that asks by our variable."""
+    assert cli.main(["completion", shell]) == 0
+    assert "_FXCOST_COMPLETE" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_scripts_are_right(shell, terminal, tmp_path):
+    """The shell itself finds no error in the script."""
+    if shutil.which(shell) is None:
+        pytest.skip(f"there is no {shell}")
+    script = tmp_path / "script"
+    script.write_text(CliRunner().invoke(group, ["completion", shell]).output)
+    child = terminal(shell, "-n", str(script))
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 0, child.before
+
+
+@pytest.mark.parametrize("name", sorted(group.commands))
+def test_every_command_has_an_example(name):
+    """Its help shows at least one command line that begins with fxcost, and parses."""
+    lines = [line.strip() for line in (group.commands[name].help or "").splitlines()]
+    examples = [line for line in lines if re.match(r'(eval "\$\()?fxcost ', line)]
+    assert examples, f"fxcost {name} --help shows no example"
+    result = CliRunner().invoke(group, [name, "--help"])
+    assert result.exit_code == 0
+    assert examples[0] in result.output
