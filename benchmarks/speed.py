@@ -99,10 +99,10 @@ def ours(name: str) -> Calls:
     }
 
 
-def peers(name: str) -> Calls:
-    """The tools that are installed, each on a real model of its own."""
+def peers(name: str, among: tuple[str, ...]) -> Calls:
+    """The tools among these that are installed, each on a real model of its own."""
     made = {}
-    for peer in PEERS:
+    for peer in among:
         with contextlib.suppress(ImportError):
             model = torchvision.models.get_model(name, weights=None).eval()
             made[peer] = _quiet(_peer(peer, model, torch.rand(SHAPE)))
@@ -142,14 +142,18 @@ def _quiet(call: Callable[[], Any]) -> Callable[[], Any]:
     return run
 
 
-def measure(name: str, runs: int, with_peers: bool) -> dict[str, Any]:
-    """One row: medians in milliseconds, first of what runs on meta, then of the other tools beside `analyze`."""
-    calls = ours(name)
-    row: dict[str, Any] = {"model": name, **medians(calls, runs)}
-    if with_peers and name != "llama32":
-        others = medians({"analyze": calls["analyze"], **peers(name)}, max(2, runs // 3))
-        row["peers"] = {peer: ms / others["analyze"] for peer, ms in others.items() if peer != "analyze"}
-    return row
+def compare(rows: list[dict[str, Any]], runs: int) -> None:
+    """Add to each row how many times as long as `analyze` the other tools take.
+
+    torchlens comes last: its import replaces torch's functions, after which others fail.
+    """
+    rows = [row for row in rows if row["model"] != "llama32"]
+    for among in (PEERS[:-1], PEERS[-1:]):
+        for row in rows:
+            name, found = row["model"], row.setdefault("peers", {})
+            times = medians({"analyze": ours(name)["analyze"], **peers(name, among)}, runs)
+            own = row.setdefault("analyze beside peers", times.pop("analyze"))
+            found.update({peer: ms / own for peer, ms in times.items() if peer != "analyze"})
 
 
 def versions() -> Iterator[tuple[str, str]]:
@@ -183,9 +187,11 @@ def main() -> None:
     rows = []
     for name in options.models:
         try:
-            rows.append(measure(name, options.runs, not options.no_peers))
+            rows.append({"model": name, **medians(ours(name), options.runs)})
         except ImportError as error:
             print(f"{name} is left out: {error}")
+    if not options.no_peers:
+        compare(rows, max(2, options.runs // 3))
     show(rows)
     if options.json:
         machine = {"processor": platform.processor() or platform.machine(), "python": platform.python_version()}

@@ -61,8 +61,8 @@ def batch_norm(grad: Tensor, x: Tensor, weight: Tensor | None, *rest: Any) -> Gr
     mask = rest[6]
     if _plain(grad, x, weight, *rest[:4]) and weight is not None:
         return _fresh((x, weight, weight), mask)
-    out: Gradients = aten.native_batch_norm_backward.default(grad, x, weight, *rest)
-    return out
+    out = aten.native_batch_norm_backward.default(grad, x, weight, *rest)
+    return tuple([gradient if wanted else None for gradient, wanted in zip(out, mask, strict=True)])
 
 
 def layer_norm(

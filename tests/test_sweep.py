@@ -385,8 +385,8 @@ def test_processes_that_do_not_start(monkeypatch, tmp_path):
     """A script without a guard, whose processes would start processes, is told what to do."""
     script = tmp_path / "script.py"
     script.write_text("raise SystemExit('imported again')")
-    monkeypatch.setattr(sys.modules["__main__"], "__spec__", None)
-    monkeypatch.setattr(sys.modules["__main__"], "__file__", str(script))
+    monkeypatch.setattr(sys.modules["__main__"], "__spec__", None, raising=False)
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", str(script), raising=False)
     with pytest.raises(WorkerError, match='if __name__ == "__main__"'):
         Processes(1)
 

@@ -18,15 +18,6 @@ from fxcost.report import Report
 
 RECORDED: dict[str, dict[str, Any]] = json.loads((Path(__file__).parent / "recorded.json").read_text())["figures"]
 SAMPLE = ("resnet18", "mobilenet_v3_small", "googlenet_aux", "article_alexnet", "transformer", "vit_b_32_b2")
-UNREPRODUCED = {
-    ("ptflops", "f_upsample"): "F.upsample can't be told from F.interpolate, and ptflops counts both",
-    ("calflops", "f_upsample"): "F.upsample can't be told from F.interpolate, and calflops counts both",
-    ("deepspeed", "f_upsample"): "F.upsample can't be told from F.interpolate, and DeepSpeed counts both",
-    ("torchinfo", "shared_across"): "torchinfo adds phantom rows to its parameter total",
-    ("torchprofile", "swin_t"): "24 products of sizes inside a function that stays whole",
-    ("torchprofile", "swin_v2_t"): "36 products of sizes inside a function that stays whole",
-}
-"""What the conventions are known not to reproduce; docs/conventions.md lists them."""
 
 
 @cache
@@ -56,23 +47,11 @@ def check(tool: str, case: str, report: Report) -> None:
     assert {name: found[name] for name in expected} == expected
 
 
-def matches(tool: str, case: str, report: Report) -> bool:
-    """True if the check passes."""
-    try:
-        check(tool, case, report)
-    except AssertionError:
-        return False
-    return True
-
-
 def check_all_tools(case: str, capture: str = "auto") -> None:
-    """All tools on one case, the known exceptions being exceptions indeed."""
+    """All tools on one case."""
     report = report_of(case, capture)
     for tool in RECORDED:
-        if (tool, case) in UNREPRODUCED:
-            assert not matches(tool, case, report), f"{tool} on {case} is reproduced now: take it off the list"
-        else:
-            check(tool, case, report)
+        check(tool, case, report)
 
 
 @pytest.mark.parametrize("case", SMALL)
