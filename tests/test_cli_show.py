@@ -114,3 +114,15 @@ def test_what_can_not_be_shown_is_one_line(run: Run, tmp_path: Path) -> None:
         assert (code, out) == (2, "")
         (line,) = err.splitlines()
         assert complaint in line
+
+
+def test_check_and_explain_take_a_report_for_a_model(run: Run, net: str, tmp_path: Path) -> None:
+    """What needs no model is answered from the file, and the same as from the model."""
+    path = tmp_path / "report.json"
+    assert run(net, "--input", "1,3,8,8", "--json", path)[0] == 0
+    given = (net, "--input", "1,3,8,8")
+    assert run("explain", path, "0") == run("explain", *given[:1], "0", *given[1:])
+    for limit, code in (("1K", 1), ("1M", 0)):
+        from_file, from_model = run("check", path, "--max-macs", limit), run("check", *given, "--max-macs", limit)
+        assert from_file == from_model
+        assert from_file[0] == code

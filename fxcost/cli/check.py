@@ -15,7 +15,7 @@ import click
 from ..limits import LIMITS, OTHERS
 from .complete import complete_model
 from .group import fxcost
-from .model import ModelOptions, analyse, input_options
+from .model import input_options, is_report, report_of
 from .output import FAILED, GOOD, emit, write
 from .progress import working
 
@@ -53,7 +53,8 @@ def limit_options(function: Function) -> Function:
 def check(*, model: str | None, update: bool, **options: Any) -> int:
     """Check that MODEL stays within a budget; exit code 1, and the modules to look at, if it does not.
 
-    Without MODEL the budgets in [tool.fxcost] of pyproject.toml are checked; with a name of one of them, that one.
+    MODEL may also be a report that was written with --json. Without MODEL the budgets in [tool.fxcost] of
+    pyproject.toml are checked; with a name of one of them, that one.
 
     \b
       fxcost check torchvision:resnet50 --max-macs 4.2G --max-params 26M --no-uncosted
@@ -62,9 +63,8 @@ def check(*, model: str | None, update: bool, **options: Any) -> int:
     """
     limits = {name: options.pop(name) for name in WORDS}
     said = {name: value for name, value in limits.items() if value not in (None, False)}
-    if model is not None and ":" in model:
-        report = analyse(ModelOptions(model=model, **options))
-        return GOOD if _passes("", report, said, Path(), update) else FAILED
+    if model is not None and (":" in model or is_report(model)):
+        return GOOD if _passes("", report_of(model, options), said, Path(), update) else FAILED
     _check_no_options({**options, **said})
     passed = [
         _passes(budget.name, _analyse(budget), budget.limits, budget.folder, update) for budget in _budgets(model)

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from .complete import complete_model
 from .group import fxcost
-from .model import ModelOptions, analyse, input_options
+from .model import input_options, report_of
 from .output import GOOD, emit, write
-
-if TYPE_CHECKING:
-    from ..report import Report
 
 
 @fxcost.command()
@@ -37,7 +33,7 @@ def diff(*, before: str, after: str, depth: int | None, layout: str | None, **op
     from ..diff import diff as compare
 
     json, html = options.pop("json"), options.pop("html")
-    found = compare(*(_report(name, options) for name in (before, after)))
+    found = compare(*(report_of(name, options) for name in (before, after)))
     if html is not None:
         write(html, found.to_html())
     if json is not None:
@@ -45,12 +41,3 @@ def diff(*, before: str, after: str, depth: int | None, layout: str | None, **op
     if "-" not in (html, json):
         emit(found.text(layout or "rounded_outline", depth=depth), plain=layout == "markdown", changes=True)
     return GOOD
-
-
-def _report(name: str, options: dict[str, Any]) -> Report:
-    """A report from a file, or of a model."""
-    if name.endswith(".json") and (":" not in name or os.path.isfile(name)):
-        from ..report import Report
-
-        return Report.from_json(name)
-    return analyse(ModelOptions(model=name, **options))

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from .group import fxcost
-from .model import ModelOptions, analyse, model_options
+from .model import model_options, report_of
 from .output import GOOD, emit, write
 
 
@@ -19,13 +19,14 @@ from .output import GOOD, emit, write
 def explain(*, name: str, json: str | None, **options: Any) -> int:
     """Explain the cost of NODE, a module or node of MODEL: the operators that ran, and each one's rule and formula.
 
-    Without NODE the model itself is explained. `fxcost MODEL --by node` lists the nodes.
+    MODEL may also be a report that was written with --json. Without NODE the model itself is explained. `fxcost MODEL
+    --by node` lists the nodes.
 
     \b
       fxcost explain torchvision:resnet50 conv1
       fxcost explain timm:vit_base_patch16_224 blocks.0.attn
     """
-    found = analyse(ModelOptions(**options)).explain(name)
+    found = report_of(options.pop("model"), options).explain(name)
     if json is not None:
         write(json, json_text.dumps(found.to_dict(), indent=1, ensure_ascii=False) + "\n")
     if json != "-":

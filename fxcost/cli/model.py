@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
@@ -109,6 +110,24 @@ def analyse(options: ModelOptions) -> Report:
             training=options.training,
             optimizer=parse_optimizer(options.optimizer),
         )
+
+
+def is_report(name: str) -> bool:
+    """True for the path of a JSON report, where a model is expected."""
+    return name.endswith(".json") and (":" not in name or os.path.isfile(name))
+
+
+def report_of(name: str, options: dict[str, Any]) -> Report:
+    """A report from a file that was written with --json, or of a model, on what the options say.
+
+    Raises:
+        FxcostError: the file is no report, or as :func:`analyse`.
+    """
+    if is_report(name):
+        from ..report import Report
+
+        return Report.from_json(name)
+    return analyse(ModelOptions(model=name, **options))
 
 
 def load_model(options: ModelOptions) -> tuple[torch.nn.Module, Inputs]:
