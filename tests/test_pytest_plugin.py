@@ -23,7 +23,8 @@ def run(tmp_path):
     def run(text=None, *options):
         if text is not None:
             (tmp_path / "test_it.py").write_text(textwrap.dedent(text))
-        env = {**os.environ, "PYTHONPATH": str(HERE.parent)}
+        outer = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}  # is for this run
+        env = {**outer, "PYTHONPATH": str(HERE.parent)}
         plugin = ["-p", "no:fxcost", "-p", "fxcost.pytest_plugin", "-p", "no:cacheprovider"]
         command = [sys.executable, "-m", "pytest", "-q", *plugin, *options, str(tmp_path)]
         return subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True).stdout
