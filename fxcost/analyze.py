@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import fx
 
-from .capture import Loss, record, record_step, without_collection
+from .capture import Loss, record, record_step
 from .errors import InputError, UncostedOperatorError
 from .graph import to_graph_module
 from .inputs import as_dtype
@@ -18,6 +18,7 @@ from .registry import OpKey, Registry, Rule, RuleFunction
 from .report import Report
 from .rules import default_registry
 from .training import Training, training_of
+from .unchanged import without_collection
 
 
 @without_collection()

@@ -8,11 +8,7 @@ notes what it calls; `auto` takes the first where it is beyond doubt, and the se
 from __future__ import annotations
 
 import copy
-import gc
-import random
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from difflib import get_close_matches
 from functools import partial
 from types import FunctionType
@@ -39,13 +35,12 @@ from .recorder import Storages, is_plain, outline
 from .records import ModuleCall, Recording, TrainingRecord
 from .sketch import Node, Sketch
 from .symbolic import TracedCall, trace_symbolically
+from .unchanged import unchanged_state
 from .units import whole_units
 from .user_code import raising_line
 from .values import NeedsRealRunError, ValueRecorder
 
 CAPTURES = ("auto", "symbolic", "concrete")
-_ASK_FOR_TYPES = ("transformers.",)
-"""Libraries whose models all ask what a proxy can't answer: none of 522 models could be traced symbolically."""
 Loss = Callable[[Any], torch.Tensor]
 """From what a model returns to a tensor of one element."""
 
@@ -78,29 +73,34 @@ def record(
     if not callable(model):
         raise InputError(f"a {type(model).__name__} is no model: give an nn.Module, a GraphModule or a function")
     make = partial(_Job, model, inputs, kwargs, dtype, leaf_modules, real_limit)
-    with _unchanged_state(), whole_units(), torch.inference_mode(False), torch.no_grad():
+    with unchanged_state(), whole_units(), torch.inference_mode(False), torch.no_grad():
         if isinstance(model, fx.GraphModule):
             return make().given()
         if capture == "symbolic":
             return make().symbolic()
-        if capture == "auto" and not type(model).__module__.startswith(_ASK_FOR_TYPES):
+        if capture == "auto":
             try:
                 return make().symbolic()
             except (CaptureError, ModelRunError):
                 pass  # concrete capture says what is wrong, if anything is, in terms of the user's code
-        job = make()
-        try:
-            return job.concrete()
-        except ModelRunError as error:
-            if not job.real_possible:
-                raise
-            on_meta = error
-        try:
-            return make().real(model, inputs, kwargs)
-        except ModelRunError:
-            if isinstance(on_meta, (NeedsRealRunError, MissingMetaKernelError)):
-                raise  # on meta the model got no further than to that value or kernel
-            raise on_meta from on_meta.__cause__
+        return _run(make, model, inputs, kwargs)
+
+
+def _run(make: Callable[[], _Job], model: Any, inputs: Any, kwargs: dict[str, Any] | None) -> Recording:
+    """Record a run on meta tensors, or on real ones where that fails and they are at hand."""
+    job = make()
+    try:
+        return job.concrete()
+    except ModelRunError as error:
+        if not job.real_possible:
+            raise
+        on_meta = error
+    try:
+        return make().real(model, inputs, kwargs)
+    except ModelRunError:
+        if isinstance(on_meta, (NeedsRealRunError, MissingMetaKernelError)):
+            raise  # on meta the model got no further than to that value or kernel
+        raise on_meta from on_meta.__cause__
 
 
 def record_real(model: Any, inputs: Any, kwargs: dict[str, Any]) -> Recording:
@@ -110,7 +110,7 @@ def record_real(model: Any, inputs: Any, kwargs: dict[str, Any]) -> Recording:
         InputError: the inputs do not fit.
         ModelRunError: the model raised.
     """
-    with _unchanged_state(), whole_units(), torch.inference_mode(False), torch.no_grad():
+    with unchanged_state(), whole_units(), torch.inference_mode(False), torch.no_grad():
         return _Job(model, inputs, kwargs, None, (), 0).real(model, inputs, kwargs)
 
 
@@ -149,7 +149,7 @@ def record_step(
         values = job.values_of(recording.sketch, recording.capture)
         return train_graph(recording.root, recording.sketch, values, recorder, loss)
 
-    with _unchanged_state(), whole_units():
+    with unchanged_state(), whole_units():
         try:
             return run(casts=False)
         except AutocastRegionError:
@@ -236,8 +236,10 @@ class _Job:
             return False
         if not all(id(t) in originals for t in (*self.root.parameters(), *self.root.buffers())):
             return False
-        sizes = {t.untyped_storage()._cdata: t.untyped_storage().nbytes() for _, t in self.copier.real if is_plain(t)}
-        return sum(sizes.values()) <= limit
+        real = [t for _, t in self.copier.real]
+        sizes = {t.untyped_storage()._cdata: t.untyped_storage().nbytes() for t in real if is_plain(t)}
+        others = sum(t.numel() * t.element_size() for t in real if not is_plain(t))  # sparse, nested, quantized
+        return limit > 0 and sum(sizes.values()) + others <= limit
 
     def concrete(self) -> Recording:
         return self._run_concretely(self._recorder(), "concrete")
@@ -384,34 +386,3 @@ def _model_raised(error: Exception, module: str | None, arguments: Arguments) ->
         f"{where} raised{line}: {type(error).__name__}: {text} (model inputs: {shapes or 'none'}). Check that the "
         "inputs have the shapes and dtypes that the model takes; fxcost.spec(1, 128, dtype='int64') makes integer ones"
     )
-
-
-@contextmanager
-def without_collection() -> Iterator[None]:
-    """Python's cyclic garbage collector rests meanwhile. Nests.
-
-    Records are many, small and all needed; looking through them again and again would take a third of the time of a
-    large model.
-    """
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collecting:
-            gc.enable()
-
-
-@contextmanager
-def _unchanged_state() -> Iterator[None]:
-    """Random generators are as before afterwards: PyTorch's, Python's, NumPy's if it is loaded."""
-    numpy = sys.modules.get("numpy")
-    states = torch.get_rng_state(), random.getstate(), numpy.random.get_state() if numpy else None
-    try:
-        with without_collection():
-            yield
-    finally:
-        torch.set_rng_state(states[0])
-        random.setstate(states[1])
-        if numpy:
-            numpy.random.set_state(states[2])

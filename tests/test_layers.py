@@ -42,6 +42,7 @@ LAYERS = {
         "host",
         "modules",
         "isolate",
+        "unchanged",
         "inputs",
         "purity",
         "propagate",
