@@ -226,9 +226,9 @@ class MetaCopier:
             return tensor.data  # a tensor of its own on the same memory, of which there is none
         if is_sparse(tensor):
             return meta_copy(tensor)
-        if is_nested(tensor):
+        if is_nested(tensor) or tensor.is_quantized:
             return tensor  # it has no meta form: only a real run can be recorded
-        if tensor.layout is not torch.strided or hasattr(type(tensor), "__tensor_flatten__") or tensor.is_quantized:
+        if tensor.layout is not torch.strided or hasattr(type(tensor), "__tensor_flatten__"):
             return tensor.detach().to(META)
         dtype = self.dtype if self.dtype is not None and tensor.is_floating_point() else tensor.dtype
         old = tensor.untyped_storage()

@@ -277,3 +277,16 @@ def test_nested_tensors() -> None:
     ):
         assert (report.capture, report.macs, report.uncosted) == (capture, (3 + 5) * 8 * 8, {})
     assert report.by_family()["normalization"].flops > 8 * 8
+
+
+@pytest.mark.parametrize(
+    "model", [nn.ReLU(), nn.MaxPool2d(2), lambda x: x.dequantize() * 2], ids=["relu", "pool", "fn"]
+)
+def test_quantized_inputs_are_recorded_as_they_run(model):
+    """They have no form on meta, so a real run of a copy is recorded; on meta there is a clear error."""
+    x = torch.quantize_per_tensor(torch.randn(1, 2, 4, 4), 0.1, 0, torch.qint8)
+    report = fxcost.analyze(model, (x,))
+    assert (report.capture, report.uncosted) == ("real", {})
+    assert report.bytes_read >= x.numel()
+    with pytest.raises(fxcost.FxcostError):
+        fxcost.analyze(model, (x,), real_limit=0)
