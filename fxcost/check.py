@@ -17,6 +17,7 @@ from .diff import Diff, diff
 from .errors import BudgetError
 from .limits import COMPARED, LIMITS, NAMES, unknown
 from .module_tree import ModuleCost
+from .reading import as_report
 from .report import Report
 
 MOST_NAMED = 5
@@ -82,7 +83,7 @@ class Check:
         return f"<Check: {f'over budget: {broken}' if broken else 'within budget'}>"
 
 
-def check(report: Report, **budget: Any) -> Check:
+def check(report: Report | str | PathLike[str], **budget: Any) -> Check:
     """Check a report against a budget.
 
     >>> import fxcost, torch
@@ -91,7 +92,7 @@ def check(report: Report, **budget: Any) -> Check:
     'params'
 
     Args:
-        report: the report to check.
+        report: the report to check, or the path of its JSON file.
         budget: upper limits, each a number or text such as "4.2G" or "2GiB": `max_macs`, `max_flops`, `max_params`,
             `max_param_bytes`, `max_bytes`, `max_activations`, `max_peak_memory` (of the training step if there is one,
             else of the forward pass, as eager Python holds it where that is known). `no_uncosted=True` allows no
@@ -100,9 +101,10 @@ def check(report: Report, **budget: Any) -> Check:
 
     Raises:
         BudgetError: an unknown limit, none at all, or a baseline that was taken on other inputs.
-        InputError: a limit can't be read.
-        ReportFileError: the baseline is no report.
+        InputError: a limit can't be read, or the report is none.
+        ReportFileError: a file is no report.
     """
+    report = as_report(report)
     for name in budget:
         if name not in NAMES:
             raise unknown(name, NAMES)
@@ -118,11 +120,6 @@ def check(report: Report, **budget: Any) -> Check:
     if not results:
         raise BudgetError("nothing to check; give a limit such as max_macs='4.2G', or a baseline")
     return Check(report=report, results=tuple(results))
-
-
-def as_report(baseline: Report | str | PathLike[str]) -> Report:
-    """A baseline, read if it is a path or JSON text."""
-    return baseline if isinstance(baseline, Report) else Report.from_json(baseline)
 
 
 def _limited(report: Report, name: str, limit: int | str) -> Result:

@@ -16,6 +16,7 @@ from .alignment import align
 from .cost import Cost
 from .module_tree import ModuleCost
 from .parameters import ParameterTotals
+from .reading import as_report
 from .report import Report
 
 
@@ -177,7 +178,7 @@ class Diff:
         return f"<Diff: {one_line(self)}>"
 
 
-def diff(before: Report, after: Report) -> Diff:
+def diff(before: Report | str | PathLike[str], after: Report | str | PathLike[str]) -> Diff:
     """What changed from one report to another; modules are aligned by qualified name, then by structure.
 
     >>> import fxcost, torch
@@ -185,9 +186,14 @@ def diff(before: Report, after: Report) -> Diff:
     >>> [(total.name, total.change) for total in fxcost.diff(small, large).totals[:2]]
     [('params', 18), ('macs', 16)]
 
-    A renamed module is one row, not a removal and an addition. `peak_memory` is that of the forward pass in graph
-    order, which two reports have however they were captured.
+    Both are reports, or paths of their JSON files. A renamed module is one row, not a removal and an addition.
+    `peak_memory` is that of the forward pass in graph order, which two reports have however they were captured.
+
+    Raises:
+        InputError: one is neither a report nor a path.
+        ReportFileError: a file is no report.
     """
+    before, after = as_report(before), as_report(after)
     rows = tuple(_rows(before, after))
     root = rows[0]
     named = [(f.name, getattr(root.was, f.name), getattr(root.is_now, f.name)) for f in fields(Figures)]

@@ -10,7 +10,7 @@ from typing import Any
 
 from .codec import Unpacker
 from .cost import Cost, NodeCost, OpCost
-from .errors import ReportFileError
+from .errors import InputError, ReportFileError
 from .lifetimes import LiveTensor
 from .records import (
     InnerCall,
@@ -54,8 +54,13 @@ def read_json(source: str | PathLike[str]) -> Report:
     """A report from a file, or from JSON text.
 
     Raises:
+        InputError: it is neither a path nor text.
         ReportFileError: as :func:`read_dict`, or the file can't be read, or it is no JSON.
     """
+    if not isinstance(source, (str, PathLike)):
+        raise InputError(
+            f"give a report of fxcost.analyze(model, inputs), or the path of its JSON file, not {type(source).__name__}"
+        )
     is_text = isinstance(source, str) and source.lstrip().startswith("{")
     where = "the text" if is_text else fspath(source)
     try:
@@ -69,6 +74,15 @@ def read_json(source: str | PathLike[str]) -> Report:
         raise ReportFileError(f"{where}: {error}") from error.__cause__
     except (ValueError, RecursionError) as error:
         raise ReportFileError(f"{where} is no JSON: {error}") from error
+
+
+def as_report(given: Report | str | PathLike[str]) -> Report:
+    """A report as it is, or read from a path or from JSON text.
+
+    Raises:
+        InputError, ReportFileError: as :func:`read_json`.
+    """
+    return given if isinstance(given, Report) else read_json(given)
 
 
 def read_dict(data: Any) -> Report:

@@ -238,6 +238,7 @@ class Report(Sums):
         """Read a report back that :meth:`to_json` wrote: a path, or the text itself. Only `graph` is not in it.
 
         Raises:
+            InputError: `source` is neither a path nor text.
             ReportFileError: it can't be read, is no report, is broken, or its layout is of another version.
         """
         from .reading import read_json

@@ -301,3 +301,18 @@ def test_side_by_side_in_the_page(tmp_path):
     assert 'id="diff"' in text
     assert "fxcost.diff/1" in text
     assert "</script><b>" not in text
+
+
+@pytest.mark.parametrize("call", [lambda r: fxcost.diff(r, nn.Linear(2, 3)), lambda r: fxcost.check(3, max_macs=1)])
+def test_what_is_no_report_is_named(call):
+    """A model in the place of its report, or a number."""
+    with pytest.raises(fxcost.InputError, match=r"give a report of fxcost.analyze.*not (Linear|int)$"):
+        call(fxcost.analyze(nn.Linear(2, 3), (1, 2)))
+
+
+def test_paths_serve_as_reports(tmp_path):
+    """As they do on the command line."""
+    report = fxcost.analyze(nn.Linear(2, 3), (1, 2))
+    report.to_json(tmp_path / "report.json")
+    assert not any(total.change for total in fxcost.diff(tmp_path / "report.json", report).totals)
+    assert fxcost.check(str(tmp_path / "report.json"), max_macs=6).ok
