@@ -104,12 +104,14 @@ class RealModel:
 
 
 def home(model: Any, inputs: Any = ()) -> torch.device:
-    """Where a model is: the device of its first parameter or buffer, else of its first input, else the CPU."""
+    """Where a model is: the device of its first parameter or buffer, else of its first input, else the CPU.
+
+    meta is no place to run at: what is there is left out.
+    """
     owner = model if isinstance(model, nn.Module) else getattr(model, "__self__", None)
-    if isinstance(owner, nn.Module):
-        for tensor in (*owner.parameters(), *owner.buffers()):
-            return tensor.device
-    return next((tensor.device for tensor in tensors_in(inputs)), torch.device("cpu"))
+    held = (*owner.parameters(), *owner.buffers()) if isinstance(owner, nn.Module) else ()
+    places = (tensor.device for tensor in (*held, *tensors_in(inputs)) if not tensor.is_meta)
+    return next(places, torch.device("cpu"))
 
 
 def _check_real(model: Any) -> None:

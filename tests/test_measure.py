@@ -186,6 +186,8 @@ def test_bad_numbers_and_failing_models():
         fxcost.measure(nn.Linear(2, 2).double(), (1, 2), device=BOX)
     with pytest.raises(fxcost.MeasureError, match="is on meta"):
         fxcost.measure(nn.Linear(2, 2, device="meta"), (1, 2), device=BOX, place="cpu")
+    with pytest.raises(fxcost.MeasureError, match=r"weight, of shape .* is on meta"):
+        fxcost.measure(nn.Linear(2, 2, device="meta"), (1, 2), device=BOX)
 
 
 def test_a_known_gpu_is_found_by_the_name_of_its_driver(monkeypatch):
