@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from .analyze import analyze
-from .capture import Loss, exported, record_real, without_collection
+from .capture import Loss, exported, record_real
 from .devices import Device, dtype_key
 from .errors import DeviceError, FxcostError, InputError, MeasureError
 from .inputs import parameter_dtype
@@ -28,6 +28,7 @@ from .report import Report
 from .roofline import Roofline, step_seconds
 from .step import sum_of_outputs
 from .stopwatch import Clock, Stopwatch, find_place
+from .unchanged import without_collection
 
 
 def measure(

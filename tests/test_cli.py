@@ -64,19 +64,6 @@ def net(tmp_path_factory):
     del sys.modules["cli_test_net"]
 
 
-@pytest.fixture
-def run(capsys):
-    """Run a command line: exit code, standard output, error stream."""
-
-    def run(*args):
-        capsys.readouterr()
-        code = cli.main([str(arg) for arg in args])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
-
-
 def one_line(err):
     """The error stream's only line."""
     (line,) = err.splitlines()

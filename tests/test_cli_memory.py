@@ -8,7 +8,6 @@ import torch
 from torch import nn
 
 import fxcost
-from fxcost import cli
 
 
 class Net(nn.Module):
@@ -29,18 +28,6 @@ def net(monkeypatch):
     module.Net = Net
     monkeypatch.setitem(sys.modules, "memory_test_net", module)
     return "memory_test_net:Net"
-
-
-@pytest.fixture
-def run(capsys):
-    """Run a command line: exit code, standard output, error stream."""
-
-    def run(*args):
-        code = cli.main([str(arg) for arg in args])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
 
 
 def test_memory(run, net):

@@ -8,7 +8,7 @@ import pytest
 from torch import nn
 
 import fxcost
-from fxcost import Device, cli
+from fxcost import Device
 
 
 class Net(nn.Module):
@@ -29,18 +29,6 @@ def net(monkeypatch):
     module.Net = Net
     monkeypatch.setitem(sys.modules, "speed_test_net", module)
     return "speed_test_net:Net"
-
-
-@pytest.fixture
-def run(capsys):
-    """Run a command line: exit code, standard output, error stream."""
-
-    def run(*args):
-        code = cli.main([str(arg) for arg in args])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
 
 
 def test_devices(run):

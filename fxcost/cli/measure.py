@@ -6,7 +6,7 @@ import json as json_library
 import os
 import sys
 from contextlib import redirect_stdout
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,6 +15,9 @@ from .group import fxcost
 from .model import ModelOptions, load_model, model_options
 from .output import GOOD, emit, write
 from .progress import working
+
+if TYPE_CHECKING:
+    from ..measurement import Measurement
 
 
 @fxcost.command()
@@ -30,20 +33,7 @@ from .progress import working
 @click.option("--format", "table_format", metavar="FORMAT", default="rounded_outline", help="Any format of tabulate.")
 @click.option("--json", metavar="PATH", help="Write all numbers as JSON; - is the standard output.")
 @click.option("--plot", metavar="PATH", help="Draw the roofline with the speeds that were reached; needs matplotlib.")
-def measure(
-    *,
-    runs: int,
-    warmup: int,
-    device: str | None,
-    place: str | None,
-    threads: int | None,
-    operators: bool,
-    top: int,
-    table_format: str,
-    json: str | None,
-    plot: str | None,
-    **options: Any,
-) -> int:
+def measure(**options: Any) -> int:
     """Run MODEL on real tensors and take the time, of the whole and of each node, beside what is predicted.
 
     Its weights are random, and so are its inputs. Nothing is downloaded.
@@ -53,36 +43,33 @@ def measure(
       fxcost measure timm:vit_small_patch16_224 --training --on cuda
     """
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # else its profiler says when it starts and stops
+    plot, json, layout = options.pop("plot"), options.pop("json"), {"top": options.pop("top")}
+    layout["format"] = options.pop("table_format")
+    with redirect_stdout(sys.stderr), working(f"measuring {options['model']}"):
+        measurement = _measured(**options)
+    if plot is not None:
+        measurement.plot(plot)
+    written = None if json is None else write(json, json_library.dumps(measurement.to_dict(), indent=1) + "\n")
+    if written != "-":
+        emit(measurement.table(**layout))
+    return GOOD
+
+
+def _measured(*, device: str | None, threads: int | None, dtype: str | None, **options: Any) -> Measurement:
+    """Build the model with random weights, in the dtype that is wanted, and measure it."""
     import torch
 
     from ..inputs import as_dtype
     from ..measure import measure as run
     from ..shapes import converted
 
+    how = {name: options.pop(name) for name in ("warmup", "runs", "place", "operators")}
     compared = find_device(device) if device is not None else None
-    chosen = ModelOptions(**{**options, "real": True})
+    chosen = ModelOptions(**{**options, "dtype": dtype, "real": True})
     if threads is not None:
         torch.set_num_threads(threads)
-    with redirect_stdout(sys.stderr), working(f"measuring {chosen.model}"):
-        model, inputs = load_model(chosen)
-        if chosen.dtype is not None:
-            dtype = as_dtype(chosen.dtype)
-            model, inputs = model.to(dtype), converted(inputs, dtype)
-        measurement = run(
-            model,
-            inputs.args,
-            inputs.kwargs,
-            warmup=warmup,
-            runs=runs,
-            device=compared,
-            place=place,
-            training=chosen.training,
-            operators=operators,
-            capture=chosen.capture,
-        )
-    if plot is not None:
-        measurement.plot(plot)
-    written = None if json is None else write(json, json_library.dumps(measurement.to_dict(), indent=1) + "\n")
-    if written != "-":
-        emit(measurement.table(top=top, format=table_format))
-    return GOOD
+    model, inputs = load_model(chosen)
+    if dtype is not None:
+        model, inputs = model.to(as_dtype(dtype)), converted(inputs, as_dtype(dtype))
+    capture, training = chosen.capture, chosen.training
+    return run(model, inputs.args, inputs.kwargs, device=compared, capture=capture, training=training, **how)

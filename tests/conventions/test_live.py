@@ -98,7 +98,8 @@ def test_the_tool_itself_prints_the_same(tool: str, name: str) -> None:
     try:
         found = report.counts(tool)
     except fxcost.ConventionError:
-        with pytest.raises(Exception, match=r".*"):  # the tool refuses the model too, each in its own way
+        assert (tool, name) == ("torchsummary", "mixed")  # attention returns None beside its result
+        with pytest.raises(AttributeError, match="size"):
             run(model, (x,))
         return
     expected = run(model, (x,))
