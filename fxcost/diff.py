@@ -7,7 +7,7 @@ after; own changes add up to the change of the total. Not here: which module is 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from os import PathLike
 from typing import Any
@@ -266,8 +266,3 @@ def _row(was: ModuleCost | None, now: ModuleCost | None, parent: int, depth: int
         own_was=_figures(was.own_parameters, was.own) if was is not None else NOTHING,
         own_now=_figures(now.own_parameters, now.own) if now is not None else NOTHING,
     )
-
-
-def total_of(changes: Iterable[ModuleChange]) -> Figures:
-    """What the modules' own changes add up to: the change of the whole model."""
-    return sum((row.own_change for row in changes), NOTHING)

@@ -14,7 +14,7 @@ from torch import nn
 
 import fxcost
 from fxcost.alignment import align
-from fxcost.diff import NOTHING, Diff, total_of
+from fxcost.diff import NOTHING, Diff
 from fxcost.errors import UnknownNameError
 
 WIDTH = 4
@@ -187,7 +187,7 @@ def test_the_other_way_round(first, second):
         (r.after, r.before, r.own_change) for r in back.rows
     }
     for found in (forth, back):
-        summed = total_of(found.rows)
+        summed = sum((row.own_change for row in found.rows), NOTHING)
         changes = {total.name: total.change for total in found.totals}
         assert (summed.params, summed.macs, summed.flops, summed.bytes) == tuple(
             changes[name] for name in ("params", "macs", "flops", "bytes")

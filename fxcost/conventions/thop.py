@@ -166,11 +166,6 @@ TABLE_OLD: Mapping[type, CountRule] = {
 }
 
 
-def _listed(table: Mapping[type, CountRule]) -> tuple[type, ...]:
-    """Classes below which thop's sum does not go."""
-    return tuple(kind for kind in table if kind is not nn.Sequential)
-
-
 def times_summed(seen: Seen, table: Mapping[type, CountRule], root: bool) -> dict[str, int]:
     """How often thop's depth-first sum adds each listed module's own count."""
     times = seen.reached(tuple(table))
