@@ -5,9 +5,11 @@
 
 Every figure is a median of CPU time (one thread), which other work on the machine disturbs less than wall time. All
 that is compared takes turns in one process: forward, FlopCounterMode, analysis, forward, … Ratios are to the plain
-forward of the same model on meta tensors under no_grad. `again` is `analyze_graph` on a graph traced before, `memory`
-an analysis with `report.memory`, `training` one with a training step. The tools that are installed run as their READMEs
-call them, on real weights and inputs, and their table says how many times as long as `analyze` they take.
+forward of the same model on meta tensors under no_grad. `first` is an analysis in a process that remembers nothing,
+`analyze` one like those that follow it; `new shape` and `again` are `analyze_graph` on a graph traced before, at a
+batch size that was never met and at ones that were; `memory` is an analysis with `report.memory`, `training` one with a
+training step. The graph of llama32 fixes its shape, so it runs at that one. The tools that are installed run as their
+READMEs call them, on real weights and inputs, and their table says how many times as long as `analyze` they take.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
+import itertools
 import json
 import platform
 import statistics
@@ -31,13 +34,14 @@ from tabulate import tabulate
 from torch.utils.flop_counter import FlopCounterMode
 
 import fxcost
+from fxcost.remembered import forget
 
 Calls = dict[str, Callable[[], Any]]
 
 MODELS = ("resnet50", "vit_b_16", "swin_t", "mobilenet_v2", "resnet152", "convnext_base", "llama32")
 PEERS = ("thop", "ptflops", "fvcore", "mmengine", "torchinfo", "calflops", "deepspeed", "torchprofile", "torchlens")
 SHAPE = (1, 3, 224, 224)
-COLUMNS = ("FlopCounterMode", "analyze", "again", "memory", "training")
+COLUMNS = ("FlopCounterMode", "first", "analyze", "new shape", "again", "memory", "training")
 
 
 def medians(calls: Calls, runs: int) -> dict[str, float]:
@@ -89,11 +93,25 @@ def ours(name: str) -> Calls:
         assert step is not None
         assert step.peak_bytes
 
+    def batch(size: int) -> Any:
+        return inputs if name == "llama32" else (size, *SHAPE[1:])
+
+    def first() -> None:
+        forget()
+        totals(fxcost.analyze(model, inputs))
+
+    def new_shape() -> None:
+        forget()
+        totals(fxcost.analyze_graph(graph, batch(4)))
+
+    met = itertools.cycle((2, 3))
     return {
         "forward": forward,
         "FlopCounterMode": flop_counter,
+        "first": first,
         "analyze": lambda: totals(fxcost.analyze(model, inputs)),
-        "again": lambda: totals(fxcost.analyze_graph(graph, inputs)),
+        "new shape": new_shape,
+        "again": lambda: totals(fxcost.analyze_graph(graph, batch(next(met)))),
         "memory": lambda: totals(fxcost.analyze(model, inputs)).memory.peak_bytes,
         "training": training,
     }

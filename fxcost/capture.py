@@ -34,6 +34,7 @@ from .propagate import Propagator
 from .recorder import Storages, is_plain, outline
 from .records import ModuleCall, Recording, TrainingRecord
 from .sketch import Node, Sketch
+from .sparse import is_sparse
 from .symbolic import TracedCall, trace_symbolically
 from .unchanged import unchanged_state
 from .units import whole_units
@@ -252,7 +253,9 @@ class _Job:
     def make_real(self, model: Any, inputs: Any, kwargs: Any) -> None:
         """Take a deep copy of the model, and copies of the inputs, in place of those on meta."""
         arguments = make_real_arguments(inputs, kwargs)
-        memo = {id(t): t.clone() for t in arguments.tensors() if is_nested(t)}  # they know no deepcopy
+        held = getattr(model, "__self__", model)
+        tensors = (*held.parameters(), *held.buffers()) if isinstance(held, nn.Module) else ()
+        memo = {id(t): _clone(t) for t in (*arguments.tensors(), *tensors) if is_nested(t) or is_sparse(t)}
         self.model, self.arguments = copy.deepcopy((model, arguments), memo)
         owner = getattr(self.model, "__self__", self.model)
         self.root = owner if isinstance(owner, nn.Module) else nn.Module()
@@ -291,6 +294,13 @@ class _Job:
             assumptions=tuple(recorder.assumptions),
             deaths=tuple(recorder.deaths.items()) if capture in ("concrete", "real") else None,
         )
+
+
+def _clone(tensor: torch.Tensor) -> torch.Tensor:
+    """A copy of a nested or sparse tensor, which know no deepcopy."""
+    copied = tensor.detach().clone()
+    is_parameter = isinstance(tensor, nn.Parameter)
+    return nn.Parameter(copied, requires_grad=tensor.requires_grad) if is_parameter else copied
 
 
 def exported(program: torch.export.ExportedProgram, inputs: Any, kwargs: Any) -> tuple[nn.Module, Any, Any]:

@@ -67,6 +67,16 @@ def scan(run: Runner, combine_fn: Callable[..., Any], init: Any, xs: Any, additi
     return (*carried, *[torch.stack(column) for column in zip(*steps, strict=True)])
 
 
+def associative_scan(run: Runner, combine_fn: Callable[..., Any], xs: Any, additional_inputs: Any = ()) -> Any:
+    """`torch.associative_scan` along dim 0, as PyTorch runs it without a compiler: halves of the sequence combined.
+
+    Source: Blelloch 1990, in torch._higher_order_ops.associative_scan; about 2n combinations of single steps.
+    """
+    from torch._higher_order_ops.associative_scan import generic_associative_scan
+
+    return generic_associative_scan(combine_fn, list(xs), additional_inputs=tuple(additional_inputs))
+
+
 def map_over(run: Runner, function: Callable[..., Any], xs: Any, additional: Any = (), **_: Any) -> Any:
     """`torch._higher_order_ops.map`: the function on every slice along dim 0, results stacked."""
     results = [function(*[x[i] for x in xs], *additional) for i in range(xs[0].shape[0])]
@@ -107,6 +117,7 @@ def call_body(run: Runner, body: Callable[..., Any], *args: Any, **kwargs: Any) 
 def _by_name() -> dict[str, Callable[..., Any]]:
     wrappers = ("wrap", "tag_activation_checkpoint", "wrap_activation_checkpoint", "wrap_with_set_grad_enabled")
     known: dict[str, Callable[..., Any]] = {"cond": cond, "while_loop": while_loop, "scan": scan, "map_impl": map_over}
+    known["associative_scan"] = associative_scan
     return {**known, **dict.fromkeys(wrappers, call_body)}
 
 

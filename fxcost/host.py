@@ -20,6 +20,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import _disable_current_modes
 
 from .autocast import region_dtype
+from .nested import is_jagged_on_meta, jagged_attention
 from .products import noting_products
 from .recorder import META, Segment
 from .spelling import operator_of
@@ -38,6 +39,7 @@ _SPLITS = frozenset({torch.tensor_split, Tensor.tensor_split})
 _MOVES = frozenset({Tensor.cpu, Tensor.cuda, Tensor.pin_memory})
 _INDEXES = frozenset({Tensor.__getitem__, Tensor.__setitem__})
 _SHAPE: Any = Tensor.shape
+_ATTENTION = torch.nn.functional.scaled_dot_product_attention
 _ASKS_SIZE = frozenset({Tensor.size, _SHAPE.__get__, Tensor.numel, torch.numel})
 
 
@@ -63,6 +65,8 @@ def translate(recorder: ValueRecorder, func: Any, args: tuple[Any, ...], kwargs:
         real = recorder.host_value(args[0], f"Tensor.{func.__name__}", scalar=args[0].dim() == 0)
         with _disable_current_modes():  # numpy() detaches first, which would bring the value back to meta
             raise Taken(_TAKE_VALUES[func](real, *args[1:], **kwargs))
+    if func is _ATTENTION and args and is_jagged_on_meta(args[0]):
+        return jagged_attention, args, kwargs
     if func in _SPLITS and len(args) > 1 and isinstance(args[1], Tensor):
         return func, (args[0], recorder.host_value(args[1], "tensor_split").tolist(), *args[2:]), kwargs
     if func in _BRING_VALUES:

@@ -46,6 +46,7 @@ _ATOMIC = (
 _ATOMIC_TYPES = frozenset(t for t in _ATOMIC if t is not enum.Enum)
 _TABLES = frozenset(nn.Module().__dict__)
 """Attributes of every module, most of them empty tables of hooks."""
+_TENSOR_TABLES = frozenset({"_parameters", "_buffers"})
 _PLAIN_TENSORS = frozenset({Tensor, nn.Parameter})
 
 
@@ -178,6 +179,9 @@ class MetaCopier:
                 continue
             if name in _TABLES and not value:
                 state[name] = kind()
+                continue
+            if name in _TENSOR_TABLES and kind is dict:
+                state[name] = {k: v if v is None else self.tensor(v) for k, v in value.items()}
                 continue
             self._path.append(name)
             state[name] = self._children(value) if name == "_modules" else self.value(value)

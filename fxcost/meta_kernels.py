@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .cells import tensors
 from .meta_gradients import META_GRADIENTS
 from .nested import refuse
 from .sparse import PRODUCTS, dense_stand_ins, is_sparse
@@ -67,6 +68,14 @@ def least_squares(a: Tensor, b: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Ten
     shape = (*a.shape[:-2], a.shape[-1]) if one_column else (*a.shape[:-2], a.shape[-1], b.shape[-1])
     nothing = a.new_empty((0,))
     return a.new_empty(shape), nothing, a.new_empty(a.shape[:-2], dtype=torch.int64), torch.empty_like(nothing)
+
+
+def int4_linear(x: Tensor, packed: Tensor, *_: Any) -> Tensor:
+    """`aten._weight_int4pack_mm`: (m, k) with weights packed (n / 8, …) → (m, n), as CUDA has them.
+
+    The stock kernel asks for a device that fake tensors alone have.
+    """
+    return x.new_empty((x.shape[0], packed.shape[0] * 8))
 
 
 def quantized_linear(x: Tensor, packed: Any, *_: Any) -> Tensor:
@@ -151,6 +160,7 @@ META_KERNELS: dict[Any, Callable[..., Any]] = {
     aten._ctc_loss.default: ctc_loss,
     aten._nested_tensor_from_tensor_list.default: refuse,
     aten.linalg_lstsq.default: least_squares,
+    aten._weight_int4pack_mm.default: int4_linear,
     aten.histogram.bin_ct: histogram,
     aten.histogram.bins_tensor: histogram_between,
     torch.ops.quantized.linear_dynamic.default: quantized_linear,
@@ -245,7 +255,7 @@ def _question(value: Any) -> Any:
 
 def describe(out: Any, args: Any) -> Made | None:
     """What an operator returned, if all of it is dense and in fresh memory."""
-    given = {t.untyped_storage()._cdata for t in torch.utils._pytree.tree_leaves(args) if isinstance(t, Tensor)}
+    given = {t.untyped_storage()._cdata for t in tensors(args)}
     made: list[Any] = []
     for tensor in out if isinstance(out, (tuple, list)) else (out,):
         if tensor is None:

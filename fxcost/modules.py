@@ -6,7 +6,7 @@ import functools
 import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from types import BuiltinFunctionType, MethodDescriptorType, TracebackType
+from types import BuiltinFunctionType, FunctionType, MethodDescriptorType, TracebackType, WrapperDescriptorType
 from typing import Any
 
 import torch
@@ -23,6 +23,10 @@ _HOOKS = (
 )
 _BOOKKEEPING = frozenset(nn.Module().__dict__) - {"training"}
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.DataParallel, nn.ParameterList, nn.ParameterDict)
+_SETTINGS = frozenset({int, float, bool, str, type(None), torch.dtype, torch.device, torch.Size})
+_UNTOLD = object()
+_FUNCTIONS = (FunctionType, BuiltinFunctionType)
+_NOT_PYTHON = (BuiltinFunctionType, MethodDescriptorType, WrapperDescriptorType, torch._ops.OpOverload)
 _PURE_MODULES = ("torch.nn.functional", "torch._C._nn", "torch._C._fft", "torch._C._linalg", "torch._C._special")
 
 
@@ -42,9 +46,11 @@ def is_leaf(module: nn.Module, name: str, leaf_modules: tuple[Any, ...] = ()) ->
 def configuration(module: nn.Module) -> Any:
     """What decides how a module of PyTorch's own behaves, besides its tensors' specs: hashable, equal for equal ones.
 
-    None if that can't be told: a class of the user's, a hook, a parametrization, an attribute that can't be hashed.
+    None if that can't be told: a class of the user's, a hook, a parametrization, an attribute that is no plain data.
     """
     parts: list[Any] = []
+    if nn.modules.module._has_any_global_hook():
+        return None
     for inner in module.modules():
         state, cls = inner.__dict__, type(inner)
         if not cls.__module__.startswith("torch.nn.modules.") or any(state[h] for h in _HOOKS):
@@ -55,21 +61,38 @@ def configuration(module: nn.Module) -> Any:
         for name, value in state.items():
             if name in _BOOKKEEPING or name.startswith("_flat_weight"):
                 continue
-            if name == "forward" or (isinstance(value, list) and value and not isinstance(value[0], (int, str, list))):
+            if name == "forward" and getattr(value, "routed", False):
+                continue  # concrete capture's way round the class's own forward
+            setting = _setting(value)
+            if setting is _UNTOLD or name == "forward":
                 return None
-            parts.append((name, type(value), repr(value) if isinstance(value, list) else value))
-    key = tuple(parts)
-    try:
-        hash(key)
-    except TypeError:
-        return None
-    return key
+            parts.append((name, type(value), setting))
+    return tuple(parts)
+
+
+def _setting(value: Any) -> Any:
+    """What stands for an attribute in a configuration; `_UNTOLD` for an object that may hold or do anything."""
+    if type(value) in _SETTINGS:
+        return value
+    if isinstance(value, (tuple, list)):
+        items = tuple([_setting(item) for item in value])
+        return _UNTOLD if _UNTOLD in items else items
+    if isinstance(value, _FUNCTIONS) and function_is_pure(value):
+        return value
+    return _UNTOLD
+
+
+def module_tensors(module: nn.Module) -> Iterator[torch.Tensor]:
+    """Parameters and buffers of a module and its children, each name once, in a fixed order."""
+    for inner in module.modules():
+        yield from (p for p in inner._parameters.values() if p is not None)
+        yield from (b for b in inner._buffers.values() if b is not None)
 
 
 @functools.lru_cache(maxsize=4096)
 def function_is_pure(function: Callable[..., Any]) -> bool:
     """True for PyTorch's and Python's own functions: what they do follows from their arguments."""
-    if isinstance(function, (BuiltinFunctionType, MethodDescriptorType, torch._ops.OpOverload)):
+    if isinstance(function, _NOT_PYTHON):
         return True
     module = getattr(function, "__module__", None) or ""
     return module == "torch" or module in _PURE_MODULES or module.startswith(("torch.functional", "torch._tensor"))
@@ -163,7 +186,7 @@ def module_records(found: Inventory) -> tuple[ModuleRecord, ...]:
                 type(module).__name__,
                 f"{type(module).__module__}.{type(module).__qualname__}",
                 names[1:],
-                module.training,
+                getattr(module, "training", False),  # a frozen ScriptModule has none
                 tuple(_own_tensors(module, names[0])),
             )
             for module, names in found.modules

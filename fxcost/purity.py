@@ -12,7 +12,8 @@ from __future__ import annotations
 import builtins
 import dis
 import inspect
-from collections.abc import Iterator
+from functools import lru_cache
+from itertools import takewhile
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any
 
@@ -33,25 +34,36 @@ _STATEFUL = ("set_", "manual_seed", "seed", "use_", "load", "save")
 
 def is_pure(function: Any) -> bool:
     """True if what a Python function does is proven to follow from its arguments."""
-    return _pure(function, set())
+    return proof(function) is not None
 
 
-def _pure(function: Any, asked: set[Any]) -> bool:
+def proof(function: Any) -> tuple[Any, ...] | None:
+    """Why what a Python function does follows from its arguments; None if that is not proven.
+
+    Its code and all that it reads from outside, and so on for the functions that it calls: where two proofs are equal,
+    nothing that decides what the function does has changed in between.
+    """
+    read: dict[Any, Any] = {}
+    return tuple(read.items()) if _pure(function, read) else None
+
+
+def _pure(function: Any, read: dict[Any, Any]) -> bool:
     if not isinstance(function, FunctionType) or function.__closure__ or function.__dict__.get("__wrapped__"):
         return False
-    if function in asked:  # it calls itself
+    if function in read:  # it calls itself
         return True
-    asked.add(function)
     code = function.__code__
     if code.co_flags & (inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR):
         return False
     defaults = (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values())
     if not all(isinstance(value, _CONSTANTS) for value in defaults):
         return False
-    return all(_harmless(value, asked) for value in _read_from_outside(code, function.__globals__))
+    values = tuple([_resolved(path, function.__globals__) for path in _read_from_outside(code)])
+    read[function] = code, defaults, values
+    return all(_harmless(value, read) for value in values)
 
 
-def _harmless(value: Any, asked: set[Any]) -> bool:
+def _harmless(value: Any, read: dict[Any, Any]) -> bool:
     if value is torch.Tensor or isinstance(value, torch.dtype):
         return True
     if isinstance(value, type) or (isinstance(value, BuiltinFunctionType) and value.__module__ == "builtins"):
@@ -61,7 +73,7 @@ def _harmless(value: Any, asked: set[Any]) -> bool:
     if getattr(value, "__name__", "").startswith(_STATEFUL):
         return False
     try:
-        return function_is_pure(value) or _pure(value, asked)
+        return function_is_pure(value) or _pure(value, read)
     except TypeError:  # what can't be hashed
         return False
 
@@ -69,19 +81,30 @@ def _harmless(value: Any, asked: set[Any]) -> bool:
 _UNKNOWN = object()
 
 
-def _read_from_outside(code: CodeType, names: dict[str, Any]) -> Iterator[Any]:
-    """What the code takes from its globals, attributes of modules resolved; `_UNKNOWN` for what may hold state."""
+@lru_cache(maxsize=1024)
+def _read_from_outside(code: CodeType) -> tuple[tuple[str, ...], ...]:
+    """The dotted names that a code takes from its globals; an empty one where it may read or change other state."""
     instructions = list(dis.get_instructions(code))
+    found: list[tuple[str, ...]] = []
     for i, instruction in enumerate(instructions):
         if instruction.opname in _STATE:
-            yield _UNKNOWN
+            found.append(())
         if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
-            value = names.get(instruction.argval, getattr(builtins, instruction.argval, _UNKNOWN))
-            for following in instructions[i + 1 :]:
-                if not isinstance(value, ModuleType) or following.opname not in _NAMES:
-                    break
-                value = getattr(value, following.argval, _UNKNOWN)
-            yield value
+            attributes = takewhile(lambda following: following.opname in _NAMES, instructions[i + 1 :])
+            found.append((instruction.argval, *[following.argval for following in attributes]))
     for constant in code.co_consts:
         if isinstance(constant, CodeType):  # a comprehension or an inner function
-            yield from _read_from_outside(constant, names)
+            found.extend(_read_from_outside(constant))
+    return tuple(found)
+
+
+def _resolved(path: tuple[str, ...], names: dict[str, Any]) -> Any:
+    """What a dotted name stands for, up to the first part that is no module; `_UNKNOWN` if for nothing."""
+    if not path:
+        return _UNKNOWN
+    value = names.get(path[0], getattr(builtins, path[0], _UNKNOWN))
+    for name in path[1:]:
+        if not isinstance(value, ModuleType):
+            break
+        value = getattr(value, name, _UNKNOWN)
+    return value

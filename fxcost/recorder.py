@@ -10,7 +10,7 @@ Not here: graph nodes. The caller opens a :class:`Segment` per node and gets wha
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any
 
@@ -21,7 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_mod
 from .autocast import cast, cast_to
 from .higher_order import flex_attention, handler, run_on_one_score
 from .meta_kernels import ShapeMemo
-from .nested import dense_parts, is_nested, refuse
+from .nested import dense_parts, extent, is_nested, refuse
 from .records import InnerCall, Operator, OpRecord, TensorSpec
 from .sparse import meta_copy, stored
 from .units import composite_kernel
@@ -66,6 +66,12 @@ class Storages:
         watched = self._watched.get(spec.storage)
         storage = watched() if watched is not None else None
         if storage is None:
+            if spec.nbytes == self.nbytes[spec.storage] and not spec.offset:
+                whole = torch.empty_strided(spec.shape, spec.stride, dtype=spec.dtype, device=META)
+                storage = whole.untyped_storage()
+                if storage.nbytes() == spec.nbytes:
+                    self._attach(storage, storage._cdata, spec.storage)
+                    return whole
             storage = torch.UntypedStorage(self.nbytes[spec.storage], device="meta")
             self._attach(storage, storage._cdata, spec.storage)
         empty = torch.empty(0, dtype=spec.dtype, device=META)
@@ -97,8 +103,8 @@ def is_plain(value: Any) -> bool:
 
 
 def _shape(tensor: Tensor) -> tuple[int, ...]:
-    """Sizes; a nested tensor of old layout has none, and stands for its elements in one row."""
-    return (tensor.numel(),) if is_nested(tensor) else tuple(tensor.shape)
+    """Sizes; a nested tensor has none in its ragged dimension."""
+    return extent(tensor) if tensor.is_nested else tuple(tensor.shape)
 
 
 def _is_wrapper(tensor: Tensor) -> bool:
@@ -334,6 +340,11 @@ class OpRecorder(TorchDispatchMode):
         with _disable_current_modes(), apart:
             run_on_one_score(score_mod, query, *(rest[3] if len(rest) > 3 else ()))
         return tuple(segment.operations)
+
+    def skipped(self, freed: Iterable[tuple[int, int]], operations: int) -> None:
+        """Operations that ran before were not run again; `freed` has storages, and after how many each would die."""
+        self.deaths.update((number, self.ticks + after) for number, after in freed)
+        self.ticks += operations
 
     def _freed(self, number: int) -> None:
         self.deaths[number] = self.ticks

@@ -44,8 +44,8 @@ class TensorSpec:
 
     @property
     def numel(self) -> int:
-        """Number of elements, broadcast ones included."""
-        return prod(self.shape)
+        """Number of elements, broadcast ones included; of a sparse tensor those that it stores."""
+        return prod(self.shape) if self.stored is None else self.stored
 
     @property
     def nbytes(self) -> int:

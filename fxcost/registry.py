@@ -96,7 +96,8 @@ class Registry:
                 return self.rules[key]
         if op.namespace == "prims":  # what PyTorch's references are made of: `prims.add` is `aten.add`
             named = getattr(torch.ops.aten, op.overloadpacket.__name__, None)
-            return None if named is None else self.find(getattr(named, named.overloads()[0]))
+            if named is not None:
+                return self.find(getattr(named, named.overloads()[0]))
         if only_aliases(op):
             return self.view
         if torch.Tag.pointwise in op.tags:

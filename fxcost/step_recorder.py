@@ -132,7 +132,7 @@ class StepRecorder(ValueRecorder):
         record = segment.operations[-1] if segment.operations else None
         if record is None or record.op is not func or not all(map(is_plain, results)):
             return
-        if not any(n in self.cells or n in self._ranges for n in map(self.storages.number, results)):
+        if not any(n in self.cells or n in self.ranges for n in map(self.storages.number, results)):
             self._answers[key] = _Answer(describe(out, args) if returns_fresh(func) else None, record)
 
     def _repeated(self, answer: _Answer, func: Any, args: Any, kwargs: dict[str, Any], segment: Segment) -> Any:

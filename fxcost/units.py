@@ -23,6 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from . import sparse
 from .flex import FlexOnMeta
 
 aten = torch.ops.aten
@@ -166,6 +167,24 @@ def _pad_packed(
     return padded.transpose(0, 1) if batch_first else padded, lengths
 
 
+def _ctc_loss(
+    log_probs: Tensor,
+    targets: Tensor,
+    input_lengths: list[int],
+    target_lengths: list[int],
+    blank: int = 0,
+    reduction: int = 1,
+    zero_infinity: bool = False,
+) -> Tensor:
+    """`ctc_loss` with lengths in lists, of which C++ makes a tensor of data on the device of the losses."""
+    losses: Tensor = aten._ctc_loss(log_probs, targets, input_lengths, target_lengths, blank, zero_infinity)[0]
+    if zero_infinity:
+        losses = torch.where(losses == float("inf"), 0.0, losses)
+    if reduction == 1:
+        return (losses / torch.tensor(target_lengths, dtype=losses.dtype).clamp_min(1)).mean()
+    return losses.sum() if reduction == 2 else losses
+
+
 def _decomposed(op: torch._ops.OpOverload) -> Callable[..., Any]:
     """The stock kernel. Not `op.decompose()`: that prefers Python decompositions, which eager mode never runs."""
 
@@ -179,6 +198,7 @@ _UNITS: dict[torch._ops.OpOverload, Callable[..., Any]] = {
     aten.scaled_dot_product_attention.default: _attention,
     aten.dropout.default: _dropout,
     aten._pad_packed_sequence.default: _pad_packed,
+    aten.ctc_loss.IntList: _ctc_loss,
     aten.lstm.input: _rnn_input("lstm"),
     aten.lstm.data: _rnn_data("lstm"),
     aten.gru.input: _rnn_input("gru"),
@@ -207,6 +227,7 @@ def _register() -> torch.library.Library:
     library = torch.library.Library("aten", "IMPL")
     for op, unit in _UNITS.items():
         library.impl(op, _gated(op, unit), "AutogradMeta")
+    sparse.meta_kernels(library)
     return library
 
 
@@ -222,7 +243,10 @@ def composite_kernel(op: torch._ops.OpOverload) -> Callable[..., Any] | None:
         return None
     if not composite:
         return None
-    return _UNITS.get(op) or _decomposed(op)
+    unit, stock = _UNITS.get(op), _decomposed(op)
+    if unit is None:
+        return stock
+    return lambda *args, **kwargs: (unit if args[0].is_meta else stock)(*args, **kwargs)  # a real run has its kernels
 
 
 @contextmanager

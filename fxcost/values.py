@@ -91,7 +91,7 @@ class ValueRecorder(OpRecorder):
         """What messages name where no line of the model's code is running, as when a graph is propagated."""
         self._real_available = real_available
         self._noise = torch.Generator().manual_seed(0)
-        self._ranges: dict[int, tuple[float, float]] = {}
+        self.ranges: dict[int, tuple[float, float]] = {}
         """Storage → between which values it was clamped: noise in its place lies there too."""
 
     # --------------------------------------------------------------------------------------------------- known values
@@ -170,6 +170,7 @@ class ValueRecorder(OpRecorder):
     def assume(self, text: str) -> None:
         """Note what was taken for granted."""
         self.assumptions[text] = None
+        self.values_used = True  # who replays what was done here would not hear of it
 
     def host_value(self, tensor: Tensor, why: str, scalar: bool = False) -> Tensor:
         """:meth:`demand` from outside an operator, while this mode is active; the result is the caller's own."""
@@ -207,6 +208,8 @@ class ValueRecorder(OpRecorder):
             return self._packed(args)
         if func.name() in _SUPPRESSION:
             return self._all_kept(args[0])
+        if packet is aten._is_all_true and self.value_of(args[0]) is None:
+            return self._found_valid()
         if packet is aten._nested_tensor_from_mask_left_aligned:
             mask = self._cell(args[1])
             return mask is not None and bool(_left_aligned(self.demand(args[1], "a padding mask")))
@@ -217,14 +220,17 @@ class ValueRecorder(OpRecorder):
         out = super().run(func, args, kwargs)
         if packet in _CLAMPING and len(args) > 1 and isinstance(args[1], (int, float)):
             high = args[2] if len(args) > 2 and args[2] is not None else args[1] + 1
-            self._ranges[self.storages.number(out)] = float(args[1]), float(high)
+            self.ranges[self.storages.number(out)] = float(args[1]), float(high)
         if not self._stays_unknown(func, packet, args, out):
             self._follow(func, packet, args, kwargs, out)
         return out
 
     def _stays_unknown(self, func: Any, packet: Any, args: Any, out: Any) -> bool:
-        """The common case, told cheaply: a float result of an unknown input."""
-        if not isinstance(out, Tensor) or is_integer(out) or packet in _VALUE_FREE or written_arguments(func):
+        """The common case, told cheaply: float results of an unknown input."""
+        results = out if isinstance(out, tuple) else (out,)
+        if not all(isinstance(t, Tensor) and not is_integer(t) for t in results):
+            return False
+        if packet in _VALUE_FREE or written_arguments(func):
             return False
         return any(isinstance(a, Tensor) and self.storages.number(a) not in self.cells for a in args)
 
@@ -265,12 +271,13 @@ class ValueRecorder(OpRecorder):
 
     def _evaluation(self, func: Any, args: Any, kwargs: Any, outputs: list[Tensor]) -> Evaluation:
         leaves, tree = pytree.tree_flatten((args, kwargs))
-        return evaluation(func, [self._source(x) if isinstance(x, Tensor) else x for x in leaves], tree, outputs)
+        sources = {id(x): self._source(x) for x in leaves if isinstance(x, Tensor)}
+        return evaluation(func, [sources.get(id(x), x) for x in leaves], tree, outputs)
 
     def _source(self, tensor: Tensor) -> Source:
         if not tensor.is_meta:
             return Source(tensor, Cell(tensor.untyped_storage()), self._noise)
-        return Source(tensor, self._cell(tensor), self._noise, self._ranges.get(self.storages.number(tensor)))
+        return Source(tensor, self._cell(tensor), self._noise, self.ranges.get(self.storages.number(tensor)))
 
     # ------------------------------------------------------------------------------------------------ in-place writes
 
@@ -344,6 +351,11 @@ class ValueRecorder(OpRecorder):
         self.assume("non-maximum suppression keeps every box that it is given; fewer boxes would cost less afterwards")
         self.values_used = True
         return self._meta_of(torch.arange(boxes.shape[0]))
+
+    def _found_valid(self) -> Tensor:
+        """What torch.distributions asks of its arguments (a scale above 0, a sum of 1), which noise may not fulfil."""
+        self.assume("torch.distributions found the arguments of a distribution valid")
+        return self._meta_of(torch.tensor(True))
 
     def _dynamic(self, func: Any, packet: Any, args: Any, kwargs: Any) -> Any:
         """Operators whose result's shape is a value: nonzero, unique, masked_select and their like."""

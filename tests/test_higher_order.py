@@ -118,3 +118,20 @@ def test_flex_attention_runs_its_score_mod_on_every_score() -> None:
     assert with_mod.transcendentals - plain.transcendentals == 2 * 8 * 8
     by_distance = cost(score_mod=lambda score, b, h, i, j: score + (j - i))
     assert by_distance.flops - plain.flops == 2 * 8 * 8
+
+
+@pytest.mark.parametrize("mode", ["pointwise", "generic"])
+def test_associative_scan_combines_halves(mode: str) -> None:
+    """Eight steps take eleven combinations in the tree that PyTorch builds (4 + 2 + 1 up, 1 + 3 down)."""
+    from torch._higher_order_ops.associative_scan import associative_scan
+
+    def sums(x: Tensor) -> Any:
+        return associative_scan(lambda a, b: a + b, x, 0, combine_mode=mode)
+
+    try:
+        sums(torch.ones(8, 3))
+    except ValueError as error:
+        pytest.skip(f"not in PyTorch {torch.__version__}: {error}")
+    for steps, combinations in ((8, 11), (1, 0)):
+        report = fxcost.analyze(sums, (steps, 3))
+        assert (report.flops, report.uncosted) == (combinations * 3, {})

@@ -14,10 +14,11 @@ from models import Lambda, Repeated, Residual, Transposed, ViewsOfViews
 from torch import nn
 
 import fxcost
-from fxcost import meta_kernels, propagate
+from fxcost import meta_kernels, repeats
 from fxcost.capture import record
 from fxcost.cost import Cost
 from fxcost.records import NodeRecord, Recording, TensorSpec
+from fxcost.remembered import forget
 
 CHANNELS, SIZE = 4, 6
 few = settings(max_examples=int(os.environ.get("FXCOST_EXAMPLES", "15")), deadline=None)
@@ -119,20 +120,23 @@ def test_names_and_wrappers_cost_nothing(makers: list[Make]) -> None:
 
 
 @few
+@pytest.mark.parametrize("capture", ["symbolic", "concrete"])
 @given(blocks(), st.booleans())
-def test_replayed_nodes_equal_nodes_that_ran(makers: list[Make], training: bool) -> None:
-    """What is remembered (a node, an operator's result) gives the records, aliases included, of running it again."""
+def test_replayed_calls_equal_calls_that_ran(capture: str, makers: list[Make], training: bool) -> None:
+    """What is remembered (a call, an operator's result) gives the records, aliases and deaths of running it again."""
     model = build(makers * 2, training)  # the second half repeats the first
-    remembered = record(model, shape(2), capture="symbolic")
     with pytest.MonkeyPatch.context() as patch:
         forget_everything(patch)
-        ran = record(model, shape(2), capture="symbolic")
-    assert canonical(remembered) == canonical(ran)
+        ran = record(model, shape(2), capture=capture)
+    forget()
+    here = record(model, shape(2), capture=capture)
+    earlier = record(model, shape(2), capture=capture)
+    assert canonical(here) == canonical(earlier) == canonical(ran)
 
 
 def forget_everything(patch: pytest.MonkeyPatch) -> None:
-    """Turn off both memories."""
-    patch.setattr(propagate.Propagator, "_key", lambda *_: None)
+    """Turn off all memories."""
+    patch.setattr(repeats.Memo, "get", lambda *_: None)
     run = lambda _, func, args, kwargs: meta_kernels.META_KERNELS.get(func, func)(*args, **kwargs)  # noqa: E731
     patch.setattr(meta_kernels.ShapeMemo, "run", run)
 
@@ -159,7 +163,9 @@ def canonical(recording: Recording) -> list[Any]:
         ]
         return record.name, record.kind, record.target, record.module, given, ran, tree(record.outputs, None)
 
-    return [node(record) for record in recording.nodes]
+    nodes = [node(record) for record in recording.nodes]
+    died = sorted((numbers[n], after) for n, after in recording.deaths or () if n in numbers)
+    return [*nodes, died]
 
 
 @few

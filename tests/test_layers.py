@@ -45,9 +45,11 @@ LAYERS = {
         "unchanged",
         "inputs",
         "purity",
+        "remembered",
+        "repeats",
         "propagate",
     ),
-    "capture": ("vocabulary", "symbolic", "concrete", "step_recorder", "step", "capture"),
+    "capture": ("vocabulary", "symbolic", "drawing", "concrete", "step_recorder", "step", "capture"),
     "rules": ("rules",),
     "pricing": ("pricing", "graph", "parameters", "module_tree", "experts", "sums", "alignment"),
     "readers": (

@@ -187,3 +187,39 @@ def test_grad_modes_change_nothing(mode: Callable[[], Any]) -> None:
     with mode():
         assert fxcost.analyze(model, (B, S, E)).cost == expected
         assert fxcost.analyze(model, (B, S, E), capture="concrete").cost == expected
+
+
+class Guarded(nn.Module):
+    """Attention, dropout and an LSTM under inference mode, where they reach a dispatch mode whole."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(8, 8)
+
+    @torch.inference_mode()
+    def forward(self, x: Tensor) -> Tensor:
+        """Asks for a sum, which only data can tell."""
+        out: Tensor = self.lstm(F.dropout(F.scaled_dot_product_attention(x, x, x), 0.5))[0]
+        return out if out.sum().item() < 1e9 else x
+
+
+def test_a_real_run_under_inference_mode_has_pytorchs_own_kernels() -> None:
+    """The operators that are recorded whole exist on meta alone."""
+    report = fxcost.analyze(Guarded(), torch.randn(5, 2, 8))
+    assert (report.capture, report.uncosted) == ("real", {})
+    assert report.macs == 5 * (2 * 2 * 8 + 2 * 2 * 8) + 5 * 2 * 4 * 8 * (8 + 8)
+
+
+@pytest.mark.parametrize("reduction", ["none", "sum", "mean"])
+def test_ctc_with_lengths_in_lists(reduction: str) -> None:
+    """In C++ such lengths become data on meta. They are known: 9 steps of 7 and of 5 states; a mean divides by them."""
+
+    def loss(p: Tensor, labels: Tensor) -> Tensor:
+        return F.ctc_loss(p, labels, (9, 9), (3, 2), reduction=reduction, zero_infinity=True)
+
+    report = fxcost.analyze(loss, [(9, 2, 5), fxcost.spec(2, 4, dtype="int64")])
+    joined = {"none": 0, "sum": 1, "mean": 2 + 2 + 2}[reduction]
+    assert report.flops == 13 * 9 * (7 + 5) + 9 * 2 + 2 + joined
+    assert report.nodes[-1].outputs[0].shape == ((2,) if reduction == "none" else ())
+    real = loss(torch.randn(9, 2, 5), torch.ones(2, 4, dtype=torch.int64))
+    assert report.nodes[-1].outputs[0].shape == real.shape

@@ -253,3 +253,24 @@ def test_counting_tokens_of_experts_asks_for_no_value() -> None:
     counted = lambda i: torch.ones(torch.histc(i, 3, 0, 2).tolist()) @ torch.ones(5)  # noqa: E731
     assert fxcost.analyze(counted, torch.tensor([0, 1, 1, 2, 2, 2, 2, 2])).macs == 1 * 2 * 5
     assert fxcost.analyze(lambda x: torch.histogram(x, 6).hist, (2, 8)).nodes[-1].outputs[0].shape == (6,)
+
+
+def test_an_unknown_tensor_is_equal_to_itself() -> None:
+    """Given twice to one operator, it is one sample of noise: `x == x`, as a check for NaN asks."""
+    report = fxcost.analyze(lambda x: x @ x.T if (x == x).all() else x, (2, 8), capture="concrete")
+    assert report.macs == 2 * 2 * 8
+
+
+class Draws(nn.Module):
+    """Samples from distributions whose arguments noise does not fulfil: probabilities of sum 1, a negative scale."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        odds = torch.distributions.Categorical(probs=x.softmax(-1))
+        return odds.entropy() + torch.distributions.Normal(x, 1 - x.exp() * 9).log_prob(x).sum(-1)
+
+
+def test_arguments_of_a_distribution_are_taken_for_valid() -> None:
+    """torch.distributions checks them; the report says that they are believed."""
+    report = fxcost.analyze(Draws(), (2, 8))
+    assert report.assumptions == ("torch.distributions found the arguments of a distribution valid",)
+    assert report.nodes[-1].outputs[0].shape == (2,)

@@ -1,0 +1,150 @@
+"""What PyTorch's own functions and modules did, remembered from one analysis to the next.
+
+An architecture search, a notebook and a sweep meet the same layers again and again. What is remembered is plain data
+(no tensor, no module, nothing of a model), it is bounded, and it holds only while nobody has changed what PyTorch's
+functions do: :func:`memory` compares PyTorch's namespaces, classes and settings with those for which it was made. Where
+a function that PyTorch asks for is not its own (other tools replace some to count), nothing is remembered at all.
+"""
+
+from __future__ import annotations
+
+import operator
+import sys
+from collections.abc import Iterator
+from functools import _lru_cache_wrapper
+from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .modules import function_is_pure
+from .purity import proof
+from .records import OpRecord, TensorSpec
+
+LIMIT = 10_000
+"""Operations that are remembered in all; with more, everything is forgotten."""
+
+_CLASSES = [value for value in vars(nn.modules).values() if isinstance(value, type)]
+_NAMESPACES = [torch, F, torch._C._nn, torch._tensor, torch.functional, Tensor, nn.Module, *_CLASSES]
+_TORCH = frozenset({"torch", "typing_extensions", *sys.stdlib_module_names})
+_HARMLESS = (BuiltinFunctionType, type, ModuleType)
+_OBJECTS = frozenset({"torch", "typing", "typing_extensions", "types", "builtins"})
+_SCALARS = (int, float, bool, str, complex, type(None))
+_PLAIN = frozenset(
+    {*_SCALARS, TensorSpec, torch.Size, torch.dtype, torch.device, torch.layout, torch.memory_format, type(...)}
+)
+_OPERATORS = frozenset({"aten", "prims", "torchvision", "fxcost"})
+
+
+class Proven:
+    """A function of the user's as it was when it was proven to follow from its arguments (purity.py)."""
+
+    __slots__ = ("why",)
+
+    def __init__(self, why: tuple[Any, ...]) -> None:
+        self.why = why
+
+
+class Memory(dict[Any, Any]):
+    """From what decides a call to what it did. Forgets everything when it would grow beyond its bound."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._operations = 0
+        self._proven: dict[Any, Proven] = {}
+
+    def target(self, function: Any) -> Any:
+        """What stands for a function in keys; None for one that is not proven to do the same for the same arguments."""
+        if function_is_pure(function):
+            return function
+        why = proof(function)
+        if why is None:
+            return None
+        known = self._proven.get(function)
+        if known is None or known.why != why:
+            known = self._proven[function] = Proven(why)
+        return known
+
+    def keep(self, key: Any, value: Any, operations: tuple[OpRecord, ...]) -> None:
+        """Remember what a call did, if the operations that it ran are plain data."""
+        if len(operations) > LIMIT or not all(map(_is_plain_record, operations)):
+            return
+        if self._operations + len(operations) > LIMIT:
+            self.clear()
+        self._operations += 1 + len(operations)
+        self[key] = value
+
+    def clear(self) -> None:
+        """Forget everything."""
+        super().clear()
+        self._proven.clear()
+        self._operations = 0
+
+
+_MEMORY = Memory()
+_World = tuple[tuple[Any, ...], list[Any]]
+_world: _World | None = None
+
+
+def memory() -> Memory:
+    """What is remembered and holds now; where PyTorch's functions are replaced, an empty memory of the caller's own."""
+    global _world
+    now = _settings(), [part for namespace in _NAMESPACES for part in vars(namespace).values()]
+    if _world is None or not _equal(now, _world):
+        _MEMORY.clear()
+        _world = None if _replaced() else now
+    return Memory() if _world is None else _MEMORY
+
+
+def forget() -> None:
+    """Forget everything, as in a new process."""
+    _MEMORY.clear()
+
+
+def _settings() -> tuple[Any, ...]:
+    """Switches that decide what PyTorch's functions run, and how many operators were given kernels from Python."""
+    fast = torch.backends.mha.get_fastpath_enabled()
+    strict = torch.are_deterministic_algorithms_enabled()
+    return torch.get_default_dtype(), fast, strict, len(getattr(torch.library, "_impls", ()))
+
+
+def _equal(a: _World, b: _World) -> bool:
+    return a[0] == b[0] and len(a[1]) == len(b[1]) and all(map(operator.is_, a[1], b[1]))
+
+
+def _replaced() -> bool:
+    """True if something in PyTorch's namespaces that PyTorch's code asks for is not PyTorch's own."""
+    parts = [part for namespace in _NAMESPACES for part in vars(namespace).items()]
+    strange = {name for name, value in parts if not _is_torchs(value)}
+    asked = {name for _, value in parts for name in _names_in(getattr(value, "__code__", None))} if strange else set()
+    return any(name in asked or name.startswith("__") for name in strange)
+
+
+def _names_in(code: Any) -> Iterator[str]:
+    """The names of globals and attributes in a code."""
+    if isinstance(code, CodeType):
+        yield from code.co_names
+        for constant in code.co_consts:
+            yield from _names_in(constant)
+
+
+def _is_torchs(value: Any) -> bool:
+    """True for what PyTorch's namespaces hold by themselves; False for what somebody else has put there."""
+    if isinstance(value, _lru_cache_wrapper):
+        value = value.__wrapped__
+    if isinstance(value, FunctionType):
+        return str(value.__globals__.get("__name__", "")).partition(".")[0] in _TORCH
+    if isinstance(value, _HARMLESS) or not callable(value):
+        return True
+    return type(value).__module__.partition(".")[0] in _OBJECTS
+
+
+def _is_plain_record(record: OpRecord) -> bool:
+    return getattr(record.op, "namespace", "") in _OPERATORS and is_plain_data(record.args)
+
+
+def is_plain_data(value: Any) -> bool:
+    """True for numbers, texts, dtypes and specs, and tuples of them."""
+    return all(map(is_plain_data, value)) if type(value) is tuple else type(value) in _PLAIN
