@@ -124,12 +124,16 @@ class Sums:
 
     @property
     def macs_by_dtype(self) -> dict[str, int]:
-        """MACs by the dtype of the first numeric tensor that the contraction reads."""
+        """MACs by the dtype in which they are done: that of the first numeric tensor that the contraction reads.
+
+        With quantized weights that is their dtype; dynamically quantized layers quantize what they read as well.
+        """
         macs: Counter[str] = Counter()
         for op in self._operations():
             if op.cost.macs:
-                names = (s.dtype_name for s in op.record.inputs if s.dtype_name != "bool")
-                macs[next(names, "unknown")] += op.cost.macs
+                names = [s.dtype_name for s in op.record.inputs if s.dtype_name != "bool"]
+                quantized = (name for name in names if name.startswith(("qint", "quint")))
+                macs[next(quantized, names[0] if names else "unknown")] += op.cost.macs
         return dict(macs)
 
     # Sums -------------------------------------------------------------------------------------------------------

@@ -31,6 +31,7 @@ TABLE: Mapping[OpKey, Entry] = {
     aten.hardshrink_backward: (2, 0, "where((x >= -0.5) & (x <= 0.5), 0, g)"),
     aten.softshrink_backward: (2, 0, "where((x >= -0.5) & (x <= 0.5), 0, g)"),
     aten.silu_backward: (9, 1, "g * (s := 1 / (1 + exp(-x))) * (1 + x * (1 - s))"),
+    aten.mish_backward: (14, 4, "g * ((t := tanh(log(1 + exp(x)))) + x * (1 / (1 + exp(-x))) * (1 - t * t))"),
     aten.softplus_backward: (5, 1, "where(x > 20, g, g * (z := exp(x)) / (z + 1))"),
     aten.elu_backward: (3, 1, "where(x <= 0, g * exp(x), g)"),
     aten.log_sigmoid_backward: (9, 1, "g * ((n := x < 0) - where(n, 1, -1) * ((z := exp(-abs(x))) / (1 + z)))"),

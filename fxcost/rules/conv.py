@@ -10,7 +10,7 @@ from ..cost import Cost
 from ..records import OpRecord
 from ..registry import OpKey, Rule
 from . import formulas
-from .common import argument, arithmetic, contraction
+from .common import argument, arithmetic, contraction, optional
 
 aten = torch.ops.aten
 
@@ -63,9 +63,9 @@ def cudnn(op: OpRecord) -> Cost:
 
 
 def cudnn_transposed(op: OpRecord) -> Cost:
-    """cudnn_convolution_transpose has no bias."""
+    """cudnn_convolution_transpose has no bias; MIOpen's may have one."""
     x, weight = op.args[:2]
-    return _convolve(op, x.shape, weight.shape, False, True, argument(op, "groups", 1))
+    return _convolve(op, x.shape, weight.shape, argument(op, "bias") is not None, True, argument(op, "groups", 1))
 
 
 def convolution_relu(op: OpRecord) -> Cost:
@@ -110,4 +110,12 @@ RULES: Mapping[OpKey, Rule] = {
     aten._conv_depthwise2d: _DEPTHWISE,
     aten.conv_depthwise3d: _DEPTHWISE,
     aten.conv_tbc: Rule("convolution", conv_tbc),
+    # the same on other devices, in a real run
+    **optional("miopen_convolution", _RULE),
+    **optional("miopen_depthwise_convolution", _RULE),
+    **optional("_mps_convolution", _RULE),
+    **optional("miopen_convolution_relu", Rule("convolution", convolution_relu)),
+    **optional("miopen_convolution_add_relu", Rule("convolution", convolution_add_relu)),
+    **optional("miopen_convolution_transpose", Rule("convolution", cudnn_transposed)),
+    **optional("_mps_convolution_transpose", Rule("convolution", cudnn_transposed)),
 }

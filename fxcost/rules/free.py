@@ -25,9 +25,29 @@ _METADATA = _free("reads or changes a tensor's metadata alone")
 _VIEW = _free("only changes how a tensor is viewed")
 _MARKS = _free("marks a span of time for a profiler")
 _CHECK = _free("checks a condition, computes nothing")
+_NESTED = ("offsets", "lengths", "ragged_idx", "min_seqlen", "max_seqlen", "jagged_dummy")
 
 RULES: Mapping[OpKey, Rule] = {
     aten._nested_tensor_from_mask_left_aligned: _CHECK,
+    aten._nested_tensor_size: _METADATA,
+    aten._nested_tensor_strides: _METADATA,
+    aten._nested_tensor_storage_offsets: _METADATA,
+    **{op: rule for name in _NESTED for op, rule in optional(f"_nested_get_{name}", _METADATA).items()},
+    aten.is_coalesced: _METADATA,
+    aten._coalesced_: _METADATA,
+    aten.sparse_dim: _METADATA,
+    aten._dimI: _METADATA,
+    aten._dimV: _METADATA,
+    aten.q_scale: _METADATA,
+    aten.q_zero_point: _METADATA,
+    aten.q_per_channel_scales: _METADATA,
+    aten.q_per_channel_zero_points: _METADATA,
+    aten.q_per_channel_axis: _METADATA,
+    aten.qscheme: _METADATA,
+    aten._empty_affine_quantized: _ALLOCATES,
+    aten._empty_per_channel_affine_quantized: _ALLOCATES,
+    aten.empty_quantized: _ALLOCATES,
+    aten._use_cudnn_ctc_loss: _CHECK,
     aten._nnz: _METADATA,
     aten.empty: _ALLOCATES,
     aten.empty_like: _ALLOCATES,

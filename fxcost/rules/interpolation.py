@@ -15,7 +15,7 @@ from ..cost import Cost
 from ..records import OpRecord
 from ..registry import OpKey, Rule
 from . import formulas
-from .common import arithmetic, contraction, optional, with_bytes
+from .common import argument, arithmetic, contraction, optional, with_bytes
 
 aten = torch.ops.aten
 
@@ -58,9 +58,10 @@ def grid_sampler(op: OpRecord) -> Cost:
 
     For each coordinate: unnormalizing (three operations with align_corners, else four), clipping to the border two
     compares or reflecting at it nine more, rounding one. For each position, the products of weights; for each
-    channel, a product for each neighbour and the sum of them.
+    channel, a product for each neighbour and the sum of them. cuDNN has bilinear sampling with align_corners alone.
     """
-    _input, grid, mode, padding, corners = op.args[:5]
+    grid, corners = op.args[1], argument(op, "align_corners", True)
+    mode, padding = argument(op, "interpolation_mode", BILINEAR), argument(op, "padding_mode", 0)
     d = grid.shape[-1]
     positions = grid.numel // d
     coordinates = coordinate_operations(padding, corners)
@@ -106,5 +107,6 @@ RULES: Mapping[OpKey, Rule] = {
     aten.grid_sampler_2d: _rule(grid_sampler),
     aten.grid_sampler_3d: _rule(grid_sampler),
     aten._grid_sampler_2d_cpu_fallback: _rule(grid_sampler),
+    aten.cudnn_grid_sampler: _rule(grid_sampler),
     aten.affine_grid_generator: _rule(affine_grid),
 }

@@ -7,9 +7,14 @@ from collections.abc import Mapping
 import torch
 
 from ..registry import OpKey, Rule
-from . import attention, loss, vision
+from . import attention, audio, loss, vision
 
-LATE_RULES: Mapping[str, Rule] = {**vision.LATE_RULES, **loss.LATE_RULES, **attention.LATE_RULES}
+LATE_RULES: Mapping[str, Rule] = {
+    **vision.LATE_RULES,
+    **audio.LATE_RULES,
+    **loss.LATE_RULES,
+    **attention.LATE_RULES,
+}
 """Rules by qualified name."""
 
 

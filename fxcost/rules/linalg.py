@@ -132,10 +132,12 @@ def svd(op: OpRecord) -> Cost:
 
 
 def pinv(op: OpRecord) -> Cost:
-    """SVD, k reciprocals, V scaled by them, times Uᴴ."""
+    """SVD (of a Hermitian matrix its eigenvectors), k reciprocals, V scaled by them, times Uᴴ."""
     batch, m, n = _matrices(op.args[0])
     k = min(m, n)
-    return _cost(op, (formulas.svd(batch, m, n, True)[0] + batch * (k + n * k + 2 * m * n * k), 0))
+    hermitian = bool(argument(op, "hermitian", False))
+    factors, _ = formulas.eigen(batch, n, True, True) if hermitian else formulas.svd(batch, m, n, True)
+    return _cost(op, (factors + batch * (k + n * k + 2 * m * n * k), 0))
 
 
 def polar(op: OpRecord) -> Cost:

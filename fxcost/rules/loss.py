@@ -15,7 +15,7 @@ from ..cost import Cost
 from ..records import OpRecord, TensorSpec
 from ..registry import OpKey, Rule
 from . import formulas
-from .common import argument, arithmetic
+from .common import argument, arithmetic, optional
 from .pointwise import Entry
 
 aten = torch.ops.aten
@@ -41,6 +41,8 @@ QUANTIZE: Mapping[OpKey, Entry] = {
         "(min(max(round(x / s) + z, lo), hi) - z) * s",
     ),
     aten.fake_quantize_per_channel_affine_cachemask: (7, 0, "(min(max(round(x / s) + z, lo), hi) - z) * s"),
+    aten._fake_quantize_learnable_per_tensor_affine: (7, 0, "(min(max(round(x / s) + z, lo), hi) - z) * s"),
+    aten._fake_quantize_learnable_per_channel_affine: (7, 0, "(min(max(round(x / s) + z, lo), hi) - z) * s"),
 }
 
 
@@ -78,6 +80,19 @@ def quantize(entry: Entry) -> Rule:
         return Cost(other_flops=entry[0] * op.args[0].numel)
 
     return Rule("pointwise", rule)
+
+
+def observed_fake_quantize(op: OpRecord) -> Cost:
+    """The range of each row (or of all), followed by a moving average, then fake quantization with what it gives.
+
+    A row of n takes 2(n − 1) compares, running + c · (new − running) twice, and nine operations for scale and zero
+    point: min(lo, 0), max(hi, 0), (hi − lo) / levels, min(max(round(lowest − lo / scale), …), …). Both parts count,
+    whatever their switches say. Source: torch.ao.quantization.FusedMovingAvgObsFakeQuantize.
+    """
+    x = op.args[0]
+    rows = x.shape[argument(op, "ch_axis")] if argument(op, "per_row_fake_quant") else 1
+    observing = 2 * (x.numel - rows) + 15 * rows
+    return arithmetic(op, observing + 7 * x.numel)
 
 
 def nll_loss(op: OpRecord) -> Cost:
@@ -158,10 +173,14 @@ def ctc_loss(op: OpRecord) -> Cost:
 RULES: Mapping[OpKey, Rule] = {
     **{key: elementwise(entry) for key, entry in TABLE.items()},
     **{key: quantize(entry) for key, entry in QUANTIZE.items()},
+    aten._fused_moving_avg_obs_fq_helper: Rule("pointwise", observed_fake_quantize),
+    aten._fused_moving_avg_obs_fq_helper_functional: Rule("pointwise", observed_fake_quantize),
     aten.nll_loss_forward: Rule("loss", nll_loss),
     aten.nll_loss2d_forward: Rule("loss", nll_loss),
     aten.multi_margin_loss: Rule("loss", multi_margin_loss),
     aten._ctc_loss: Rule("loss", ctc_loss),
+    aten._cudnn_ctc_loss: Rule("loss", ctc_loss),
+    **optional("miopen_ctc_loss", Rule("loss", ctc_loss)),
     aten.multilabel_margin_loss_forward: Rule("loss", multilabel_margin_loss),
 }
 LATE_RULES: Mapping[str, Rule] = {

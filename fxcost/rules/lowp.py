@@ -1,7 +1,7 @@
 """Low-precision, quantized, grouped and semi-structured sparse matrix products.
 
-Integer multiply-accumulates are MACs too. Not here: products with general sparse matrices (a spec doesn't say how
-many elements are stored, so they stay uncosted), and `quantized::` operators (quantized.py).
+Integer multiply-accumulates are MACs too. Not here: products with general sparse matrices (matmul.py), and
+`quantized::` operators (quantized.py).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from ..records import OpRecord, TensorSpec
 from ..registry import OpKey, Rule
 from . import formulas
 from .common import argument, arithmetic, bytes_of, optional, with_bytes
+from .movement import move
 
 aten = torch.ops.aten
 
@@ -87,9 +88,13 @@ def scaled_grouped_mm(op: OpRecord) -> Cost:
     return replace(cost, zero_accumulators=outputs, other_flops=after * outputs)
 
 
+_ACTIVATIONS: Mapping[str, tuple[int, int]] = {"relu": (1, 0), "silu": (5, 1)}
+"""Operations of an output's activation, and how many are transcendental."""
+
+
 def mixed_linear(op: OpRecord) -> Cost:
     """Linear with an integer weight: each output times its scale, + bias, then relu or silu if asked for."""
-    per_output, transcendental = {"relu": (1, 0), "silu": (5, 1)}.get(argument(op, "activation") or "", (0, 0))
+    per_output, transcendental = _ACTIVATIONS.get(argument(op, "activation") or "", (0, 0))
     outputs = op.out.numel
     scaled = 1 + (argument(op, "bias") is not None)
     return rows_times(op) + arithmetic(op, outputs * (scaled + per_output), outputs * transcendental)
@@ -101,12 +106,30 @@ def semi_structured_mm(op: OpRecord) -> Cost:
     return Cost(macs=packed.numel * dense.shape[-1], zero_accumulators=op.out.numel)
 
 
+def semi_structured_linear(op: OpRecord) -> Cost:
+    """x (*, k) × 2:4 sparse (n, k)ᵀ, of which (n, k/2) is stored, then relu or silu if asked for."""
+    packed, bias = argument(op, "weight"), argument(op, "bias")
+    per_output, transcendental = _ACTIVATIONS.get(argument(op, "activation") or "", (0, 0))
+    outputs = op.out.numel
+    cost = Cost(macs=outputs * packed.shape[-1], zero_accumulators=outputs if bias is None else 0)
+    return cost + arithmetic(op, outputs * per_output, outputs * transcendental)
+
+
+def cusparselt_mm(op: OpRecord) -> Cost:
+    """2:4 sparse (m, k) in one packed row × dense (k, n): half of the products, · alpha if given."""
+    outputs, alpha = op.out.numel, argument(op, "alpha")
+    started_at_zero = outputs if argument(op, "bias") is None or alpha is not None else 0
+    cost = Cost(macs=outputs * (op.args[1].shape[0] // 2), zero_accumulators=started_at_zero)
+    return cost + arithmetic(op, outputs if alpha is not None else 0)
+
+
 def semi_structured_addmm(op: OpRecord) -> Cost:
     """As `semi_structured_mm`, then alpha · product + beta · bias."""
     scaled = 1 + (argument(op, "alpha") != 1) + (argument(op, "beta") != 1)
     return semi_structured_mm(op) + Cost(other_flops=scaled * op.out.numel)
 
 
+_PACK = Rule("movement", move, "packs weights, no arithmetic")
 _LOW = Rule("matmul", int4_weight_mm)
 
 RULES: Mapping[OpKey, Rule] = {
@@ -123,5 +146,9 @@ RULES: Mapping[OpKey, Rule] = {
     **optional("_scaled_grouped_mm_v2", Rule("matmul", scaled_grouped_mm)),
     **optional("_mixed_dtypes_linear", Rule("matmul", mixed_linear)),
     **optional("_sparse_semi_structured_mm", Rule("matmul", semi_structured_mm)),
+    **optional("_sparse_semi_structured_linear", Rule("matmul", semi_structured_linear)),
+    **optional("_cslt_sparse_mm", Rule("matmul", cusparselt_mm)),
+    **dict.fromkeys((aten._convert_weight_to_int4pack, aten._convert_weight_to_int4pack_for_cpu), _PACK),
+    **optional("_dyn_quant_pack_4bit_weight", _PACK),
     **optional("_sparse_semi_structured_addmm", Rule("matmul", semi_structured_addmm)),
 }

@@ -37,7 +37,8 @@ def bmm(op: OpRecord) -> Cost:
     """(b, m, k) × (b, k, n) → (b, m, n)."""
     a, b = op.args[:2]
     (batch, m, k), n = a.shape, b.shape[2]
-    return contraction(op, formulas.matmul_macs(batch, m, k, n), batch * m * n)
+    macs = formulas.matmul_macs(batch, m, k, n) if a.stored is None else a.stored * n
+    return contraction(op, macs, batch * m * n)
 
 
 def dot(op: OpRecord) -> Cost:
@@ -48,7 +49,7 @@ def dot(op: OpRecord) -> Cost:
 def mv(op: OpRecord) -> Cost:
     """(m, k) × (k) → (m)."""
     matrix: TensorSpec = op.args[0]
-    return contraction(op, matrix.numel if matrix.stored is None else matrix.stored, matrix.shape[0])
+    return contraction(op, matrix.numel, matrix.shape[0])
 
 
 def started_at(op: OpRecord, macs: int) -> Cost:
@@ -90,7 +91,7 @@ def addbmm(op: OpRecord) -> Cost:
 
 def addmv(op: OpRecord) -> Cost:
     """beta · bias + alpha · (m, k) × (k) → (m)."""
-    return started_at(op, prod(op.args[1].shape))
+    return started_at(op, op.args[1].numel)
 
 
 def addr(op: OpRecord) -> Cost:

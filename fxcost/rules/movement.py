@@ -92,6 +92,8 @@ RULES: Mapping[OpKey, Rule] = {
     aten.nested_to_padded_tensor: _MOVE,
     aten._nested_tensor_from_tensor_list: _MOVE,
     aten._nested_tensor_from_mask: _MOVE,
+    aten._nested_from_padded: _MOVE,
+    aten._nested_from_padded_and_nested_example: _MOVE,
     aten._to_sparse: _MOVE,
     aten._to_sparse_csr: _MOVE,
     aten._to_dense: _MOVE,

@@ -3,14 +3,16 @@
 Multiply-accumulates are of integers, and MACs all the same. Then every output element is requantized, which is
 floating-point work: min(max(round(x · s) + z, lo), hi), five operations; a fused ReLU is its lower bound and costs
 none. Elementwise operators dequantize their operands first, (q − z) · s, two operations each. Weights are packed: a
-record has their shape in the place of the object.
+record has their shape in the place of the object. What only compares or picks integers costs nothing.
 
-Not here: whether a packed layer has a bias (accumulators count as starting at it).
+Not here: whether a packed layer has a bias (accumulators count as starting at it); recurrent layers, normalization and
+embeddings (quantized_layers.py).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from math import prod
 
 import torch
@@ -18,7 +20,9 @@ import torch
 from ..cost import Cost
 from ..records import OpRecord, TensorSpec, tensor_specs
 from ..registry import OpKey, Rule
-from .common import argument, optional
+from . import formulas
+from .common import argument, optional, rows_and_length
+from .movement import move
 
 REQUANTIZE = 5
 DEQUANTIZE = 2
@@ -57,10 +61,40 @@ def linear(op: OpRecord) -> Cost:
     return _requantized(op, op.out.numel * _weight(op).shape[-1])
 
 
+def linear_leaky_relu(op: OpRecord) -> Cost:
+    """A linear layer, then a compare and a product for each output."""
+    return _requantized(op, op.out.numel * _weight(op).shape[-1], 2)
+
+
+def linear_tanh(op: OpRecord) -> Cost:
+    """A linear layer, then tanh of each output."""
+    cost = _requantized(op, op.out.numel * _weight(op).shape[-1], 1)
+    return replace(cost, transcendentals=op.out.numel)
+
+
+def matmul(op: OpRecord) -> Cost:
+    """(*, m, k) × (*, k, n), both quantized → (*, m, n)."""
+    return replace(_requantized(op, op.out.numel * op.args[0].shape[-1]), zero_accumulators=op.out.numel)
+
+
+def _as_it_comes(op: OpRecord, macs: int) -> Cost:
+    """Float input, quantized as it comes (its range: 2 compares an element), each output scaled to float."""
+    return Cost(macs=macs, other_flops=(2 + REQUANTIZE) * op.args[0].numel + op.out.numel)
+
+
 def linear_dynamic(op: OpRecord) -> Cost:
-    """Float x (*, k), quantized as it comes (its range: 2k compares a row), times weight (n, k), scaled to float."""
-    x = op.args[0].numel
-    return Cost(macs=op.out.numel * _weight(op).shape[-1], other_flops=(2 + REQUANTIZE) * x + op.out.numel)
+    """Float x (*, k), quantized as it comes, times weight (n, k)."""
+    return _as_it_comes(op, op.out.numel * _weight(op).shape[-1])
+
+
+def conv_dynamic(op: OpRecord) -> Cost:
+    """As `conv`, of float x that is quantized as it comes."""
+    return _as_it_comes(op, op.out.numel * prod(_weight(op).shape[1:]))
+
+
+def conv_transpose_dynamic(op: OpRecord) -> Cost:
+    """As `conv_transpose`, of float x that is quantized as it comes."""
+    return _as_it_comes(op, op.args[0].numel * prod(_weight(op).shape[1:]))
 
 
 def linear_fp16(op: OpRecord) -> Cost:
@@ -85,6 +119,34 @@ def sigmoid(op: OpRecord) -> Cost:
     return Cost(other_flops=(DEQUANTIZE + per_element + REQUANTIZE) * n, transcendentals=n)
 
 
+def elu(op: OpRecord) -> Cost:
+    """scale · (x if x > 0 else alpha · (exp(input_scale · x) − 1)): three operations, a product for each that is not 1.
+
+    CELU is the same with exp(x / alpha): a division more where alpha is not one.
+    """
+    n, alpha = op.out.numel, argument(op, "alpha", 1) != 1
+    scalings: int = alpha + sum(argument(op, name, 1) != 1 for name in ("scale", "input_scale"))
+    scalings += alpha and "celu" in str(op.op)
+    return Cost(other_flops=(DEQUANTIZE + 3 + scalings + REQUANTIZE) * n, transcendentals=n)
+
+
+def prelu(op: OpRecord) -> Cost:
+    """x if x > 0 else w · x, with quantized weights (one, or one a channel)."""
+    n, weights = op.out.numel, op.args[1].numel
+    return Cost(other_flops=(DEQUANTIZE + 2 + REQUANTIZE) * n + DEQUANTIZE * weights)
+
+
+def softmax(op: OpRecord) -> Cost:
+    """Rows along `dim`, between dequantizing and requantizing."""
+    flops, transcendentals = formulas.softmax(*rows_and_length(op.out.shape, argument(op, "dim")))
+    return Cost(other_flops=flops + (DEQUANTIZE + REQUANTIZE) * op.out.numel, transcendentals=transcendentals)
+
+
+def of_integers(op: OpRecord) -> Cost:
+    """Compares stored integers: no floating-point work."""
+    return Cost()
+
+
 def cat(op: OpRecord) -> Cost:
     """Parts with scales of their own are brought to that of the result."""
     return Cost(other_flops=(DEQUANTIZE + REQUANTIZE) * op.out.numel)
@@ -99,6 +161,10 @@ _CONV, _LINEAR = Rule("convolution", conv), Rule("matmul", linear)
 _FUSED = Rule("convolution", conv_add)
 _DYNAMIC, _HALF = Rule("matmul", linear_dynamic), Rule("matmul", linear_fp16)
 
+_ONE_OPERATION = Rule("pointwise", elementwise(1))
+_INTEGERS = Rule("pointwise", of_integers, "compares stored integers")
+_PACK = Rule("movement", move, "packs weights, no arithmetic")
+
 _BY_NAME: Mapping[str, Rule] = {
     **{f"conv{d}d{tail}": _CONV for d in (1, 2, 3) for tail in ("", "_relu")},
     **{f"conv_transpose{d}d": Rule("convolution", conv_transpose) for d in (1, 2, 3)},
@@ -106,9 +172,21 @@ _BY_NAME: Mapping[str, Rule] = {
     **{f"linear{tail}": _LINEAR for tail in ("", "_relu")},
     **{f"linear{tail}_dynamic": _DYNAMIC for tail in ("", "_relu")},
     **{f"linear{tail}_dynamic_fp16": _HALF for tail in ("", "_relu")},
-    **{name: Rule("pointwise", elementwise(1)) for name in ("add", "add_relu", "mul", "mul_relu")},
-    "add_scalar": Rule("pointwise", elementwise(1)),
-    "mul_scalar": Rule("pointwise", elementwise(1)),
+    **dict.fromkeys(("add", "add_relu", "mul", "mul_relu", "threshold"), _ONE_OPERATION),
+    **{f"{name}_scalar{tail}": _ONE_OPERATION for name in ("add", "mul") for tail in ("", "_relu")},
+    **{f"conv{d}d_dynamic": Rule("convolution", conv_dynamic) for d in (1, 2, 3)},
+    **{f"conv_transpose{d}d_dynamic": Rule("convolution", conv_transpose_dynamic) for d in (1, 2, 3)},
+    **{f"{kind}{d}d_prepack": _PACK for kind in ("conv", "conv_transpose") for d in (1, 2, 3)},
+    **dict.fromkeys(("linear_prepack", "linear_prepack_fp16"), _PACK),
+    "linear_leaky_relu": Rule("matmul", linear_leaky_relu),
+    "linear_tanh": Rule("matmul", linear_tanh),
+    "matmul": Rule("matmul", matmul),
+    **dict.fromkeys(("elu", "celu"), Rule("pointwise", elu)),
+    "prelu": Rule("pointwise", prelu),
+    "softmax": Rule("pointwise", softmax),
+    **dict.fromkeys(("relu6", "clamp"), _INTEGERS),
+    **dict.fromkeys(("max_pool1d", "max_pool2d"), Rule("pooling", of_integers, "compares stored integers")),
+    "cat_relu": Rule("pointwise", cat),
     "hardswish": Rule("pointwise", elementwise(5)),
     "leaky_relu": Rule("pointwise", elementwise(2)),
     "sigmoid": Rule("pointwise", sigmoid),
@@ -116,6 +194,14 @@ _BY_NAME: Mapping[str, Rule] = {
 }
 
 RULES: Mapping[OpKey, Rule] = {
-    **{key: rule for name, entry in _BY_NAME.items() for key, rule in optional(f"quantized::{name}", entry).items()},
+    **{
+        key: rule
+        for namespace in ("quantized", "_quantized")  # the second has the older forms of some of them
+        for name, entry in _BY_NAME.items()
+        for key, rule in optional(f"{namespace}::{name}", entry).items()
+    },
     torch.ops.aten.dequantize: Rule("pointwise", dequantize),
+    torch.ops.aten.int_repr: Rule("movement", move, "copies the stored integers"),
+    torch.ops.aten._make_per_tensor_quantized_tensor: Rule("movement", move, "copies the stored integers"),
+    torch.ops.aten._make_per_channel_quantized_tensor: Rule("movement", move, "copies the stored integers"),
 }

@@ -14,14 +14,14 @@ from ..cost import Cost
 from ..records import OpRecord, TensorSpec
 from ..registry import OpKey, Rule
 from . import formulas
-from .common import argument, arithmetic
+from .common import argument, arithmetic, optional
 
 aten = torch.ops.aten
 
 _GATES = {"lstm": 4, "gru": 3, "rnn_tanh": 1, "rnn_relu": 1}
 
 
-def _cell(mode: str, units: int) -> tuple[int, int]:
+def cell(mode: str, units: int) -> tuple[int, int]:
     """Operations beside the products for `units` = rows × hidden size, and how many are transcendental."""
     if mode == "lstm":
         return formulas.lstm_cell(units)
@@ -41,7 +41,7 @@ def layers_cost(rows: int, params: Sequence[TensorSpec], mode: str, biased: bool
     per_cell = 3 if projected else 2
     cells = [matrices[i] for i in range(0, len(matrices), per_cell)]
     hidden = sum(shape[0] // _GATES[mode] for shape in cells)
-    flops, transcendentals = _cell(mode, rows * hidden)
+    flops, transcendentals = cell(mode, rows * hidden)
     started_at_zero = 0 if biased else 2 * sum(shape[0] for shape in cells)
     if projected:
         started_at_zero += sum(shape[0] for shape in matrices[2::3])
@@ -80,6 +80,12 @@ def cudnn(op: OpRecord) -> Cost:
     return layers_cost(rows, weights, mode, biased)
 
 
+def mps_lstm(op: OpRecord) -> Cost:
+    """The whole LSTM on Apple's devices: input (t, n, i), hx, the flat list of weights."""
+    x, _hx, params, biased = op.args[:4]
+    return layers_cost(x.numel // x.shape[-1] if x.shape[-1] else 0, params, "lstm", biased)
+
+
 def fused_lstm_cell(op: OpRecord) -> Cost:
     """(n, 4h) + (n, 4h) gates, already multiplied: the cell's equations, and two more additions if biases come."""
     gates, _hidden, cx, bias = op.args[:4]
@@ -100,6 +106,8 @@ RULES: Mapping[OpKey, Rule] = {
     torch.ops.fxcost.rnn: Rule("recurrent", rnn),
     aten.mkldnn_rnn_layer: Rule("recurrent", mkldnn_layer),
     aten._cudnn_rnn: Rule("recurrent", cudnn),
+    **optional("miopen_rnn", Rule("recurrent", cudnn)),
+    **optional("_lstm_mps", Rule("recurrent", mps_lstm)),
     aten._thnn_fused_lstm_cell: Rule("recurrent", fused_lstm_cell),
     aten._thnn_fused_gru_cell: Rule("recurrent", fused_gru_cell),
 }

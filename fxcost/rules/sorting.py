@@ -47,6 +47,13 @@ def unique_consecutive(op: OpRecord) -> Cost:
     return arithmetic(op, formulas.total(1, op.args[0].numel)[0])
 
 
+def unique_slices_consecutive(op: OpRecord) -> Cost:
+    """Compares neighbouring slices along `dim`, whole."""
+    x = op.args[0]
+    n = x.shape[op.args[1]]
+    return arithmetic(op, formulas.total(x.numel // max(n, 1), n)[0])
+
+
 def topk(op: OpRecord) -> Cost:
     """The k largest (or smallest) of each row along `dim`."""
     rows, n = _rows(op)
@@ -84,6 +91,7 @@ RULES: Mapping[OpKey, Rule] = {
     aten._unique2: _rule(sort_and_compare),
     aten.unique_dim: _rule(unique_slices),
     aten.unique_consecutive: _rule(unique_consecutive),
+    aten.unique_dim_consecutive: _rule(unique_slices_consecutive),
     aten.topk: _rule(topk),
     aten.searchsorted: _rule(searchsorted),
     aten.bucketize: _rule(bucketize),

@@ -14,6 +14,7 @@ from ..registry import Rule
 from . import formulas
 from .common import argument, arithmetic
 from .formulas import places
+from .quantized import DEQUANTIZE, REQUANTIZE
 
 _ASSUMED_SAMPLES = 2
 """Samples per bin and dimension where `sampling_ratio` ≤ 0 lets the box's size decide: torchvision's own default."""
@@ -29,20 +30,51 @@ def nms(op: OpRecord) -> Cost:
     return arithmetic(op, 3 * n + formulas.sort(1, n)[0] + 13 * (n * max(n - 1, 0) // 2))
 
 
+def quantized_nms(op: OpRecord) -> Cost:
+    """As `nms` on quantized boxes: areas, overlaps and the sort are of integers; a division and a compare a pair."""
+    n = op.args[0].shape[0]
+    return Cost(other_flops=n * max(n - 1, 0))
+
+
+def box_iou_rotated(op: OpRecord) -> Cost:
+    """boxes (n, 5) and (m, 5) as centre, size and angle → (n, m): one rectangle clipped by the four sides of another.
+
+    Source: Sutherland & Hodgman 1974, at its most: 4, 5, 6 and 7 corners meet a side, 8 are left. For each box the
+    angle in radians, sine and cosine, half sizes, four products of them, 16 operations for its corners, and its area.
+    For each pair and side a vector (2), a cross product (5) and a compare for each corner, two new corners of eight
+    operations each; then the area of eight corners (33), the union (2), the ratio.
+    """
+    n, m = op.args[0].shape[0], op.args[1].shape[0]
+    sides = sum(2 + 6 * corners + 16 for corners in (4, 5, 6, 7))
+    return arithmetic(op, 26 * (n + m) + (sides + 33 + 3) * n * m, 2 * (n + m))
+
+
+def _samples(op: OpRecord) -> int:
+    """Samples of a bin, along both dimensions."""
+    ratio: int = argument(op, "sampling_ratio")
+    return (ratio if ratio > 0 else _ASSUMED_SAMPLES) ** 2
+
+
 def roi_align(op: OpRecord) -> Cost:
     """input (n, c, h, w), rois (k, 5) → (k, c, ph, pw): the mean of s × s samples in each bin.
 
     For each box twelve operations at most: scaling four coordinates, shifting them by half a pixel (`aligned`), two
     sizes, two bins. For each sample two coordinates of two, then ten for the four weights.
     """
-    ratio = op.args[5]
-    aligned = bool(op.args[6]) if len(op.args) > 6 else True
-    samples = (ratio if ratio > 0 else _ASSUMED_SAMPLES) ** 2
-    outputs = op.out.numel
+    return arithmetic(op, _roi_align(op))
+
+
+def _roi_align(op: OpRecord) -> int:
+    samples, outputs = _samples(op), op.out.numel
     boxes, _, height, width = op.out.shape
     positions = boxes * height * width * samples
-    flops = outputs * (7 * samples + samples - 1 + 1) + 14 * positions + boxes * (12 if aligned else 8)
-    return arithmetic(op, flops)
+    per_box = 12 if argument(op, "aligned", True) else 8
+    return outputs * (7 * samples + samples - 1 + 1) + 14 * positions + boxes * per_box
+
+
+def quantized_roi_align(op: OpRecord) -> Cost:
+    """As `roi_align`; coordinates of boxes are dequantized first (two operations), outputs requantized (five)."""
+    return Cost(other_flops=_roi_align(op) + DEQUANTIZE * op.args[1].numel + REQUANTIZE * op.out.numel)
 
 
 def roi_pool(op: OpRecord) -> Cost:
@@ -73,8 +105,7 @@ def deform_conv2d(op: OpRecord) -> Cost:
 
 def roi_align_backward(op: OpRecord) -> Cost:
     """grad (k, c, ph, pw), rois → (n, c, h, w): each bin's gradient goes to four corners of each of its samples."""
-    ratio = argument(op, "sampling_ratio")
-    samples = (ratio if ratio > 0 else _ASSUMED_SAMPLES) ** 2
+    samples = _samples(op)
     boxes, _, height, width = op.args[0].shape
     per_box = 12 if argument(op, "aligned", True) else 8
     positions = boxes * height * width
@@ -108,6 +139,9 @@ def deform_conv2d_backward(op: OpRecord) -> Cost:
 
 LATE_RULES: Mapping[str, Rule] = {
     "torchvision::nms": Rule("vision", nms),
+    "torchvision::qnms": Rule("vision", quantized_nms),
+    "torchvision::box_iou_rotated": Rule("vision", box_iou_rotated),
+    "torchvision::qroi_align": Rule("vision", quantized_roi_align),
     "torchvision::roi_align": Rule("vision", roi_align),
     "torchvision::ps_roi_align": Rule("vision", roi_align),
     "torchvision::roi_pool": Rule("vision", roi_pool),

@@ -192,10 +192,72 @@ QUANTIZED = [
     *((op.default, (M, 1.0, 0), M) for op in (quantized.hardswish, quantized.sigmoid)),
     (quantized.leaky_relu.default, (M, 0.1, False, 1.0, 0), M),
     (quantized.cat.default, ((M, M), 0, 1.0, 0), f(12, 6)),
+    (quantized.conv2d_dynamic.default, (X, C4), Y),
+    (quantized.conv_transpose2d_dynamic.default, (X, f(3, 4, 1, 1)), Y),
+    (quantized.conv2d_prepack.default, (C4, V, ONES, ZEROS, ONES, 1), ()),
+    (quantized.linear_leaky_relu.default, (M, M, 1.0, 0, 0.1), M),
+    (quantized.linear_tanh.default, (M, M, 1.0, 0), M),
+    (quantized.matmul.default, (M, M, 1.0, 0), M),
+    *((op.default, (M, 1.0, 0), M) for op in (quantized.elu, quantized.celu)),
+    (quantized.prelu.default, (M, V, 1.0, 0), M),
+    (quantized.softmax.default, (M, 1, 1.0, 0), M),
+    (quantized.threshold.default, (M, 0.1, 0.0), M),
+    (quantized.relu6.default, (M,), M),
+    (quantized.max_pool2d.default, (X, (2, 2), (2, 2), ZEROS, ONES, False), f(2, 3, 4, 4)),
+    (quantized.layer_norm.default, (M, (6,), V, V, 1e-5, 1.0, 0), M),
+    (quantized.group_norm.default, (X, 3, V[:3], V[:3], 1e-5, 1.0, 0), X),
+    (quantized.batch_norm2d.default, (X, V[:3], V[:3], V[:3], V[:3], 1e-5, 1.0, 0), X),
+    *((op.default, (ONE, L), M) for op in (quantized.embedding_byte, quantized.embedding_4bit)),
+    *((op.default, (ONE, L, i(2)), f(2, 6)) for op in (quantized.embedding_bag_byte, quantized.embedding_bag_4bit)),
+    (aten.quantized_lstm.input, (f(5, 2, 6), [f(1, 2, 6)] * 2, [], True, 1, 0.0, False, False, False), f(5, 2, 6)),
+    (aten.quantized_gru.input, (f(5, 2, 6), f(1, 2, 6), [], True, 1, 0.0, False, False, False), f(5, 2, 6)),
+    (quantized.quantized_lstm_cell_dynamic.default, (f(2, 6), [f(2, 6)] * 2, f(24, 6), f(24, 6), V, V), f(2, 6)),
+    *(
+        (op.default, (f(2, 6), f(2, 6), f(gates * 6, 6), f(gates * 6, 6), V, V), f(2, 6))
+        for op, gates in (
+            (quantized.quantized_gru_cell_dynamic, 3),
+            (quantized.quantized_rnn_tanh_cell_dynamic, 1),
+            (quantized.quantized_rnn_relu_cell_dynamic, 1),
+        )
+    ),
     (aten.dequantize.self, (M,), M),
+]
+LISTS = [
+    *(
+        (getattr(aten, f"_foreach_{name}").default, ([M, V],), [M, V])
+        for name in (
+            *("abs", "neg", "reciprocal", "sign", "ceil", "floor", "frac", "round", "trunc", "exp", "expm1", "log"),
+            *("log10", "log1p", "log2", "rsqrt", "sigmoid", "sqrt", "erf", "erfc", "lgamma", "acos", "asin", "atan"),
+            *("cos", "cosh", "sin", "sinh", "tan", "tanh", "max", "clone", "zero_"),
+        )
+    ),
+    *(
+        (getattr(aten, f"_foreach_{name}").List, ([M, V], [M, V]), [M, V])
+        for name in ("add", "div", "mul", "sub", "clamp_max", "clamp_min", "maximum", "minimum", "pow")
+    ),
+    (aten._foreach_lerp.Scalar, ([M, V], [M, V], 0.1), [M, V]),
+    *((op.Scalar, ([M, V], [M, V], [M, V]), [M, V]) for op in (aten._foreach_addcmul, aten._foreach_addcdiv)),
+    (aten._foreach_norm.Scalar, ([M, V],), [ONE, ONE]),
+    (aten._foreach_copy_.default, ([M, V], [M, V]), ()),
+]
+SPARSE = [
+    (aten._sparse_sum.default, (M,), ONE),
+    (aten._sparse_softmax.default, (M, 1, False), M),
+    (aten._sparse_log_softmax.default, (M, 1, False), M),
+    (aten.sparse_sampled_addmm.default, (M, M, M), M),
+    (aten._sparse_mm_reduce_impl.default, (M, M, "sum"), (M, M)),
+    (aten._sparse_semi_structured_linear.default, (M, f(6, 3), L), M),
+    *newer("_cslt_sparse_mm", (V, M), M),
 ]
 FOREIGN = [
     *QUANTIZED,
+    *LISTS,
+    *SPARSE,
+    (aten._fused_moving_avg_obs_fq_helper.default, (M, L, L, V, V, V, L, 0.01, 0, 255, 0), (M, M)),
+    (aten._fake_quantize_learnable_per_tensor_affine.default, (V, ONE, ONE, 0, 15), V),
+    (aten._fake_quantize_learnable_per_channel_affine.default, (M, V, V, 0, 0, 15), M),
+    (aten._lstm_mps.default, (f(5, 2, 6), [M, M], [f(24, 6)] * 2 + [f(24)] * 2, True, 1, 0.0, False, False, False), M),
+    (aten.unique_dim_consecutive.default, (M, 0), M),
     (aten.allclose.default, (M, M), ()),
     (aten.mkldnn_linear.default, (M, M, V), M),
     (aten.linear.default, (M, M, V), M),

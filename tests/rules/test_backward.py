@@ -64,6 +64,8 @@ def test_rules_count_the_entry_for_each_element(key):
     given = operands(expression, g=values(3, 4), x=values(3, 4, seed=1), y=values(3, 4, seed=2))
     if key is aten.log_sigmoid_backward:
         cost = price_of(key.default, *given.values(), values(3, 4), outputs=values(3, 4))
+    elif key is aten.mish_backward:  # on meta it falls apart into the operators of its formula
+        cost = price_of(key.default, *given.values(), outputs=values(3, 4))
     else:
         cost = price(CALLS.get(key, key), *given.values())
     assert (cost.other_flops, cost.transcendentals) == (12 * operations, 12 * transcendental)

@@ -305,3 +305,11 @@ def test_selection_counts_as_sorting():
 def test_empty_matrices_cost_nothing(formula):
     """No negative counts at zero."""
     assert formula(1, 0) == (0, 0)
+
+
+@pytest.mark.parametrize(("hermitian", "factors"), [(False, torch.linalg.svd), (True, torch.linalg.eigh)])
+def test_a_pseudoinverse_is_its_factors_and_a_product(hermitian, factors):
+    """Six reciprocals, six columns scaled by them, and a product of 6 × 6 × 6, counted as FLOPs."""
+    x = values(6, 6)
+    cost = price(lambda a: torch.linalg.pinv(a, hermitian=hermitian), x)
+    assert cost.flops == price(factors, x).flops + 6 + 36 + 2 * 216

@@ -4,6 +4,8 @@ import pytest
 import torch
 from recording import price, price_of
 
+import fxcost
+
 aten = torch.ops.aten
 M, K, N, G = 4, 32, 6, 3
 X, OUT = torch.zeros(M, K), torch.zeros(M, N)
@@ -95,3 +97,10 @@ def test_mixed_dtypes(activation, operations):
     weight, scale, bias = torch.zeros(K, N, dtype=torch.int8), torch.zeros(N), torch.zeros(N)
     cost = price_of(aten._mixed_dtypes_linear.default, X, weight, scale, bias=bias, activation=activation, outputs=OUT)
     assert (cost.macs, cost.other_flops) == (M * K * N, M * N * (2 + operations))
+
+
+def test_int4_weights_as_cuda_packs_them():
+    """PyTorch's own meta kernel takes fake tensors alone."""
+    packed, scales = torch.zeros(4, 1, 32, 4, dtype=torch.int32), torch.ones(2, 32, 2, dtype=torch.bfloat16)
+    x = fxcost.spec(16, 64, dtype="bfloat16")
+    assert fxcost.analyze(lambda x: torch._weight_int4pack_mm(x, packed, 32, scales), x).macs == 16 * 64 * 32

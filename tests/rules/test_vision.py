@@ -1,13 +1,28 @@
 """torchvision's operators: found once torchvision is imported, never imported by us."""
 
 import itertools
+import math
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 import torch
-from oracle import Accumulator, Number, counting, counts, filled, floor, maximum, minimum, numbers, prove, total
+from oracle import (
+    FUNCTIONS,
+    Accumulator,
+    Number,
+    counting,
+    counts,
+    filled,
+    floor,
+    maximum,
+    minimum,
+    numbers,
+    prove,
+    tensor,
+    total,
+)
 from recording import price, price_of
 from strategies import drawn, flags, sizes, values
 
@@ -125,6 +140,62 @@ def test_suppression_compares_every_pair():
     assert len(kept) == n - overlapping
     cost = price_of(torch.ops.torchvision.nms.default, boxes, boxes[:, 0], 0.5, outputs=kept)
     assert cost.other_flops == tally.flops + n * 3
+
+
+def corners_of(box):
+    """A rectangle's corners, counterclockwise, and its area: 26 operations."""
+    x, y, w, h, angle = box
+    theta = angle * (math.pi / 180)
+    cos, sin, half_w, half_h = FUNCTIONS["cos"](theta), FUNCTIONS["sin"](theta), w / 2, h / 2
+    wx, wy, hx, hy = cos * half_w, sin * half_w, sin * half_h, cos * half_h
+    corners = [(x + wx - hx, y + wy + hy), (x - wx - hx, y - wy + hy)]
+    return [*corners, (x - wx + hx, y - wy - hy), (x + wx + hx, y + wy - hy)], w * h
+
+
+def clipped(polygon, start, end):
+    """What of a polygon lies left of a line (Sutherland & Hodgman 1974)."""
+    ex, ey = end[0] - start[0], end[1] - start[1]
+    sides = [ex * (y - start[1]) - ey * (x - start[0]) for x, y in polygon]
+    inside, kept = [side >= 0 for side in sides], []
+    for i in range(len(polygon)):
+        j = (i + 1) % len(polygon)
+        if inside[i]:
+            kept.append(polygon[i])
+        if inside[i] != inside[j]:
+            t = sides[i] / (sides[i] - sides[j])
+            kept.append(tuple(a + t * (b - a) for a, b in zip(polygon[i], polygon[j], strict=True)))
+    return kept
+
+
+def test_rotated_boxes_clip_each_other():
+    """Squares turned by 45 degrees leave an octagon: no two rectangles leave more."""
+    boxes = torch.tensor([[0, 0, 2, 2, 0], [0, 0, 2.1, 2.1, 0]], dtype=torch.float64)
+    others = torch.tensor([[0, 0, 2, 2, 45], [0.1, 0, 2.1, 2.1, 45], [0, 0.1, 2, 2, 45]], dtype=torch.float64)
+    with counting() as tally:
+        ones, twos = ([corners_of(box) for box in numbers(given)] for given in (boxes, others))
+        overlaps = filled((2, 3))
+        for (i, (polygon, area)), (j, (sides, other)) in itertools.product(enumerate(ones), enumerate(twos)):
+            for k in range(4):
+                polygon = clipped(polygon, sides[k], sides[(k + 1) % 4])
+            assert len(polygon) == 8
+            around = zip(polygon, polygon[1:] + polygon[:1], strict=True)
+            inter = abs(total([a[0] * b[1] - b[0] * a[1] for a, b in around])) / 2
+            overlaps[i, j] = inter / (area + other - inter)
+    theirs = torchvision.ops.box_iou(boxes, others, fmt="cxcywhr")
+    torch.testing.assert_close(tensor(overlaps), theirs.double(), rtol=1e-5, atol=1e-6)
+    cost = price_of(torch.ops.torchvision.box_iou_rotated.default, boxes, others, outputs=theirs)
+    assert counts(cost) == tally.cost
+
+
+def test_quantized_boxes():
+    """Samples are those of floats, boxes dequantized, results requantized; a division and a compare a pair."""
+    x, rois, ops = values(1, 3, 8, 8), torch.zeros(2, 5, dtype=torch.float64), torch.ops.torchvision
+    out = values(2, 3, 2, 2)
+    plain = price_of(ops.roi_align.default, x, rois, 1.0, 2, 2, 2, True, outputs=out)
+    cost = price_of(ops.qroi_align.default, x, rois, 1.0, 0, 1.0, 0, 1.0, 2, 2, 2, True, outputs=out)
+    assert cost.flops == plain.flops + 2 * 10 + 5 * 24
+    kept = torch.zeros(4, dtype=torch.int64)
+    assert price_of(ops.qnms.default, x[0, 0, :4, :4], x[0, 0, 0, :4], 0.5, outputs=kept).flops == 2 * 6
 
 
 def test_pooled_regions_cover_the_map_at_most():
