@@ -29,6 +29,8 @@ from fxcost.sweeps.pool import outcomes
 from fxcost.sweeps.run import own_pool, progress_bar
 from fxcost.views.as_sweep import to_csv
 
+REAL_LIMIT = 2**32
+"""Bytes of weights up to which a model is run where only data can tell: those of sam3_video are 3.4 GB."""
 COST_FIELDS = ("macs", "flops", "params", "bytes_read", "bytes_written", "activations")
 
 
@@ -88,7 +90,7 @@ def analyse(task: tuple[str, str], agree: bool) -> Row:
                 _fill(row, fxcost, model, given)
             except fxcost.UnknownValueError:  # only data can tell: build it with weights, and give it noise
                 model, inputs = zoo_sources.load(library, name, real=True)
-                _fill(row, fxcost, model, zoo_sources.with_data(inputs()))
+                _fill(row, fxcost, model, zoo_sources.with_data(inputs()), real_limit=REAL_LIMIT)
             except fxcost.FxcostError:
                 row.eager = _eagerly(model, given)
                 raise
@@ -99,9 +101,9 @@ def analyse(task: tuple[str, str], agree: bool) -> Row:
     return row
 
 
-def _fill(row: Row, fxcost: Any, model: Any, given: Any) -> None:
+def _fill(row: Row, fxcost: Any, model: Any, given: Any, **options: Any) -> None:
     started = time.perf_counter()
-    report = fxcost.analyze(model, given.args, dict(given.kwargs))
+    report = fxcost.analyze(model, given.args, dict(given.kwargs), **options)
     row.time_s = round(time.perf_counter() - started, 3)
     row.capture, row.nodes = report.capture, len(report.nodes)
     for name in COST_FIELDS:

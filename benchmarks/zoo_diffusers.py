@@ -42,7 +42,9 @@ def make(name: str, real: bool) -> Made:
 
     def construct() -> Any:
         model = getattr(diffusers, name)(**(case.config() if callable(case.config) else case.config))
-        if case.prepare:
+        if callable(case.prepare):
+            case.prepare(model)
+        elif case.prepare:
             getattr(model, case.prepare)()
         return model
 
@@ -52,7 +54,8 @@ def make(name: str, real: bool) -> Made:
 
 def _inputs(model: Any, case: Case) -> Inputs:
     made = {} if case.complete else _by_name(model, case.inputs)
-    return Inputs((), {**made, **case.inputs})
+    given = {name: value(model) if callable(value) else value for name, value in case.inputs.items()}
+    return Inputs((), {**made, **given})
 
 
 def _by_name(model: Any, known: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,14 +18,17 @@ CORNER = torch.tensor([[0.0, 0.0]])
 
 @dataclass(frozen=True)
 class Case:
-    """How to build one class, and its inputs; those that are not named here are made by name."""
+    """How to build one class, and its inputs; those that are not named here are made by name.
+
+    An input that is a function is called with the model for its value.
+    """
 
     config: Mapping[str, Any] | Callable[[], Mapping[str, Any]] = field(default_factory=dict)
     inputs: Mapping[str, Any] = field(default_factory=dict)
     complete: bool = False
     """`inputs` are all that the model is fed."""
-    prepare: str = ""
-    """A method to call once the model is built."""
+    prepare: str | Callable[[Any], object] = ""
+    """A method to call once the model is built, or a function to call with it."""
 
 
 def ones(*shape: int, dtype: torch.dtype = torch.int64) -> torch.Tensor:
@@ -56,15 +59,59 @@ def adapters() -> Mapping[str, Any]:
     return {"adapters": [diffusers.T2IAdapter(), diffusers.T2IAdapter()]}
 
 
-def fed(*, config: Any = (), prepare: str = "", **inputs: Any) -> Case:
+def fed(*, config: Any = (), prepare: str | Callable[[Any], object] = "", **inputs: Any) -> Case:
     """A case whose inputs are all given."""
     return Case(config or {}, inputs, True, prepare)
 
 
-def given(*, config: Any = (), prepare: str = "", **inputs: Any) -> Case:
+def given(*, config: Any = (), prepare: str | Callable[[Any], object] = "", **inputs: Any) -> Case:
     """A case with the inputs that differ from those made by name."""
     return Case(config or {}, inputs, False, prepare)
 
+
+def shares_parts(controlnet: Any) -> None:
+    """Give a control network of Z-Image the parts that it shares with the transformer that it goes with."""
+    import diffusers
+
+    diffusers.ZImageControlNetModel.from_transformer(controlnet, diffusers.ZImageTransformer2DModel(n_layers=1))
+
+
+def empty_cache(model: Any) -> object:
+    """The object that Wan-Animate-2 writes the keys and values of a reference to."""
+    from diffusers.models.transformers.transformer_wan_animate_2 import WanAnimate2KVCache
+
+    return WanAnimate2KVCache(model.config.num_layers)
+
+
+RESIDUES = 128
+_ATOM_TYPES, _RESIDUE_TYPES, _TOKEN_TYPES = 37, 147, 7
+ANY_ATOM: dict[str, Any] = {
+    "atom37_mask": [[True] * _ATOM_TYPES] * _RESIDUE_TYPES,
+    "allowed_residue_types": [[True] * _RESIDUE_TYPES] * _TOKEN_TYPES,
+}
+"""Every residue may have every atom, and every token may be every residue: tables that a checkpoint has."""
+_PER_ATOM = ("hbond", "pistack", "pication", "saltbridge", "hydrophobic", "metal-coord")
+_PER_TOKEN = ("molecule_iid", "molecule_entity_id", "condition_index-group_1_token")
+
+
+def zeros(*shape: int, dtype: torch.dtype = torch.int64) -> torch.Tensor:
+    """Annotations that say nothing."""
+    return torch.zeros(shape, dtype=dtype)
+
+
+PROTEIN: dict[str, Any] = {
+    "padding_mask": ones(1, RESIDUES, dtype=torch.bool),
+    "token_type": zeros(1, RESIDUES),
+    "atom37_mask": ones(1, RESIDUES, _ATOM_TYPES, dtype=torch.bool),
+    "conditioning": {
+        "is_in_context_conditioning": zeros(1, RESIDUES, dtype=torch.bool),
+        "supports_local_latent": ones(1, RESIDUES, dtype=torch.bool),
+        "token_bond_path_length": zeros(1, RESIDUES, RESIDUES),
+        **{f"condition_{name}_1_atom": zeros(1, RESIDUES, _ATOM_TYPES) for name in _PER_ATOM},
+        **{name: zeros(1, RESIDUES) for name in _PER_TOKEN},
+    },
+}
+"""A protein of which nothing is known but its length."""
 
 HUNYUAN: dict[str, Any] = {
     "hidden_states": spec(1, 4, 64, 64),

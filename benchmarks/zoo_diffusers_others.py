@@ -3,7 +3,20 @@
 from __future__ import annotations
 
 import torch
-from zoo_diffusers_case import NOW, TIME, Case, adapters, controls, fed, given, ones
+from zoo_diffusers_case import (
+    ANY_ATOM,
+    NOW,
+    PROTEIN,
+    RESIDUES,
+    TIME,
+    Case,
+    adapters,
+    controls,
+    fed,
+    given,
+    ones,
+    shares_parts,
+)
 
 from fxcost.inputs import spec
 
@@ -121,6 +134,9 @@ OTHERS: dict[str, Case] = {
         encoder_hidden_states=spec(1, 77, 3584),
         img_shapes=[[[1, 16, 16]]],
     ),
+    "RFD4ProteinaAutoencoder": fed(
+        config=ANY_ATOM, z_latent=spec(1, RESIDUES, 32), ca_coors_nm=spec(1, RESIDUES, 3), **PROTEIN
+    ),
     "ReduxImageEncoder": fed(x=spec(1, 729, 1152)),
     "SD3ControlNetModel": given(controlnet_cond=spec(1, 16, 128, 128)),
     "SD3MultiControlNetModel": fed(
@@ -179,5 +195,17 @@ OTHERS: dict[str, Case] = {
     ),
     "UniDiffuserTextDecoder": fed(
         config={"prefix_length": 77, "prefix_inner_dim": 768}, input_ids=ones(1, 20), prefix_embeds=spec(1, 77, 768)
+    ),
+    "ZImageControlNetModel": fed(
+        config={
+            "control_layers_places": [0, 5, 10, 15, 20, 25],
+            "control_refiner_layers_places": [0, 1],
+            "control_in_dim": 16,
+        },
+        prepare=shares_parts,
+        x=[spec(16, 1, 64, 64)],
+        t=NOW,
+        cap_feats=[spec(77, 2560)],
+        control_context=[spec(16, 1, 64, 64)],
     ),
 }

@@ -3,7 +3,20 @@
 from __future__ import annotations
 
 import torch
-from zoo_diffusers_case import HUNYUAN, NOW, TIME, Case, controls, fed, given, ones, places
+from zoo_diffusers_case import (
+    HUNYUAN,
+    NOW,
+    PROTEIN,
+    RESIDUES,
+    TIME,
+    Case,
+    controls,
+    empty_cache,
+    fed,
+    given,
+    ones,
+    places,
+)
 
 from fxcost.inputs import spec
 
@@ -228,6 +241,13 @@ TRANSFORMERS: dict[str, Case] = {
         img_mask=torch.cat((torch.zeros(1, 77), torch.ones(1, 64)), 1).bool(),
     ),
     "QwenImageTransformer2DModel": given(img_shapes=[[[1, 16, 16]]]),
+    "RFD4ProteinaTransformer": fed(
+        bb_ca=spec(1, RESIDUES, 3),
+        local_latents=spec(1, RESIDUES, 32),
+        bb_ca_time=NOW,
+        local_latents_time=NOW,
+        **PROTEIN,
+    ),
     "SanaTransformer2DModel": given(encoder_hidden_states=spec(1, 77, 2304)),
     "SanaVideoTransformer3DModel": given(encoder_hidden_states=spec(1, 77, 2304)),
     "SanaWMLTX2RefinerTransformer3DModel": fed(
@@ -255,6 +275,17 @@ TRANSFORMERS: dict[str, Case] = {
         encoder_hidden_states=spec(1, 77, 768),
     ),
     "TransformerTemporalModel": fed(config={"in_channels": 320}, hidden_states=spec(16, 320, 32, 32), num_frames=16),
+    "WanAnimate2Transformer3DModel": fed(  # the pass over the reference; the other one needs torch.compile
+        hidden_states=[spec(16, 5, 32, 32)],
+        condition_latents=[spec(20, 5, 32, 32)],
+        timestep=TIME,
+        encoder_hidden_states=[spec(77, 4096)],
+        encoder_hidden_states_image=spec(1, 257, 1280),
+        kv_cache=empty_cache,
+        kv_cache_mode="extract",
+        seq_len=5 * 16 * 16,
+        offset_grid_sizes=torch.tensor([[5, 16, 16]]),
+    ),
     "WanAnimateTransformer3DModel": given(
         hidden_states=spec(1, 36, 5, 32, 32),
         encoder_hidden_states_image=spec(1, 257, 1280),

@@ -24,7 +24,7 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
-from .errors import FxcostError, ModelLoadError
+from .errors import FxcostError, InputError, ModelLoadError
 from .shapes import Inputs
 from .sources import SOURCES, Source, as_spec, no_inputs
 
@@ -38,6 +38,7 @@ _FACTORIES = {
     torch.normal,
 }  # fmt: skip
 """What parameters are made with. Other factories (arange, linspace, tensor) make tables, which stay real."""
+_MOVES = {torch.Tensor.to, torch.Tensor.cpu, torch.Tensor.cuda}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +53,20 @@ class Loaded:
         """What the model is fed where the user says nothing, `batch` samples at once.
 
         Raises:
-            InputError: nothing is known of this model's inputs; the message names the arguments of its forward.
+            InputError: nothing is known of this model's inputs; the message names the arguments of its forward. Or
+                none can be made for what its configuration says.
         """
-        if self.source is not None:
+        if self.source is None:
+            return no_inputs(self.model, batch)
+        try:
             return self.source.inputs(self.model, batch)
-        return no_inputs(self.model, batch)
+        except FxcostError:
+            raise
+        except Exception as error:  # a configuration may say anything
+            reason = f"{type(error).__name__}: {error}"
+            raise InputError(
+                f"no default inputs for {self.name}, as it is configured ({reason}); give --input"
+            ) from error
 
 
 def load(spec: str, arguments: Mapping[str, Any] | None = None, *, train: bool = False, real: bool = False) -> Loaded:
@@ -102,7 +112,7 @@ def build(spec: str, factory: Callable[[], Any], *, real: bool = False) -> torch
         ModelLoadError: the factory failed, or made something that is no module.
     """
     on_cpu = nullcontext()
-    places: list[AbstractContextManager[Any]] = [on_cpu] if real else [LargeOnMeta(), torch.device("meta"), on_cpu]
+    places: list[AbstractContextManager[Any]] = [on_cpu] if real else [LargeOnMeta(), _all_on_meta(), on_cpu]
     seen = ""
     for place in places:
         try:
@@ -130,12 +140,17 @@ def _build_at(place: AbstractContextManager[Any], factory: Callable[[], Any]) ->
 
 
 class LargeOnMeta(TorchFunctionMode):
-    """While active, tensors that factories make go to meta if they are large; an explicit device is respected."""
+    """While active, tensors that factories make go to meta if they are large; an explicit device is respected.
+
+    What is on meta stays there: a factory that ends with `model.to(device)` works.
+    """
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
+        if func in _MOVES and args[0].is_meta:
+            return _stay(func, args, kwargs)
         if func not in _FACTORIES or kwargs.get("device") is not None or kwargs.get("out") is not None:
             return func(*args, **kwargs)
         if any(isinstance(a, torch.Tensor) for a in args):  # torch.normal(mean_tensor, ...)
@@ -144,6 +159,21 @@ class LargeOnMeta(TorchFunctionMode):
         is_float = on_meta.is_floating_point() or on_meta.is_complex()
         large = on_meta.numel() > (LARGE_FLOAT if is_float else LARGE)
         return on_meta if large else func(*args, **kwargs)
+
+
+@contextmanager
+def _all_on_meta() -> Iterator[None]:
+    """While active, all tensors are made on meta, and stay there."""
+    with LargeOnMeta(), torch.device("meta"):
+        yield
+
+
+def _stay(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.Tensor:
+    """`Tensor.to`, `.cpu` or `.cuda` of a tensor on meta, to which a new dtype alone is given."""
+    tensor: torch.Tensor = args[0]
+    asked = [*args[1:], *kwargs.values()] if func is torch.Tensor.to else []
+    dtypes = [a.dtype if isinstance(a, torch.Tensor) else a for a in asked]
+    return tensor.to(next((d for d in dtypes if isinstance(d, torch.dtype)), tensor.dtype))
 
 
 def _from_python(spec: str, place: str, name: str, arguments: dict[str, Any], real: bool) -> torch.nn.Module:

@@ -92,8 +92,30 @@ def test_a_huge_model_costs_no_memory():
     assert sum(p.numel() for p in model.parameters()) == 10**12 + 10**6
 
 
+@pytest.mark.parametrize(
+    "move",
+    [
+        lambda m: m.to("cpu"), lambda m: m.cpu(), lambda m: m.to(device="cpu", dtype=torch.bfloat16),
+        lambda m: m.to(torch.bfloat16), lambda m: m.to(torch.ones(1, dtype=torch.bfloat16)),
+    ],
+)  # fmt: skip
+def test_what_is_on_meta_stays_there(move):
+    """A factory may end by moving its model to a device: large weights stay on meta, in the dtype that it asks for."""
+    seen = []
+
+    def factory():
+        seen.append(move(nn.Linear(512, 512)))
+        return seen[-1]
+
+    weight, bias = build("moved", factory).parameters()
+    assert weight.is_meta
+    assert not bias.is_meta
+    assert weight.dtype == bias.dtype
+    assert len(seen) == 1
+
+
 def test_what_does_not_mix_is_all_on_meta():
-    """A model that adds a large weight to a table is built on meta alone."""
+    """A model that adds a large weight to a table is built on meta alone, also if it is moved to a device then."""
 
     def factory():
         model = nn.Module()
@@ -101,6 +123,7 @@ def test_what_does_not_mix_is_all_on_meta():
         return model
 
     assert build("sum", factory).weight.is_meta
+    assert build("moved sum", lambda: factory().to("cpu")).weight.is_meta
 
 
 def test_what_needs_values_of_its_weights_is_built_on_the_cpu():
@@ -428,6 +451,36 @@ def test_hf_mistyped_configuration_entry():
     pytest.importorskip("transformers")
     with pytest.raises(ModelLoadError, match=r"has no 'num_hiden_layers'; did you mean num_hidden_layers"):
         load("hf:bert", {"num_hiden_layers": 2})
+
+
+def test_hf_entry_of_a_part():
+    """An entry that only the parts of a configuration have is shown where it is."""
+    pytest.importorskip("transformers")
+    with pytest.raises(
+        ModelLoadError, match=r"its text_config, .* do: --arg \"text_config=\{'num_hidden_layers': …\}\""
+    ):
+        load("hf:blip-2", {"num_hidden_layers": 2})
+
+
+def test_hf_model_that_is_made_for_the_configuration():
+    """The bare model that transformers lists for MusicGen takes its decoder's configuration: the whole one is built."""
+    pytest.importorskip("transformers")
+    loaded = load(
+        "hf:musicgen", {"decoder": {"num_hidden_layers": 1}, "text_encoder": {"model_type": "t5", "num_layers": 1}}
+    )
+    assert type(loaded.model).__name__ == "MusicgenForConditionalGeneration"
+    inputs = loaded.default_inputs(2)
+    assert inputs.kwargs["decoder_input_ids"].shape == (2 * loaded.model.decoder.num_codebooks, 128)
+    report = fxcost.analyze(loaded.model, inputs.args, inputs.kwargs)
+    assert min(report.cost_of(part).macs for part in ("text_encoder", "decoder")) > 0
+
+
+def test_no_inputs_for_what_the_configuration_says():
+    """Nothing can be drawn from an empty vocabulary: an error of ours, that says what to do."""
+    pytest.importorskip("transformers")
+    loaded = load("hf:bert", {"vocab_size": 0, "pad_token_id": None, "num_hidden_layers": 1})
+    with pytest.raises(InputError, match=r"no default inputs for hf:bert, as it is configured .*; give --input"):
+        loaded.default_inputs()
 
 
 def test_images_in_the_place_of_tokens():

@@ -44,9 +44,16 @@ def _config(transformers: Any, name: str, arguments: dict[str, Any]) -> Any:
             return read(**arguments) if arguments else known
     except Exception as error:  # whatever a configuration's own class makes of it
         raise ModelLoadError(f"cannot make a configuration from hf:{name}: {error}") from error
-    near = get_close_matches(unknown[0], known.to_dict(), n=3)
-    hint = f"; did you mean {' or '.join(near)}?" if near else ""
-    raise ModelLoadError(f"the configuration of hf:{name} has no {unknown[0]!r}{hint}")
+    raise ModelLoadError(f"the configuration of hf:{name} has no {unknown[0]!r}{_hint(known, unknown[0])}")
+
+
+def _hint(config: Any, name: str) -> str:
+    """Where else an entry is, or what it may be called."""
+    parts = [key for key in getattr(config, "sub_configs", {}) if hasattr(getattr(config, key, None), name)]
+    if parts:
+        return f", but its {', '.join(parts)} do{'' if parts[1:] else 'es'}: --arg \"{parts[0]}={{'{name}': …}}\""
+    near = get_close_matches(name, config.to_dict(), n=3)
+    return f"; did you mean {' or '.join(near)}?" if near else ""
 
 
 def _no_config(transformers: Any, name: str, path: Path) -> ModelLoadError:
@@ -67,11 +74,17 @@ def _build(transformers: Any, name: str, config: Any) -> Any:
         model_class = getattr(transformers, architecture, None)
         if model_class is not None:
             return model_class._from_config(config)  # what AutoModel.from_config calls: sets dtype and attention
-    for classes in _tables(transformers):
-        if type(config) in classes:
-            found = classes[type(config)]
-            return (found[0] if isinstance(found, tuple) else found)._from_config(config)
+    found = _models_for(transformers, type(config))
+    own = [model_class for model_class in found if model_class.config_class is type(config)]
+    for model_class in [*own, *found]:  # that of musicgen's bare model is the configuration of its decoder
+        return model_class._from_config(config)
     raise ModelLoadError(f"hf:{name}: transformers has no model for {type(config).__name__} alone")
+
+
+def _models_for(transformers: Any, config_class: type) -> list[Any]:
+    """Every model class that transformers lists for a class of configurations, in the order of :func:`_tables`."""
+    found = (table[config_class] for table in _tables(transformers) if config_class in table)
+    return [classes[0] if isinstance(classes, tuple) else classes for classes in found]
 
 
 def _tables(transformers: Any) -> list[Any]:

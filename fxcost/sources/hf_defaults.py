@@ -89,11 +89,18 @@ MAIN = ("input_ids", "pixel_values", "input_features", "input_values", "hidden_s
 
 Makers = Mapping[str, Callable[[Wanted], Any] | None]
 _PATCHES = GRID * GRID
+_FRAMES = 4
+"""Frames of a video that a model takes as several images."""
 
 
 def _both(maker: Callable[[Wanted], Any]) -> Callable[[Wanted], Any]:
     """Two for each sample."""
     return lambda wanted: maker(wanted).repeat(2, 1)
+
+
+def _codebooks(wanted: Wanted) -> torch.Tensor:
+    """Codes of sound: a row for each codebook of each sample (batch · codebooks, length)."""
+    return text(wanted).repeat(wanted.look_up("num_codebooks"), 1)
 
 
 def _half(wanted: Wanted) -> InputSpec:
@@ -116,7 +123,7 @@ def _spliced(
     """
 
     def ids(wanted: Wanted) -> torch.Tensor:
-        token = wanted.look_up("image_token_id", "image_token_index")
+        token = wanted.look_up("image_token_id", "image_token_index", "video_token_id")
         if token is None or not fits(wanted):
             return text(wanted)
         return torch.cat((torch.full((wanted.batch, count(wanted)), token), text(wanted)), 1)
@@ -135,7 +142,7 @@ def _spliced(
 
 def _patch_tokens(wanted: Wanted) -> int:
     """One token for each patch of the image."""
-    vision = wanted.config.vision_config
+    vision = getattr(wanted.config, "vlm_config", wanted.config).vision_config
     return int((vision.image_size // vision.patch_size) ** 2)
 
 
@@ -173,6 +180,7 @@ BY_TYPE: Mapping[str, Makers] = {
     "clap_audio_model": {"input_features": lambda wanted: spec(wanted.batch, 1, 1_001, 64)},
     "depth_pro": {"pixel_values": lambda wanted: spec(wanted.batch, 3, 1_536, 1_536)},
     "dia": {"decoder_input_ids": lambda wanted: text(wanted)[:, :, None].repeat(1, 1, 9)},
+    "evolla": {"protein_input_ids": text, "protein_attention_mask": ones(text, 0, 1)},
     "gemma3": _spliced(lambda wanted: int(wanted.config.mm_tokens_per_image), fits=_pools),
     "gemma3n_audio": {"audio_mel": lambda wanted: spec(wanted.batch, AUDIO_FRAMES, 128)},
     "gemma4_audio": {"input_features": lambda wanted: spec(wanted.batch, AUDIO_FRAMES, 128)},
@@ -188,7 +196,11 @@ BY_TYPE: Mapping[str, Makers] = {
     },
     "inkling2_vision": {"pixel_values": lambda wanted: spec(wanted.batch * _PATCHES, 40, 40, 3)},
     "instructblip": {"qformer_input_ids": text, **_spliced(lambda wanted: int(wanted.config.num_query_tokens))},
-    "instructblipvideo": {"pixel_values": several_images(4), "input_ids": text},
+    "instructblipvideo": {
+        "qformer_input_ids": text,
+        **_spliced(lambda wanted: _FRAMES * int(wanted.config.num_query_tokens)),
+        "pixel_values": several_images(_FRAMES),
+    },
     "kimi_k25_vision": {"pixel_values": lambda wanted: spec(wanted.batch * GRID * GRID, 3, 14, 14)},
     "internvl": _spliced(lambda wanted: int(wanted.config.image_seq_length)),
     "jev": {
@@ -211,6 +223,11 @@ BY_TYPE: Mapping[str, Makers] = {
     "muse_glimmer_vision": {"pixel_values": lambda wanted: spec(wanted.batch * _PATCHES, 2 * 3 * 14 * 14)},
     "muse_spark_audio": {"input_values": lambda wanted: spec(wanted.batch, 8 * 1_920)},
     "muse_spark_vision": {"pixel_values": lambda wanted: spec(wanted.batch * _PATCHES, 2 * 3 * 14 * 14)},
+    "musicgen": {"decoder_input_ids": _codebooks},
+    "musicgen_melody": {
+        "decoder_input_ids": _codebooks,
+        "input_features": lambda wanted: spec(wanted.batch, AUDIO_FRAMES, wanted.config.num_chroma),
+    },
     "neucodec": {"input_features_mask": None},
     "omdet-turbo": {
         "classes_input_ids": _both(text),
@@ -230,6 +247,14 @@ BY_TYPE: Mapping[str, Makers] = {
     "pop2piano": {
         "input_ids": None,
         "input_features": lambda wanted: spec(wanted.batch, AUDIO_FRAMES, wanted.config.d_model),
+    },
+    "pi0": {
+        "action_embeds": lambda wanted: spec(
+            wanted.batch, 1 + wanted.config.chunk_size, wanted.config.dit_config.hidden_size
+        ),
+        **_spliced(_patch_tokens),
+        "pixel_values": several_images(1),
+        "pixel_attention_mask": lambda wanted: torch.ones(wanted.batch, 1, dtype=torch.bool),
     },
     "qwen2_5_vl": _spliced(
         _merged_tokens, "image_grid_thw", fits=lambda wanted: _same_width(wanted, "out_hidden_size")
