@@ -34,7 +34,7 @@ from tabulate import tabulate
 from torch.utils.flop_counter import FlopCounterMode
 
 import fxcost
-from fxcost.remembered import forget
+from fxcost.remembered import forgotten
 
 Calls = dict[str, Callable[[], Any]]
 
@@ -97,12 +97,12 @@ def ours(name: str) -> Calls:
         return inputs if name == "llama32" else (size, *SHAPE[1:])
 
     def first() -> None:
-        forget()
-        totals(fxcost.analyze(model, inputs))
+        with forgotten():
+            totals(fxcost.analyze(model, inputs))
 
     def new_shape() -> None:
-        forget()
-        totals(fxcost.analyze_graph(graph, batch(4)))
+        with forgotten():
+            totals(fxcost.analyze_graph(graph, batch(4)))
 
     met = itertools.cycle((2, 3))
     return {

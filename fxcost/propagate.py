@@ -140,13 +140,16 @@ class Propagator(Interpreter):
                 target=self._target_name(n.target),
                 module=n.module,
                 input_nodes=tuple([i.name for i in n.all_input_nodes]),
-                inputs=tuple(tensor_specs((args, kwargs))),
-                outputs=tuple(tensor_specs(result)),
+                inputs=tuple(map(self._described, _leaves((args, kwargs)))),
+                outputs=tuple(map(self._described, _leaves(result))),
                 args=outline(args),
                 kwargs=tuple([(name, outline(value)) for name, value in kwargs.items()]),
                 **ran._asdict(),
             )
         )
+
+    def _described(self, leaf: TensorSpec | Tensor) -> TensorSpec:
+        return leaf if isinstance(leaf, TensorSpec) else self.recorder.spec(leaf)
 
     def _target_name(self, target: Any) -> str:
         if isinstance(target, str):
@@ -170,11 +173,11 @@ def run_error(error: Exception, what: str, module: str, values: Any) -> ModelRun
 
 
 def _leaves(value: Any) -> Iterator[Any]:
-    if isinstance(value, (tuple, list)):
+    if type(value) is TensorSpec or isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, (tuple, list)):
         for item in value:
             yield from _leaves(item)
     elif isinstance(value, dict):
         for item in value.values():
             yield from _leaves(item)
-    elif isinstance(value, (TensorSpec, Tensor)):
-        yield value

@@ -11,6 +11,7 @@ from __future__ import annotations
 import operator
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import _lru_cache_wrapper
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any
@@ -98,9 +99,15 @@ def memory() -> Memory:
     return Memory() if _world is None else _MEMORY
 
 
-def forget() -> None:
-    """Forget everything, as in a new process."""
-    _MEMORY.clear()
+@contextmanager
+def forgotten() -> Iterator[None]:
+    """As in a new process: nothing is remembered at first, and nothing of what is met meanwhile afterwards."""
+    global _MEMORY
+    before, _MEMORY = _MEMORY, Memory()
+    try:
+        yield
+    finally:
+        _MEMORY = before
 
 
 def _settings() -> tuple[Any, ...]:

@@ -18,7 +18,7 @@ from fxcost import meta_kernels, repeats
 from fxcost.capture import record
 from fxcost.cost import Cost
 from fxcost.records import NodeRecord, Recording, TensorSpec
-from fxcost.remembered import forget
+from fxcost.remembered import forgotten
 
 CHANNELS, SIZE = 4, 6
 few = settings(max_examples=int(os.environ.get("FXCOST_EXAMPLES", "15")), deadline=None)
@@ -128,9 +128,9 @@ def test_replayed_calls_equal_calls_that_ran(capture: str, makers: list[Make], t
     with pytest.MonkeyPatch.context() as patch:
         forget_everything(patch)
         ran = record(model, shape(2), capture=capture)
-    forget()
-    here = record(model, shape(2), capture=capture)
-    earlier = record(model, shape(2), capture=capture)
+    with forgotten():
+        here = record(model, shape(2), capture=capture)
+        earlier = record(model, shape(2), capture=capture)
     assert canonical(here) == canonical(earlier) == canonical(ran)
 
 

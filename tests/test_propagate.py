@@ -13,7 +13,7 @@ import fxcost
 from fxcost.capture import record
 from fxcost.propagate import Propagator
 from fxcost.records import NodeRecord, Recording
-from fxcost.remembered import forget
+from fxcost.remembered import forgotten
 
 
 def nodes(recording: Recording) -> dict[str, NodeRecord]:
@@ -203,8 +203,8 @@ def test_repetition_is_run_once(monkeypatch: pytest.MonkeyPatch) -> None:
     counts = []
     for blocks in (10, 1000):
         Counting.ran = 0
-        forget()
-        record(deep(blocks), (2, 8), capture="symbolic")
+        with forgotten():
+            record(deep(blocks), (2, 8), capture="symbolic")
         counts.append(Counting.ran)
     assert counts == [1, 1]
 

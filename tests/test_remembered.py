@@ -16,16 +16,15 @@ from torch import Tensor, fx, nn
 import fxcost
 from fxcost import remembered
 from fxcost.recorder import OpRecorder
-from fxcost.remembered import forget
+from fxcost.remembered import forgotten
 
 
 @pytest.fixture(autouse=True)
 def fresh() -> Iterator[None]:
     """Each test begins and ends with nothing remembered, and with all of PyTorch loaded that an analysis loads."""
     fxcost.analyze(nn.Linear(1, 1), (1, 1))
-    forget()
-    yield
-    forget()
+    with forgotten():
+        yield
 
 
 @pytest.fixture
