@@ -11,6 +11,7 @@ import copy
 from collections.abc import Callable
 from difflib import get_close_matches
 from functools import partial
+from itertools import chain
 from types import FunctionType
 from typing import Any
 
@@ -194,7 +195,7 @@ class _Job:
         )
 
         self.real_possible = dtype is None and self._all_real(real_limit)
-        if any(type(p) is not nn.Parameter and is_lazy(p) for p in self.root.parameters()):
+        if self.copier.lazy:
             self.model(*self.arguments.args, **self.arguments.kwargs)  # gives lazy modules of the copy their shapes
 
     def symbolic(self) -> Recording:
@@ -235,7 +236,7 @@ class _Job:
         originals = {id(meta) for meta, _ in self.copier.real}
         if not all(id(t) in originals for t in self.arguments.tensors()):
             return False
-        if not all(id(t) in originals for t in (*self.root.parameters(), *self.root.buffers())):
+        if not all(id(t) in originals for t in chain(self.root.parameters(), self.root.buffers())):
             return False
         real = [t for _, t in self.copier.real]
         sizes = {t.untyped_storage()._cdata: t.untyped_storage().nbytes() for t in real if is_plain(t)}

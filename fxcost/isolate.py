@@ -54,12 +54,13 @@ class MetaCopier:
     """Copies objects with every tensor replaced by a meta tensor.
 
     `dtype` replaces the dtype of floating-point tensors. `real` lists (meta copy, original) of every tensor that holds
-    data, for those who follow values.
+    data, for those who follow values; `lazy` says that a tensor has no shape yet.
     """
 
     def __init__(self, dtype: torch.dtype | None = None) -> None:
         self.dtype = dtype
         self.real: list[tuple[Tensor, Tensor]] = []
+        self.lazy = False
         self._memo: dict[int, Any] = {}
         self._storages: dict[int, torch.UntypedStorage] = {}
         self._alive: list[Any] = []
@@ -210,6 +211,7 @@ class MetaCopier:
             return self._memo[id(tensor)]  # type: ignore[no-any-return]
         kind = type(tensor)
         if kind is not nn.Parameter and nn.parameter.is_lazy(tensor):
+            self.lazy = True
             lazy: Any = kind
             return self._remember(tensor, lazy(device=META, dtype=tensor.dtype))  # type: ignore[no-any-return]
         meta = self._meta(tensor)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from types import BuiltinFunctionType, FunctionType, MethodDescriptorType, TracebackType, WrapperDescriptorType
 from typing import Any
@@ -51,9 +51,9 @@ def configuration(module: nn.Module) -> Any:
     parts: list[Any] = []
     if nn.modules.module._has_any_global_hook():
         return None
-    for inner in module.modules():
+    for inner in _with_inner(module):
         state, cls = inner.__dict__, type(inner)
-        if not cls.__module__.startswith("torch.nn.modules.") or any(state[h] for h in _HOOKS):
+        if not cls.__module__.startswith("torch.nn.modules.") or any(map(state.__getitem__, _HOOKS)):
             return None
         parts.append(cls)
         parts.append(tuple(inner._modules))
@@ -61,12 +61,13 @@ def configuration(module: nn.Module) -> Any:
         for name, value in state.items():
             if name in _BOOKKEEPING or name.startswith("_flat_weight"):
                 continue
+            kind = type(value)
             if name == "forward" and getattr(value, "routed", False):
                 continue  # concrete capture's way round the class's own forward
-            setting = _setting(value)
+            setting = value if kind in _SETTINGS else _setting(value)
             if setting is _UNTOLD or name == "forward":
                 return None
-            parts.append((name, type(value), setting))
+            parts.append((name, kind, setting))
     return tuple(parts)
 
 
@@ -84,9 +85,13 @@ def _setting(value: Any) -> Any:
 
 def module_tensors(module: nn.Module) -> Iterator[torch.Tensor]:
     """Parameters and buffers of a module and its children, each name once, in a fixed order."""
-    for inner in module.modules():
-        yield from (p for p in inner._parameters.values() if p is not None)
-        yield from (b for b in inner._buffers.values() if b is not None)
+    for inner in _with_inner(module):
+        yield from [p for p in inner._parameters.values() if p is not None]
+        yield from [b for b in inner._buffers.values() if b is not None]
+
+
+def _with_inner(module: nn.Module) -> Iterable[nn.Module]:
+    return module.modules() if module._modules else (module,)
 
 
 @functools.lru_cache(maxsize=4096)
