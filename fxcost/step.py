@@ -169,6 +169,8 @@ class _Step:
         for tensor in (*self._root.parameters(), *self._inputs):
             if tensor.grad is not None and is_plain(tensor.grad):
                 numbers[self._recorder.storages.number(tensor.grad)] = None
+            elif tensor.grad is not None:
+                self._recorder.assume("gradients that are sparse take no memory: how many rows they have is not known")
         for tensor in (*self._root.parameters(), *self._inputs):
             tensor.grad = None
         return tuple(numbers)

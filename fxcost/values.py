@@ -236,7 +236,7 @@ class ValueRecorder(OpRecorder):
 
     def _follow(self, func: torch._ops.OpOverload, packet: Any, args: Any, kwargs: Any, out: Any) -> None:
         outputs = [t for t in tensors(out) if t.is_meta]
-        if not outputs or not all(small(t) for t in outputs):
+        if not outputs or not all(t.layout is torch.strided and small(t) for t in outputs):
             self._forget_written(func, args)
             return
         inputs = [*tensors(args), *tensors(tuple(kwargs.values()))]
@@ -272,6 +272,8 @@ class ValueRecorder(OpRecorder):
     def _evaluation(self, func: Any, args: Any, kwargs: Any, outputs: list[Tensor]) -> Evaluation:
         leaves, tree = pytree.tree_flatten((args, kwargs))
         sources = {id(x): self._source(x) for x in leaves if isinstance(x, Tensor)}
+        if func.overloadpacket in _VALUE_FREE:  # what is overwritten need not be known, nor worked out
+            sources[id(args[0])] = Source(args[0], None, self._noise)
         return evaluation(func, [sources.get(id(x), x) for x in leaves], tree, outputs)
 
     def _source(self, tensor: Tensor) -> Source:

@@ -513,3 +513,15 @@ def test_autograd_refuses_what_it_refuses_in_a_real_run():
     model = nn.Sequential(nn.Conv2d(4, 4, 1), ViewsOfViews())
     with pytest.raises(TrainingError, match="modified inplace"):
         step(model, (2, 4, 6, 6))
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize("layer", [nn.Embedding, nn.EmbeddingBag])
+def test_embeddings_train(layer, sparse):
+    """Their indices need not be known; a sparse gradient is not counted, and the report says so."""
+    model = nn.Sequential(layer(100, 8, sparse=sparse), nn.Linear(8, 2))
+    training = fxcost.analyze(model, fxcost.spec(4, 5, dtype="int64"), training=True).training
+    rows = 20 if layer is nn.Embedding else 4
+    assert training.backward.macs == 2 * rows * 8 * 2
+    assert training.gradient_bytes == 4 * (8 * 2 + 2 + (0 if sparse else 100 * 8))
+    assert any("sparse" in text for text in training.assumptions) is sparse
