@@ -132,7 +132,7 @@ class ConcreteTracer(TorchFunctionMode):
         start, given = len(self.records), (self._specs(args), self._specs(kwargs))
         with self._inside(name):
             out = forward(*args, **kwargs)
-        self._called(name, given, out, start)
+        self._called(name, given, self._specs(out), start)
         return out
 
     @contextmanager
@@ -146,19 +146,19 @@ class ConcreteTracer(TorchFunctionMode):
         finally:
             self._scopes.pop()
 
-    def _called(self, name: str, given: tuple[Any, Any], out: Any, start: int) -> None:
+    def _called(self, name: str, given: tuple[Any, Any], outputs: Any, start: int) -> None:
         args, kwargs = given
-        self.calls.append(ModuleCall(name, args, tuple(kwargs.items()), self._specs(out), start, len(self.records)))
+        self.calls.append(ModuleCall(name, args, tuple(kwargs.items()), outputs, start, len(self.records)))
 
     def _call_leaf(self, module: nn.Module, name: str, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-        start, given = len(self.records), (self._specs(args), self._specs(kwargs))
-        nodes = self._drawing.arguments(args, kwargs)
+        start, nodes = len(self.records), self._drawing.arguments(args, kwargs)
         with self._inside(name):
             question, replay = self._ask(module, args, kwargs)
+            given = self._specs(args, question.spec), self._specs(kwargs, question.spec)
             out, ran = self._run(question, forward, args, kwargs, True) if replay is None else question.answer(replay)
         node = self.sketch.create_node("call_module", name, *nodes)
-        self._finish(node, name, name, given, out, ran, question.spec)
-        self._called(name, given, out, start)
+        outputs = self._finish(node, name, name, given, out, ran, question.spec)
+        self._called(name, given, outputs, start)
         return out
 
     # ------------------------------------------------------------------------------------------------ torch functions
@@ -220,7 +220,8 @@ class ConcreteTracer(TorchFunctionMode):
     def _ask(self, target: Any, args: Any, kwargs: Any) -> tuple[Question, Replay | None]:
         """What a call of a module or function did before; None if it must run.
 
-        It must on values, for gradients, and under a mode of the user's.
+        It must on values, for gradients, under a mode of the user's, and where the user's code has replaced a function
+        of PyTorch's for the time being.
         """
         question = Question(self.recorder)
         alone = torch._C._len_torch_dispatch_stack() == 1 and torch._C._functorch.peek_interpreter_stack() is None
@@ -228,6 +229,8 @@ class ConcreteTracer(TorchFunctionMode):
             return question, None
         kind = "call_module" if isinstance(target, nn.Module) else "call_function"
         with torch._C.DisableTorchFunction():
+            if not self._memo.holds(target):
+                return question, None
             return question, question.ask(self._memo, kind, target, args, kwargs)
 
     def _run(
@@ -248,15 +251,18 @@ class ConcreteTracer(TorchFunctionMode):
         question.tensors.clear()  # their shapes may have changed
         return out, ran
 
-    def _finish(self, node: Node, target: str, module: str, given: Any, out: Any, ran: Ran, spec: Any) -> None:
+    def _finish(self, node: Node, target: str, module: str, given: Any, out: Any, ran: Ran, spec: Any) -> Any:
+        """Record a node that has run, and what it returned; returns the specs of that."""
+        outputs = self._specs(out, spec)
         self._drawing.add(
             node,
             target,
             module,
             inputs=tuple(tensor_specs(given)),
-            outputs=tuple(tensor_specs(self._specs(out, spec))),
+            outputs=tuple(tensor_specs(outputs)),
             args=given[0],
             kwargs=tuple(given[1].items()),
             **ran._asdict(),
         )
         self._drawing.bind(out, node)
+        return outputs

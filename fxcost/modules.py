@@ -26,7 +26,7 @@ _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.DataParallel, nn.
 _SETTINGS = frozenset({int, float, bool, str, type(None), torch.dtype, torch.device, torch.Size})
 _UNTOLD = object()
 _FUNCTIONS = (FunctionType, BuiltinFunctionType)
-_NOT_PYTHON = (BuiltinFunctionType, MethodDescriptorType, WrapperDescriptorType, torch._ops.OpOverload)
+NOT_PYTHON = (BuiltinFunctionType, MethodDescriptorType, WrapperDescriptorType, torch._ops.OpOverload)
 _PURE_MODULES = ("torch.nn.functional", "torch._C._nn", "torch._C._fft", "torch._C._linalg", "torch._C._special")
 
 
@@ -51,7 +51,7 @@ def configuration(module: nn.Module) -> Any:
     parts: list[Any] = []
     if nn.modules.module._has_any_global_hook():
         return None
-    for inner in _with_inner(module):
+    for inner in with_inner(module):
         state, cls = inner.__dict__, type(inner)
         if not cls.__module__.startswith("torch.nn.modules.") or any(map(state.__getitem__, _HOOKS)):
             return None
@@ -85,19 +85,20 @@ def _setting(value: Any) -> Any:
 
 def module_tensors(module: nn.Module) -> Iterator[torch.Tensor]:
     """Parameters and buffers of a module and its children, each name once, in a fixed order."""
-    for inner in _with_inner(module):
+    for inner in with_inner(module):
         yield from [p for p in inner._parameters.values() if p is not None]
         yield from [b for b in inner._buffers.values() if b is not None]
 
 
-def _with_inner(module: nn.Module) -> Iterable[nn.Module]:
+def with_inner(module: nn.Module) -> Iterable[nn.Module]:
+    """A module and all within it."""
     return module.modules() if module._modules else (module,)
 
 
 @functools.lru_cache(maxsize=4096)
 def function_is_pure(function: Callable[..., Any]) -> bool:
     """True for PyTorch's and Python's own functions: what they do follows from their arguments."""
-    if isinstance(function, _NOT_PYTHON):
+    if isinstance(function, NOT_PYTHON):
         return True
     module = getattr(function, "__module__", None) or ""
     return module == "torch" or module in _PURE_MODULES or module.startswith(("torch.functional", "torch._tensor"))

@@ -354,7 +354,7 @@ class OpRecorder(TorchDispatchMode):
 
     def spec(self, tensor: Tensor) -> TensorSpec:
         """Describe a tensor, its storage numbered through the graph."""
-        if not tensor.is_meta and not self.real:
+        if not tensor.is_meta and not self.real and not tensor.is_quantized:  # these have no form on meta
             tensor = self.twin(tensor)
         if not is_plain(tensor):
             return TensorSpec(_shape(tensor), tensor.dtype, stored=stored(tensor))

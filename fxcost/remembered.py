@@ -2,13 +2,12 @@
 
 An architecture search, a notebook and a sweep meet the same layers again and again. What is remembered is plain data
 (no tensor, no module, nothing of a model), it is bounded, and it holds only while nobody has changed what PyTorch's
-functions do: :func:`memory` compares PyTorch's namespaces, classes and settings with those for which it was made. Where
-a function that PyTorch asks for is not its own (other tools replace some to count), nothing is remembered at all.
+functions do: a :class:`World` is compared with the one for which the memory was made. Where a function that PyTorch
+asks for is not its own (other tools replace some to count), nothing is remembered at all.
 """
 
 from __future__ import annotations
 
-import operator
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .modules import function_is_pure
+from .modules import NOT_PYTHON, function_is_pure, with_inner
 from .purity import proof
 from .records import OpRecord, TensorSpec
 
@@ -28,7 +27,8 @@ LIMIT = 10_000
 """Operations that are remembered in all; with more, everything is forgotten."""
 
 _CLASSES = [value for value in vars(nn.modules).values() if isinstance(value, type)]
-_NAMESPACES = [torch, F, torch._C._nn, torch._tensor, torch.functional, Tensor, nn.Module, *_CLASSES]
+_SHARED = (F, torch, torch._C._nn, torch._tensor, torch.functional, Tensor, nn.Module)
+_NAMESPACES = (*_SHARED, *_CLASSES)
 _TORCH = frozenset({"torch", "typing_extensions", *sys.stdlib_module_names})
 _HARMLESS = (BuiltinFunctionType, type, ModuleType)
 _OBJECTS = frozenset({"torch", "typing", "typing_extensions", "types", "builtins"})
@@ -84,18 +84,42 @@ class Memory(dict[Any, Any]):
         self._operations = 0
 
 
+class World:
+    """PyTorch's namespaces, classes and settings as they are now."""
+
+    __slots__ = ("_parts", "_settings")
+
+    def __init__(self) -> None:
+        self._settings = _settings()
+        self._parts = {namespace: _parts(namespace) for namespace in _NAMESPACES}
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, World) and self._settings == other._settings and self._parts == other._parts
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def holds(self, target: Any) -> bool:
+        """True if what a function or a module would run is still the same; what is written in C always is."""
+        if type(target) in NOT_PYTHON:
+            return True
+        classes = {type(inner) for inner in with_inner(target)} if isinstance(target, nn.Module) else ()
+        return all(_parts(space) == self._parts.get(space) for space in (*_SHARED, *classes))
+
+
+def _parts(namespace: Any) -> tuple[Any, ...]:
+    return tuple(vars(namespace).values())  # equal where each part is the very same
+
+
 _MEMORY = Memory()
-_World = tuple[tuple[Any, ...], list[Any]]
-_world: _World | None = None
+_world: World | None = None
 
 
-def memory() -> Memory:
-    """What is remembered and holds now; where PyTorch's functions are replaced, an empty memory of the caller's own."""
+def memory(world: World) -> Memory:
+    """What is remembered and holds in a world; where PyTorch's functions are replaced, an empty memory of its own."""
     global _world
-    now = _settings(), [part for namespace in _NAMESPACES for part in vars(namespace).values()]
-    if _world is None or not _equal(now, _world):
+    if world != _world:
         _MEMORY.clear()
-        _world = None if _replaced() else now
+        _world = None if _replaced() else world
     return Memory() if _world is None else _MEMORY
 
 
@@ -115,10 +139,6 @@ def _settings() -> tuple[Any, ...]:
     fast = torch.backends.mha.get_fastpath_enabled()
     strict = torch.are_deterministic_algorithms_enabled()
     return torch.get_default_dtype(), fast, strict, len(getattr(torch.library, "_impls", ()))
-
-
-def _equal(a: _World, b: _World) -> bool:
-    return a[0] == b[0] and len(a[1]) == len(b[1]) and all(map(operator.is_, a[1], b[1]))
 
 
 def _replaced() -> bool:

@@ -19,7 +19,7 @@ from .autocast import region_dtype
 from .modules import configuration, module_tensors
 from .recorder import Segment, is_plain
 from .records import InnerCall, OpRecord, TensorSpec, tensor_specs
-from .remembered import memory
+from .remembered import World, memory
 from .values import ValueRecorder
 
 _SCALARS = frozenset({float, int, bool})
@@ -67,13 +67,18 @@ class Memo:
 
     def __init__(self) -> None:
         self._here: dict[Any, Replay | None] = {}
-        self._earlier = memory()
+        self._world = World()
+        self._earlier = memory(self._world)
         self._targets: dict[Any, Any] = {}
 
     def get(self, key: Any) -> Replay | None:
         """How to replay a call; None to run it."""
         found: Replay | None = self._earlier.get(key)
         return self._here.get(key) if found is None else found
+
+    def holds(self, target: Any) -> bool:
+        """True if PyTorch's code for a module or function is what it was when the analysis began."""
+        return self._world.holds(target)
 
     def target(self, function: Any) -> Any:
         """What stands for a function in keys; None for one that must run, as it may depend on anything."""

@@ -78,6 +78,26 @@ def test_a_replaced_method_of_a_layer_is_believed(monkeypatch: pytest.MonkeyPatc
         assert fxcost.analyze(nn.ReLU(), (2, 3)).transcendentals == 6
 
 
+def test_a_function_replaced_while_the_model_runs_is_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own code may replace PyTorch's functions for a while: neither replayed then, nor remembered from then."""
+    act = nn.ReLU()
+
+    class Patching(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.act = act
+
+        def forward(self, x: Tensor) -> Tensor:
+            with monkeypatch.context() as patch:
+                patch.setattr(F, "relu", lambda x, inplace=False: torch.tanh(x))
+                replaced = self.act(x)
+            return self.act(replaced)
+
+    for _ in range(2):
+        assert fxcost.analyze(Patching(), (2, 3), capture="concrete").transcendentals == 6
+        assert fxcost.analyze(act, (2, 3)).transcendentals == 0
+
+
 def test_a_new_name_on_a_class_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """transformers gives `nn.Module` a method of its own, for which no code of PyTorch's asks."""
     with monkeypatch.context() as patch:
