@@ -8,11 +8,11 @@ notes what it calls; `auto` takes the first where it is beyond doubt, and the se
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from functools import partial
 from itertools import chain
-from types import FunctionType
+from types import FunctionType, MappingProxyType
 from typing import Any
 
 import torch
@@ -33,13 +33,13 @@ from .modules import inventory, is_leaf, module_records, parameter_records, sign
 from .nested import is_nested
 from .propagate import Propagator
 from .recorder import Storages, is_plain, outline
-from .records import ModuleCall, Recording, TrainingRecord
+from .records import ModuleCall, Recording, TensorSpec, TrainingRecord
+from .run_errors import model_raised
 from .sketch import Node, Sketch
 from .sparse import is_sparse
 from .symbolic import TracedCall, trace_symbolically
 from .unchanged import unchanged_state
 from .units import whole_units
-from .user_code import raising_line
 from .values import NeedsRealRunError, ValueRecorder
 
 CAPTURES = ("auto", "symbolic", "concrete")
@@ -214,7 +214,7 @@ class _Job:
         values = self.values_of(sketch, capture)
         propagator.run([recorder.spec(v) if is_plain(v) else v for v in values])
         resolved = tuple([_resolved_call(call, propagator.outputs) for call in calls])
-        return self._recording(sketch, root, capture, recorder, propagator.records, resolved)
+        return self._recording(sketch, root, capture, recorder, propagator.records, resolved, propagator.given)
 
     def values_of(self, sketch: Sketch, capture: str) -> list[Any]:
         """The arguments in the order of a graph's placeholders."""
@@ -269,7 +269,7 @@ class _Job:
         except FxcostError:
             raise
         except Exception as error:
-            raise _model_raised(error, tracer.failed_in, self.arguments) from error
+            raise model_raised(error, tracer.failed_in, self.arguments) from error
         return self._recording(tracer.sketch, self.root, capture, recorder, tracer.records, tuple(tracer.calls))
 
     def _recorder(self) -> ValueRecorder:
@@ -279,7 +279,14 @@ class _Job:
         return recorder
 
     def _recording(
-        self, sketch: Sketch, root: nn.Module, capture: str, recorder: ValueRecorder, nodes: Any, calls: Any
+        self,
+        sketch: Sketch,
+        root: nn.Module,
+        capture: str,
+        recorder: ValueRecorder,
+        nodes: Any,
+        calls: Any,
+        known: Mapping[int, TensorSpec] = MappingProxyType({}),
     ) -> Recording:
         found = inventory(self.root)
         return Recording(
@@ -290,7 +297,7 @@ class _Job:
             nodes=tuple(nodes),
             modules=module_records(found),
             calls=calls,
-            parameters=parameter_records(found, recorder.spec),
+            parameters=parameter_records(found, lambda tensor: known.get(id(tensor)) or recorder.spec(tensor)),
             storage_bytes=tuple(recorder.storages.nbytes),
             assumptions=tuple(recorder.assumptions),
             deaths=tuple(recorder.deaths.items()) if capture in ("concrete", "real") else None,
@@ -379,21 +386,3 @@ def _resolved_call(call: TracedCall, outputs: dict[Node, Any]) -> ModuleCall:
 
     kwargs = tuple((k, specs(v)) for k, v in call.kwargs.items())
     return ModuleCall(call.module, specs(call.args), kwargs, specs(call.output), call.start, call.stop)
-
-
-def _model_raised(error: Exception, module: str | None, arguments: Arguments) -> ModelRunError:
-    """The error of ours for what the model raised: in which module, at which line of the user's code."""
-    line = raising_line(error)
-    where = f"module {module!r}" if module else "the model"
-    text = " ".join(str(error).split())
-    dense = [t for t in arguments.tensors() if not is_nested(t)]
-    shapes = ", ".join(f"{tuple(t.shape)} {str(t.dtype).removeprefix('torch.')}" for t in dense)
-    if isinstance(error, NotImplementedError) and "meta" in text.lower():
-        return MissingMetaKernelError(
-            f"{where}{line}: an operator has no meta kernel, so its result's shape is unknown: {text}. "
-            "Register one with torch.library.register_fake"
-        )
-    return ModelRunError(
-        f"{where} raised{line}: {type(error).__name__}: {text} (model inputs: {shapes or 'none'}). Check that the "
-        "inputs have the shapes and dtypes that the model takes; fxcost.spec(1, 128, dtype='int64') makes integer ones"
-    )

@@ -15,12 +15,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .errors import FxcostError, MissingMetaKernelError, ModelRunError
+from .errors import FxcostError
 from .host import HostCalls
 from .modules import InnerScopes, function_is_pure
 from .recorder import Segment, is_plain, outline
-from .records import NodeRecord, TensorSpec, tensor_specs
+from .records import NodeRecord, TensorSpec
 from .repeats import Memo, Question, Ran, mapped, renumbered
+from .run_errors import run_error
 from .sketch import Interpreter, Node, Sketch
 from .values import ValueRecorder
 
@@ -40,6 +41,8 @@ class Propagator(Interpreter):
         self._target_names: dict[Any, str] = {}
         self._memo = Memo()
         self._made: dict[TensorSpec, Tensor] = {}
+        self.given: dict[int, TensorSpec] = {}
+        """Specs of the parameters and buffers that were read, by their id."""
         self._host_calls = HostCalls(recorder)
 
     def load(self, n: Node, value: Any) -> Any:
@@ -59,6 +62,7 @@ class Propagator(Interpreter):
         question = Question(self.recorder)
         target = self.attribute(n.target) if n.op == "call_module" else n.target
         replay = question.ask(self._memo, n.op, target, args, kwargs)
+        self.given.update({key: spec for key, (_, spec, _) in question.tensors.items()})
         if replay is None:
             result = self.outputs[n] = self._execute(n, args, kwargs, question)
             return result
@@ -140,8 +144,8 @@ class Propagator(Interpreter):
                 target=self._target_name(n.target),
                 module=n.module,
                 input_nodes=tuple([i.name for i in n.all_input_nodes]),
-                inputs=tuple(map(self._described, _leaves((args, kwargs)))),
-                outputs=tuple(map(self._described, _leaves(result))),
+                inputs=tuple(map(self._described, _leaves((args, kwargs) if kwargs else args))),
+                outputs=(result,) if type(result) is TensorSpec else tuple(map(self._described, _leaves(result))),
                 args=outline(args),
                 kwargs=tuple([(name, outline(value)) for name, value in kwargs.items()]),
                 **ran._asdict(),
@@ -157,19 +161,6 @@ class Propagator(Interpreter):
         if target not in self._target_names:
             self._target_names[target] = torch.fx.node._get_qualified_name(target)
         return self._target_names[target]
-
-
-def run_error(error: Exception, what: str, module: str, values: Any) -> ModelRunError:
-    """The error of ours for an exception that the model raised on the way."""
-    shapes = ", ".join(str(s) for s in tensor_specs(values)) or "no tensors"
-    where = f"{what} in module {module!r}" if module else what
-    text = " ".join(str(error).split())
-    if isinstance(error, NotImplementedError) and "meta" in text.lower():
-        return MissingMetaKernelError(
-            f"{where}: an operator has no meta kernel, so its result's shape is unknown (inputs: {shapes}): {text}. "
-            "Register one with torch.library.register_fake"
-        )
-    return ModelRunError(f"{where} failed on inputs {shapes}: {type(error).__name__}: {text}")
 
 
 def _leaves(value: Any) -> Iterator[Any]:

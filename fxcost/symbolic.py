@@ -205,6 +205,8 @@ class SymbolicTracer(fx.Tracer):
             return [self.create_arg(v) for v in a]
         if kind in _AS_THEY_ARE:
             return a
+        if kind is dict and not a:  # the keyword arguments of most calls
+            return {}
         if id(a) in self._parameter_names:
             return self.create_node("get_attr", self._parameter_names[id(a)], (), {})
         return super().create_arg(a)

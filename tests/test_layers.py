@@ -47,6 +47,7 @@ LAYERS = {
         "purity",
         "remembered",
         "repeats",
+        "run_errors",
         "propagate",
     ),
     "capture": ("vocabulary", "symbolic", "drawing", "concrete", "step_recorder", "step", "capture"),
