@@ -32,6 +32,10 @@ class Slow(Net):
     def forward(self, x):
         time.sleep(3)
         return super().forward(x)
+
+class Endless(Net):
+    def forward(self, x):
+        time.sleep(600)
 """
 
 
@@ -124,7 +128,7 @@ def test_progress_while_it_takes_long(terminal):
 
 def test_interrupt(terminal):
     """Ctrl-C while it works: one line, no traceback, exit code 130."""
-    child = terminal(sys.executable, "-m", "fxcost", "net.py:Slow", "--input", "2,4", "--capture", "concrete")
+    child = terminal(sys.executable, "-m", "fxcost", "net.py:Endless", "--input", "2,4", "--capture", "concrete")
     child.expect("analysing")
     child.sendintr()
     child.expect("fxcost: error:")

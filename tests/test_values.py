@@ -265,8 +265,9 @@ class Draws(nn.Module):
     """Samples from distributions whose arguments noise does not fulfil: probabilities of sum 1, a negative scale."""
 
     def forward(self, x: Tensor) -> Tensor:
-        odds = torch.distributions.Categorical(probs=x.softmax(-1))
-        return odds.entropy() + torch.distributions.Normal(x, 1 - x.exp() * 9).log_prob(x).sum(-1)
+        checked = {"validate_args": True}  # torch.compile, where it was used before, turns checks off for the process
+        odds = torch.distributions.Categorical(probs=x.softmax(-1), **checked)
+        return odds.entropy() + torch.distributions.Normal(x, 1 - x.exp() * 9, **checked).log_prob(x).sum(-1)
 
 
 def test_arguments_of_a_distribution_are_taken_for_valid() -> None:
