@@ -134,8 +134,9 @@ def lazily(
 
 def window(storage: torch.UntypedStorage, like: Tensor) -> Tensor:
     """The real tensor that a meta tensor is, on the storage that holds its values."""
-    empty = torch.empty(0, dtype=like.dtype, device=CPU)
-    return empty.set_(storage, like.storage_offset(), like.shape, like.stride())
+    with torch._C.DisableTorchFunction():  # below TorchScript function modes are still active, and would put it on meta
+        empty = torch.empty(0, dtype=like.dtype, device=CPU)
+        return empty.set_(storage, like.storage_offset(), like.shape, like.stride())
 
 
 def tensors(value: Any) -> Iterator[Tensor]:

@@ -290,3 +290,12 @@ def test_quantized_inputs_are_recorded_as_they_run(model):
     assert report.bytes_read >= x.numel()
     with pytest.raises(fxcost.FxcostError):
         fxcost.analyze(model, (x,), real_limit=0)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("x", [(1, 3, 8, 8), torch.zeros(1, 3, 8, 8)], ids=["a shape", "data"])
+def test_a_frozen_script_module(x: Any) -> None:
+    """Its weights are constants of its code, on the CPU whatever the model's device."""
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU()).eval()
+    report = fxcost.analyze(torch.jit.freeze(torch.jit.script(model)), x)
+    assert (report.macs, report.uncosted) == (6 * 6 * 4 * 3 * 3 * 3, {})
