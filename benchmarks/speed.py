@@ -83,38 +83,39 @@ def ours(name: str) -> Calls:
         with torch.no_grad(), FlopCounterMode(display=False):
             run()
 
-    def totals(report: fxcost.Report) -> fxcost.Report:
-        assert report.flops
-        assert report.params
-        return report
-
     def training() -> None:
-        step = totals(fxcost.analyze(model, inputs, training=True)).training
+        step = _totals(fxcost.analyze(model, inputs, training=True)).training
         assert step is not None
         assert step.peak_bytes
 
-    def batch(size: int) -> Any:
-        return inputs if name == "llama32" else (size, *SHAPE[1:])
-
-    def first() -> None:
-        with forgotten():
-            totals(fxcost.analyze(model, inputs))
-
-    def new_shape() -> None:
-        with forgotten():
-            totals(fxcost.analyze_graph(graph, batch(4)))
+    def at_batch(size: int) -> fxcost.Report:
+        return _totals(fxcost.analyze_graph(graph, inputs if name == "llama32" else (size, *SHAPE[1:])))
 
     met = itertools.cycle((2, 3))
     return {
         "forward": forward,
         "FlopCounterMode": flop_counter,
-        "first": first,
-        "analyze": lambda: totals(fxcost.analyze(model, inputs)),
-        "new shape": new_shape,
-        "again": lambda: totals(fxcost.analyze_graph(graph, batch(next(met)))),
-        "memory": lambda: totals(fxcost.analyze(model, inputs)).memory.peak_bytes,
+        "first": _forgetting(lambda: _totals(fxcost.analyze(model, inputs))),
+        "analyze": lambda: _totals(fxcost.analyze(model, inputs)),
+        "new shape": _forgetting(lambda: at_batch(4)),
+        "again": lambda: at_batch(next(met)),
+        "memory": lambda: _totals(fxcost.analyze(model, inputs)).memory.peak_bytes,
         "training": training,
     }
+
+
+def _totals(report: fxcost.Report) -> fxcost.Report:
+    assert report.flops
+    assert report.params
+    return report
+
+
+def _forgetting(call: Callable[[], Any]) -> Callable[[], Any]:
+    def run() -> None:
+        with forgotten():
+            call()
+
+    return run
 
 
 def peers(name: str, among: tuple[str, ...]) -> Calls:

@@ -176,10 +176,7 @@ class ConcreteTracer(TorchFunctionMode):
             nodes = self._drawing.arguments(args, kwargs)
             out, ran = question.answer(replay)
         else:
-            pending = (
-                self._drawing.pending(args),
-                self._drawing.pending(kwargs),
-            )  # now: the call may rebind them in place
+            pending = self._drawing.pending(args), self._drawing.pending(kwargs)  # now: the call may rebind tensors
             try:
                 out, ran = self._run(question, *translate(self.recorder, func, args, kwargs))
             except Taken as taken:

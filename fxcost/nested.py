@@ -48,7 +48,7 @@ def taking_the_fast_path(module: nn.Module, forward: Callable[..., Any]) -> Call
 
     @wraps(forward)
     def run(*args: Any, **kwargs: Any) -> Any:
-        if not any(map(is_nested, args)):
+        if not any(map(is_nested, (*args, *kwargs.values()))):
             return forward(*args, **kwargs)
         with torch._C.DisableTorchFunction():
             return forward(*args, **kwargs)

@@ -65,6 +65,7 @@ class Memory(dict[Any, Any]):
             return None
         known = self._proven.get(function)
         if known is None or known.why != why:
+            self._make_room(0)
             known = self._proven[function] = Proven(why)
         return known
 
@@ -72,10 +73,13 @@ class Memory(dict[Any, Any]):
         """Remember what a call did, if the operations that it ran are plain data."""
         if len(operations) > LIMIT or not all(map(_is_plain_record, operations)):
             return
-        if self._operations + len(operations) > LIMIT:
-            self.clear()
-        self._operations += 1 + len(operations)
+        self._make_room(len(operations))
         self[key] = value
+
+    def _make_room(self, operations: int) -> None:
+        if self._operations + operations > LIMIT:
+            self.clear()
+        self._operations += 1 + operations
 
     def clear(self) -> None:
         """Forget everything."""
@@ -169,9 +173,9 @@ def _is_torchs(value: Any) -> bool:
 
 
 def _is_plain_record(record: OpRecord) -> bool:
-    return getattr(record.op, "namespace", "") in _OPERATORS and is_plain_data(record.args)
+    return getattr(record.op, "namespace", "") in _OPERATORS and _is_plain_data(record.args)
 
 
-def is_plain_data(value: Any) -> bool:
+def _is_plain_data(value: Any) -> bool:
     """True for numbers, texts, dtypes and specs, and tuples of them."""
-    return all(map(is_plain_data, value)) if type(value) is tuple else type(value) in _PLAIN
+    return all(map(_is_plain_data, value)) if type(value) is tuple else type(value) in _PLAIN

@@ -59,6 +59,7 @@ class Given:
     position: int
 
 
+_CHANGED = object()
 _RESULTS = frozenset({*_SCALARS, type(None), str, torch.dtype, torch.device, torch.Size, TensorSpec, Given})
 
 
@@ -173,11 +174,11 @@ class Question:
     def described(self, out: Any) -> Any:
         """What a call on tensors returned, specs and :class:`Given` in place of tensors.
 
-        A tensor that no spec describes stays, and so does anything if the shape of what was given has changed: such a
-        call is not replayed.
+        A tensor that no spec describes stays. If the shape of what was given has changed, it is `_CHANGED`. Neither can
+        be replayed.
         """
         if any(self._recorder.spec(tensor) != spec for tensor, spec, _ in self.tensors.values()):
-            return out
+            return _CHANGED
         places = {key: Given(i) for i, key in enumerate(self.tensors)}
 
         def change(leaf: Any) -> Any:

@@ -31,7 +31,9 @@ def test_the_encoders_fast_path_on_nested_tensors():
     assert (report.capture, report.macs, report.uncosted) == ("real", 2 * (ROWS + SCORES), {})
     attention = nn.MultiheadAttention(8, 2, batch_first=True).eval()
     x = strided()
+    by_name = fxcost.analyze(attention, {"query": x, "key": x, "value": x})
     report = fxcost.analyze(attention, [x, x, x])
+    assert by_name.macs == report.macs
     assert (report.macs, report.uncosted) == (10 * (8 * 24 + 8 * 8) + SCORES, {})
 
 

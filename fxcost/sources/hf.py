@@ -76,9 +76,9 @@ def _build(transformers: Any, name: str, config: Any) -> Any:
             return model_class._from_config(config)  # what AutoModel.from_config calls: sets dtype and attention
     found = _models_for(transformers, type(config))
     own = [model_class for model_class in found if model_class.config_class is type(config)]
-    for model_class in [*own, *found]:  # that of musicgen's bare model is the configuration of its decoder
-        return model_class._from_config(config)
-    raise ModelLoadError(f"hf:{name}: transformers has no model for {type(config).__name__} alone")
+    if not found:
+        raise ModelLoadError(f"hf:{name}: transformers has no model for {type(config).__name__} alone")
+    return (own or found)[0]._from_config(config)  # that of musicgen's bare model is the configuration of its decoder
 
 
 def _models_for(transformers: Any, config_class: type) -> list[Any]:
