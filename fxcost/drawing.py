@@ -79,7 +79,7 @@ class Drawing:
         if isinstance(item, Tensor):
             if self._known(item) is not None:
                 return  # handed through, e.g. an argument returned as it came
-            spec, module = self._recorder.spec(item), self.scopes[-1]
+            spec, module = self.specs(item), self.scopes[-1]
 
             @functools.cache
             def pick() -> Node:

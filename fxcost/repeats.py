@@ -213,7 +213,8 @@ class Question:
     def replay(self, ran: Ran, result: Any) -> Replay | None:
         """How to replay the call that has run and returned `result`.
 
-        None if it hangs on values, or did nothing that a segment sees: it may have changed a setting.
+        None if it hangs on values, or neither ran an operator nor returned a tensor: it may have changed a setting, and
+        is no node of a graph.
         """
         recorder = self._recorder
         local = {number: i for i, number in enumerate(ran.storages)}
@@ -225,7 +226,7 @@ class Question:
         known = any(number in recorder.cells or number in recorder.ranges for number in made)
         if recorder.values_used or known or recorder.knows(self.slots) != self._knew or not _only_specs(result):
             return None
-        if not ran.operations and not isinstance(result, (TensorSpec, Given, tuple, list)):
+        if not ran.operations and not _has_tensor(result):
             return None
         sizes = tuple([recorder.storages.nbytes[number] for number in new])
         return Replay(ran, renumbered(result, local), sizes)
@@ -262,3 +263,9 @@ def _only_specs(value: Any) -> bool:
     if isinstance(value, (tuple, list)):
         return all(_only_specs(v) for v in value)
     return kind is dict and all(_only_specs(v) for v in value.values())
+
+
+def _has_tensor(value: Any) -> bool:
+    if isinstance(value, (tuple, list)):
+        return any(map(_has_tensor, value))
+    return any(map(_has_tensor, value.values())) if type(value) is dict else type(value) in (TensorSpec, Given)

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from models import Lambda, Repeated, Residual, Transposed, ViewsOfViews
-from torch import nn
+from torch import Tensor, nn
 
 import fxcost
 from fxcost import meta_kernels, repeats
@@ -24,6 +24,22 @@ CHANNELS, SIZE = 4, 6
 few = settings(max_examples=int(os.environ.get("FXCOST_EXAMPLES", "15")), deadline=None)
 
 Make = Callable[[], nn.Module]
+
+
+class Asking(nn.Module):
+    """Asks for sizes, and has a layer that returns a tuple."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(SIZE, 2, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        n, c, height, width = x.size()
+        x.stride()
+        rows = x.reshape(n * c, height, width)
+        out, weights = self.attention(rows, rows, rows)
+        return (out + weights.sum()).reshape(x.size())
+
 
 _PLAIN_BLOCKS: tuple[Make, ...] = (
     lambda: nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1),
@@ -43,6 +59,7 @@ _PLAIN_BLOCKS: tuple[Make, ...] = (
     lambda: nn.Identity(),
     ViewsOfViews,
     Transposed,
+    Asking,
     lambda: Lambda(lambda _, x: x.permute(0, 2, 3, 1).permute(0, 3, 1, 2).contiguous()),
     lambda: Lambda(lambda _, x: x.add_(1).sigmoid_()),
 )

@@ -185,6 +185,20 @@ def test_it_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert all(len(replay.ran.operations) <= 5 for replay in remembered._MEMORY.values())
 
 
+def test_what_is_no_node_is_none_when_it_is_asked_again() -> None:
+    """`x.size()` and `x.stride()` return numbers: they are Python, however often they are asked for."""
+
+    def forward(x: Tensor) -> Tensor:
+        for _ in range(3):
+            assert x.size() == (2, 3)
+            assert x.stride() == (3, 1)
+        return torch.relu(x)
+
+    for _ in range(2):
+        nodes = fxcost.analyze(forward, (2, 3), capture="concrete").nodes
+        assert [node.target for node in nodes] == ["x", "torch.relu", "output"]
+
+
 def test_one_tensor_twice_is_not_two_alike() -> None:
     """`relu_` returns the very tensor that it got, though another looks the same."""
 

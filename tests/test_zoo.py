@@ -17,6 +17,7 @@ import fxcost
 from fxcost.inputs import make_arguments, parameter_dtype
 from fxcost.isolate import MetaCopier
 from fxcost.load import load
+from fxcost.remembered import forgotten
 
 ROOT = Path(__file__).parent.parent
 
@@ -150,6 +151,20 @@ def test_symbolic_and_concrete_capture_agree(spec):
         fxcost.analyze(model, inputs.args, inputs.kwargs, capture=capture).cost for capture in ("symbolic", "concrete")
     )
     assert symbolic == concrete
+
+
+@pytest.mark.parametrize("spec", ["torchvision:vit_b_32", "torchvision:shufflenet_v2_x0_5", "hf:bert", "hf:mixtral"])
+def test_what_is_remembered_changes_nothing(spec):
+    """By concrete capture: the first analysis, the one that follows it, and one whose calls were met in other models."""
+    model, inputs = loaded(spec, ONE if spec.startswith("hf:") else None)
+    with forgotten():
+        first, second = (fxcost.analyze(model, inputs.args, inputs.kwargs, capture="concrete") for _ in range(2))
+    later = fxcost.analyze(model, inputs.args, inputs.kwargs, capture="concrete")
+    for report in (second, later):
+        assert [n.record.target for n in report.nodes] == [n.record.target for n in first.nodes]
+        assert [n.cost for n in report.nodes] == [n.cost for n in first.nodes]
+        assert report.memory.peak_bytes == first.memory.peak_bytes
+        assert sorted(n for _, n in report.recording.deaths) == sorted(n for _, n in first.recording.deaths)
 
 
 def test_detection_costs_all_proposals():
