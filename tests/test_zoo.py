@@ -155,7 +155,7 @@ def test_symbolic_and_concrete_capture_agree(spec):
 
 @pytest.mark.parametrize("spec", ["torchvision:vit_b_32", "torchvision:shufflenet_v2_x0_5", "hf:bert", "hf:mixtral"])
 def test_what_is_remembered_changes_nothing(spec):
-    """By concrete capture: the first analysis, the one that follows it, and one whose calls were met in other models."""
+    """The first analysis, the one that follows it, and one whose calls were met in other models."""
     model, inputs = loaded(spec, ONE if spec.startswith("hf:") else None)
     with forgotten():
         first, second = (fxcost.analyze(model, inputs.args, inputs.kwargs, capture="concrete") for _ in range(2))
