@@ -106,7 +106,7 @@ def test_what_can_not_be_shown_is_one_line(run: Run, tmp_path: Path) -> None:
     for args, complaint in (
         ([tmp_path / "none.json"], "No such file"),
         ([tmp_path / "other.json"], "no report of fxcost"),
-        ([tmp_path / "net.json", "--svg", tmp_path / "none" / "a.svg"], "cannot write"),
+        ([tmp_path / "net.json", "--html", tmp_path / "none" / "a.html"], "cannot write"),
         ([tmp_path / "net.json", "--columns", "colour"], "colour"),
         ([], "REPORT"),
     ):
