@@ -116,7 +116,8 @@ def _index_tensors(index: Any) -> Any:
     if isinstance(index, tuple):
         return tuple(map(_index_tensors, index))
     if isinstance(index, list) and index and all(type(i) in (int, bool) for i in index):
-        return torch.tensor(index)
+        with _disable_current_modes():  # a constant of the call's: making it is no work of the model
+            return torch.tensor(index)
     return index
 
 

@@ -74,6 +74,17 @@ def test_constants_and_attributes_are_get_attr_nodes() -> None:
     assert [target for kind, target, _ in nodes if kind == "get_attr"] == ["weight", "_tensor_constant0"]
 
 
+def test_a_list_of_indices_is_no_node() -> None:
+    """`x[:, [-2]]` is one call, also where it is met for the first time; the tensor that PyTorch makes of it is none."""
+    assert graph(lambda x: x[:, [-2]] + x[:, [-2]], (2, 5)) == [
+        ("placeholder", "x", ()),
+        ("call_function", "_operator.getitem", ("x",)),
+        ("call_function", "_operator.getitem", ("x",)),
+        ("call_function", "_operator.add", ("getitem", "getitem_1")),
+        ("output", "output", ("add",)),
+    ]
+
+
 def test_operators_that_python_does_not_see_become_nodes() -> None:
     """What TorchScript runs is recorded operator by operator, in the module that runs it."""
 
