@@ -14,9 +14,8 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from types import FrameType
+from collections.abc import Callable
+from types import FrameType, TracebackType
 from typing import Any
 
 import torch
@@ -24,18 +23,18 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from .cells import CPU
-from .drawing import Drawing
+from .drawing import Call, Drawing
 from .host import Taken, note_function, translate
 from .inputs import Arguments
 from .modules import argument_names, is_leaf
 from .nested import taking_the_fast_path
 from .recorder import Segment
-from .records import ModuleCall, Operator, tensor_specs
-from .repeats import Memo, Question, Ran, Replay
+from .records import ModuleCall, Operator
+from .repeats import Memo, Ran, Replay
 from .sketch import Node
 from .spelling import operator_of, written_as
 from .values import ValueRecorder
-from .vocabulary import has_tensor, resolved, vocabulary
+from .vocabulary import has_tensor, vocabulary
 
 _METADATA = frozenset(
     getattr(Tensor, name).__get__ for name in ("shape", "dtype", "ndim", "device", "layout", "requires_grad", "is_meta")
@@ -58,6 +57,7 @@ class ConcreteTracer(TorchFunctionMode):
         self._specs = self._drawing.specs
         self._scopes = self._drawing.scopes
         self._memo, self._replays = Memo(), False
+        self._spellings: dict[Any, tuple[str, Any, str, tuple[str, ...]]] = {}
         self.sketch = self._drawing.sketch
         self.records = self._drawing.records
         self.failed_in: str | None = None
@@ -130,35 +130,24 @@ class ConcreteTracer(TorchFunctionMode):
 
     def _call_container(self, name: str, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         start, given = len(self.records), (self._specs(args), self._specs(kwargs))
-        with self._inside(name):
+        with _Inside(self, name):
             out = forward(*args, **kwargs)
         self._called(name, given, self._specs(out), start)
         return out
-
-    @contextmanager
-    def _inside(self, name: str) -> Iterator[None]:
-        self._scopes.append(name)
-        try:
-            yield
-        except BaseException:
-            self.failed_in = name if self.failed_in is None else self.failed_in
-            raise
-        finally:
-            self._scopes.pop()
 
     def _called(self, name: str, given: tuple[Any, Any], outputs: Any, start: int) -> None:
         args, kwargs = given
         self.calls.append(ModuleCall(name, args, tuple(kwargs.items()), outputs, start, len(self.records)))
 
     def _call_leaf(self, module: nn.Module, name: str, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-        start, nodes = len(self.records), self._drawing.arguments(args, kwargs)
-        with self._inside(name):
-            question, replay = self._ask(module, args, kwargs)
-            given = self._specs(args, question.spec), self._specs(kwargs, question.spec)
-            out, ran = self._run(question, forward, args, kwargs, True) if replay is None else question.answer(replay)
-        node = self.sketch.create_node("call_module", name, *nodes)
-        outputs = self._finish(node, name, name, given, out, ran, question.spec)
-        self._called(name, given, outputs, start)
+        start = len(self.records)
+        with _Inside(self, name):
+            call, replay = self._read(module, args, kwargs)
+            call.make_nodes()
+            out, ran = self._run(call, forward, args, kwargs, True) if replay is None else call.answer(replay)
+        node = self.sketch.create_node("call_module", name, call.nodes, call.named_nodes)
+        outputs = self._finish(node, name, name, call, out, ran)
+        self._called(name, (call.args, call.kwargs), outputs, start)
         return out
 
     # ------------------------------------------------------------------------------------------------ torch functions
@@ -171,28 +160,33 @@ class ConcreteTracer(TorchFunctionMode):
         kwargs = kwargs or {}
         if self.recorder.segment is not None:
             return self._call_inside(self.recorder.segment, func, args, kwargs, sys._getframe(1))
-        question, replay = self._ask(func, args, kwargs)
+        call, replay = self._read(func, args, kwargs)
         if replay is not None:
-            nodes = self._drawing.arguments(args, kwargs)
-            out, ran = question.answer(replay)
+            out, ran = call.answer(replay)
         else:
-            pending = self._drawing.pending(args), self._drawing.pending(kwargs)  # now: the call may rebind tensors
             try:
-                out, ran = self._run(question, *translate(self.recorder, func, args, kwargs))
+                out, ran = self._run(call, *translate(self.recorder, func, args, kwargs))
             except Taken as taken:
                 return taken.result
             if not ran.operations and not has_tensor(out):
                 return out
-            nodes = resolved(pending)
-        symbol = operator_of(getattr(func, "__name__", ""), sys._getframe(1))
-        kind, target, args = vocabulary(written_as(func, sys._getframe(1)), args, symbol)
-        given = self._specs(args, question.spec), self._specs(kwargs, question.spec)
-        if target is getattr or target is setattr:
-            nodes = (nodes[0][0], args[1], *nodes[0][1:]), nodes[1]
-        node = self.sketch.create_node(kind, target, *nodes)
-        text = target if isinstance(target, str) else torch.fx.node._get_qualified_name(target)
-        self._finish(node, text, self._scopes[-1], given, out, ran, question.spec)
+        call.make_nodes()
+        kind, target, text, attribute = self._spelled(func, sys._getframe(1))
+        if attribute:
+            call.insert(attribute)
+        node = self.sketch.create_node(kind, target, call.nodes, call.named_nodes)
+        self._finish(node, text, self._scopes[-1], call, out, ran)
         return out
+
+    def _spelled(self, func: Any, caller: FrameType) -> tuple[str, Any, str, tuple[str, ...]]:
+        """How a graph writes a call: opcode, target, the target as text, and the name of an attribute in a tuple."""
+        func = written_as(func, caller)
+        key = func, operator_of(getattr(func, "__name__", ""), caller)
+        if key not in self._spellings:
+            kind, target, attribute = vocabulary(*key)
+            text = target if isinstance(target, str) else torch.fx.node._get_qualified_name(target)
+            self._spellings[key] = kind, target, text, attribute
+        return self._spellings[key]
 
     def _call_inside(self, segment: Segment, func: Any, args: Any, kwargs: Any, caller: FrameType) -> Any:
         """A call of a function within a node."""
@@ -208,58 +202,67 @@ class ConcreteTracer(TorchFunctionMode):
 
     def _orphan(self, func: Operator, args: Any, kwargs: Any, out: Any, segment: Segment) -> None:
         """An operator that ran outside every call that the function mode saw gets a node of its own."""
-        given = (self._specs(args), self._specs(kwargs))
-        node = self.sketch.create_node("call_function", func, *self._drawing.arguments(args, kwargs))
-        self._finish(node, str(func), self._scopes[-1], given, out, Ran.of(segment), self.recorder.spec)
+        call = Call(self._drawing)
+        call.take(args, kwargs)
+        call.make_nodes()
+        self._drawing.age += 1
+        node = self.sketch.create_node("call_function", func, call.nodes, call.named_nodes)
+        self._finish(node, str(func), self._scopes[-1], call, out, Ran.of(segment))
 
     # -------------------------------------------------------------------------------------------- running and replaying
 
-    def _ask(self, target: Any, args: Any, kwargs: Any) -> tuple[Question, Replay | None]:
-        """What a call of a module or function did before; None if it must run.
+    def _read(self, target: Any, args: Any, kwargs: Any) -> tuple[Call, Replay | None]:
+        """Read a call of a module or function, and what it did before; None if it must run.
 
         It must on values, for gradients, under a mode of the user's, and where the user's code has replaced a function
         of PyTorch's for the time being.
         """
-        question = Question(self.recorder)
+        call = Call(self._drawing)
         alone = torch._C._len_torch_dispatch_stack() == 1 and torch._C._functorch.peek_interpreter_stack() is None
-        if not self._replays or torch.is_grad_enabled() or not alone:
-            return question, None
-        kind = "call_module" if isinstance(target, nn.Module) else "call_function"
         with torch._C.DisableTorchFunction():
-            if not self._memo.holds(target):
-                return question, None
-            return question, question.ask(self._memo, kind, target, args, kwargs)
+            asks = self._replays and alone and not torch.is_grad_enabled() and self._memo.holds(target)
+            decides = call.target(self._memo, target) if asks else None
+            frozen = call.take(args, kwargs)
+            return call, call.ask(self._memo, decides, *frozen)
 
     def _run(
-        self, question: Question, call: Callable[..., Any], args: Any, kwargs: Any, whole: bool = False
+        self, call: Call, function: Callable[..., Any], args: Any, kwargs: Any, whole: bool = False
     ) -> tuple[Any, Ran]:
         """What a call returns, and what it ran."""
         segment = self.recorder.segment = Segment(whole)
-        segment.slots.update(question.slots)
+        segment.slots.update(call.slots)
         self.recorder.values_used, self.recorder.storages_before = False, len(self.recorder.storages.nbytes)
         try:
-            out = call(*args, **kwargs)
+            out = function(*args, **kwargs)
         finally:
             self.recorder.segment = None
+            self._drawing.age += 1
         ran = Ran.of(segment)
-        if question.key is not None:
+        if call.key is not None:
             with torch._C.DisableTorchFunction():
-                self._memo.put(question.key, question.replay(ran, question.described(out)))
-        question.tensors.clear()  # their shapes may have changed
+                self._memo.put(call.key, call.returned(ran, out))
         return out, ran
 
-    def _finish(self, node: Node, target: str, module: str, given: Any, out: Any, ran: Ran, spec: Any) -> Any:
+    def _finish(self, node: Node, target: str, module: str, call: Call, out: Any, ran: Ran) -> Any:
         """Record a node that has run, and what it returned; returns the specs of that."""
-        outputs = self._specs(out, spec)
-        self._drawing.add(
-            node,
-            target,
-            module,
-            inputs=tuple(tensor_specs(given)),
-            outputs=tuple(tensor_specs(outputs)),
-            args=given[0],
-            kwargs=tuple(given[1].items()),
-            **ran._asdict(),
-        )
+        outputs = self._specs(out)
+        self._drawing.add(node, target, module, call, outputs, ran)
         self._drawing.bind(out, node)
         return outputs
+
+
+class _Inside:
+    """While active, a module's forward is running; notes in which one the model raised."""
+
+    __slots__ = ("_name", "_tracer")
+
+    def __init__(self, tracer: ConcreteTracer, name: str) -> None:
+        self._tracer, self._name = tracer, name
+
+    def __enter__(self) -> None:
+        self._tracer._scopes.append(self._name)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._tracer._scopes.pop()
+        if kind is not None and self._tracer.failed_in is None:
+            self._tracer.failed_in = self._name

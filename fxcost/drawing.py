@@ -11,27 +11,53 @@ import functools
 import operator
 import weakref
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, fx, nn
 
 from .modules import inventory
+from .recorder import described, fields_of, is_plain, outline
 from .records import NodeRecord, TensorSpec, tensor_specs
+from .repeats import Given, Question, Ran, Replay, mapped
 from .sketch import Node, Sketch
 from .values import ValueRecorder
-from .vocabulary import Later, fields_of, opaque
+from .vocabulary import Later, opaque, resolved
+
+
+class Met:
+    """A tensor that a run has met: its spec, as it was when it was read last, and who made it.
+
+    `node` is None for a tensor that no call returned (a parameter, a buffer, a constant), and what makes the node for
+    an element of a sequence that nobody has used. `form` is what decides of the spec, None if that does not say all.
+    """
+
+    __slots__ = ("age", "form", "node", "spec", "tensor")
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor = weakref.ref(tensor)
+        self.node: Node | Callable[[], Node] | None = None
+        self.age = -1
+
+    def learn(self, spec: TensorSpec, age: int, plain: bool = True) -> None:
+        """Note what was read, and when; `plain` if the spec says all that there is to say."""
+        self.spec, self.age = spec, age
+        self.form = (spec.shape, spec.dtype, spec.stride, spec.offset) if plain else None
 
 
 class Drawing:
-    """The graph and the node records of a run of `root`; `scopes` has the FQNs of the modules that are running."""
+    """The graph and the node records of a run of `root`; `scopes` has the FQNs of the modules that are running.
+
+    Specs of tensors are read anew after anything has run, which `age` counts: it may have changed them.
+    """
 
     def __init__(self, root: nn.Module, recorder: ValueRecorder) -> None:
         self.sketch = Sketch()
         self.records: list[NodeRecord] = []
         self.scopes = [""]
-        self._root, self._recorder = root, recorder
-        self._producers: dict[int, tuple[weakref.ref[Tensor], Node | Callable[[], Node]]] = {}
+        self.age = 0
+        self._root, self.recorder = root, recorder
+        self._met: dict[int, Met] = {}
         self._attributes = inventory(root).names()
         self._attribute_nodes: dict[str, Node] = {}
         self._constants = 0
@@ -42,8 +68,9 @@ class Drawing:
         """A node for each tensor in an argument of the model."""
         if isinstance(value, Tensor):
             node = self.sketch.create_node("placeholder", name)
-            self.add(node, name, "", outputs=(self._recorder.spec(value),))
-            self._produced(value, node)
+            known = self.met(value)
+            known.node = node
+            self._add_plain(node, "", (), (known.spec,))
         elif isinstance(value, (tuple, list)):
             for i, item in enumerate(value):
                 self.placeholders(item, f"{name}_{i}")
@@ -53,21 +80,66 @@ class Drawing:
 
     def output(self, out: Any) -> None:
         """The node of what the model returned."""
-        node = self.sketch.create_node("output", "output", self.arguments((out,), {})[0])
-        specs = tuple(tensor_specs(self.specs(out)))
-        self.add(node, "output", "", inputs=specs, outputs=specs)
+        call = Call(self)
+        call.take((out,), {})
+        call.make_nodes()
+        specs = tuple(call.inputs)
+        self._add_plain(self.sketch.create_node("output", "output", call.nodes), "", specs, specs)
 
-    def add(self, node: Node, target: str, module: str, **fields: Any) -> None:
-        """Append the record of a node."""
+    def add(self, node: Node, target: str, module: str, call: Call, outputs: Any, ran: Ran) -> None:
+        """Append the record of a node that has run."""
+        self.records.append(
+            NodeRecord(
+                node.name,
+                node.op,
+                target,
+                module,
+                tuple([n.name for n in node.all_input_nodes]),
+                tuple(call.inputs),
+                (outputs,) if type(outputs) is TensorSpec else tuple(tensor_specs(outputs)),
+                ran.operations,
+                ran.storages,
+                call.args,
+                tuple(call.kwargs.items()),
+                ran.calls,
+                ran.freed,
+            )
+        )
+
+    def _add_plain(self, node: Node, module: str, inputs: Any, outputs: Any, args: Any = ()) -> None:
+        """Append the record of a node that runs nothing."""
         names = tuple([n.name for n in node.all_input_nodes])
-        self.records.append(NodeRecord(node.name, node.op, target, module, names, **fields))
+        target = node.target if isinstance(node.target, str) else "_operator.getitem"
+        self.records.append(NodeRecord(node.name, node.op, target, module, names, inputs, outputs, args=args))
 
     # -------------------------------------------------------------------------------------------- who made which tensor
+
+    def met(self, tensor: Tensor) -> Met:
+        """What is known of a tensor."""
+        found = self._met.get(id(tensor))
+        if found is None or found.tensor() is not tensor:
+            found = self._met[id(tensor)] = Met(tensor)
+        if found.age != self.age:
+            with torch._C.DisableTorchFunction():  # looking at a tensor must not come back to us, call by call
+                spec = self.recorder.spec(tensor)
+                plain = spec.storage >= 0 and tensor.is_meta and not tensor.is_complex()  # may be a lazy conjugate
+            found.learn(spec, self.age, plain)
+        return found
+
+    def made(self, tensor: Tensor, spec: TensorSpec) -> Tensor:
+        """Meet a tensor that was made to be as a spec says."""
+        found = self._met[id(tensor)] = Met(tensor)
+        found.learn(spec, self.age)
+        return tensor
+
+    def specs(self, value: Any) -> Any:
+        """A value with specs in place of tensors, as records describe it."""
+        return described(value, lambda tensor: self.met(tensor).spec)
 
     def bind(self, out: Any, node: Node) -> None:
         """Remember which node made each tensor in `out`; elements of a sequence get a getitem node when used."""
         if isinstance(out, Tensor):
-            self._produced(out, node)
+            self.met(out).node = node
         elif isinstance(out, (tuple, list)):
             for i, item in enumerate(out):
                 self._bind_item(item, node, i)
@@ -77,87 +149,132 @@ class Drawing:
 
     def _bind_item(self, item: Any, node: Node, key: Any) -> None:
         if isinstance(item, Tensor):
-            if self._known(item) is not None:
+            known = self.met(item)
+            if known.node is not None:
                 return  # handed through, e.g. an argument returned as it came
-            spec, module = self.specs(item), self.scopes[-1]
+            spec, module = known.spec, self.scopes[-1]
 
             @functools.cache
             def pick() -> Node:
                 got = self.sketch.create_node("call_function", operator.getitem, (node, key))
-                given = (None, key)  # which element; the sequence itself is not kept
-                self.add(got, "_operator.getitem", module, inputs=(spec,), outputs=(spec,), args=given)
+                self._add_plain(got, module, (spec,), (spec,), (None, key))  # the sequence itself is not kept
                 return got
 
-            self._producers[id(item)] = weakref.ref(item), pick
+            known.node = pick
         elif isinstance(item, (tuple, list, dict)):
             self.bind(item, self.sketch.create_node("call_function", operator.getitem, (node, key)))
 
-    def _produced(self, tensor: Tensor, node: Node) -> None:
-        self._producers[id(tensor)] = weakref.ref(tensor), node
-
-    def _known(self, tensor: Tensor) -> Node | Callable[[], Node] | None:
-        entry = self._producers.get(id(tensor))
-        return entry[1] if entry is not None and entry[0]() is tensor else None
-
-    def _node_of(self, tensor: Tensor) -> Node:
-        producer = self._known(tensor)
-        if producer is not None:
-            return producer if isinstance(producer, Node) else producer()
+    def node_of(self, tensor: Tensor) -> Node:
+        """The node that made a tensor; one is made for attributes and constants, and for elements."""
+        known = self.met(tensor)
+        if known.node is not None:
+            return known.node if isinstance(known.node, Node) else known.node()
         name = self._attributes.get(id(tensor))
         if name is None:
             name = f"_tensor_constant{self._constants}"
             self._constants += 1
-            keep = tensor.is_meta or self._recorder.real
-            self._root.__dict__[name] = tensor if keep else self._recorder.twin(tensor)
+            keep = tensor.is_meta or self.recorder.real
+            self._root.__dict__[name] = tensor if keep else self.recorder.twin(tensor)
             self._attributes[id(tensor)] = name
         if name not in self._attribute_nodes:
             node = self._attribute_nodes[name] = self.sketch.create_node("get_attr", name)
-            self.add(node, name, name.rpartition(".")[0], outputs=(self._recorder.spec(tensor),))
+            self._add_plain(node, name.rpartition(".")[0], (), (known.spec,))
         return self._attribute_nodes[name]
 
-    # ------------------------------------------------------------------------------------------------------- arguments
 
-    def arguments(self, args: Any, kwargs: Any) -> Any:
-        """A call's arguments as a node has them, tensors replaced by the nodes that made them."""
-        return self._written(args, self._node_of), self._written(kwargs, self._node_of) if kwargs else {}
+class Call(Question):
+    """A call in a run, its arguments read as what decides, as specs (`args`, `kwargs`), and as nodes."""
 
-    def pending(self, value: Any) -> Any:
-        """The same for one value, but nodes are made (for attributes, for elements) only once it is `resolved`."""
-        return self._written(value, self._later)
+    __slots__ = ("_drawing", "_later", "_places", "args", "kwargs", "named_nodes", "nodes")
+    LEAVES: ClassVar[frozenset[type]] = frozenset({Tensor, nn.Parameter})
 
-    def _later(self, tensor: Tensor) -> Any:
-        known = self._known(tensor)
-        return known if type(known) is Node else Later(functools.partial(self._node_of, tensor))
+    def __init__(self, drawing: Drawing) -> None:
+        super().__init__(drawing.recorder, {})
+        self._drawing = drawing
+        self._places: dict[int, tuple[int, Tensor, TensorSpec]] = {}
+        self._later = False
 
-    def _written(self, value: Any, node_of: Callable[[Tensor], Any]) -> Any:
+    def take(self, args: Any, kwargs: dict[str, Any]) -> tuple[list[Any], Any]:
+        """Read all arguments; returns what decides of them."""
+        frozen, described, written = self.read(args)
+        named, self.kwargs, self.named_nodes = self.read_named(kwargs)
+        self.args, self.nodes = tuple(described), tuple(written)
+        return frozen, named
+
+    def make_nodes(self) -> None:
+        """Make the nodes that are still to be made, as the call becomes a node itself."""
+        if self._later:
+            self.nodes, self.named_nodes = resolved(self.nodes), resolved(self.named_nodes)
+
+    def insert(self, attribute: tuple[str, ...]) -> None:
+        """Put the name of an attribute behind the first argument."""
+        self.args = (*self.args[:1], *attribute, *self.args[1:])
+        self.nodes = (*self.nodes[:1], *attribute, *self.nodes[1:])
+
+    def leaf(self, tensor: Tensor) -> tuple[Any, Any, Any]:
+        """Read a tensor."""
+        known = self._drawing.met(tensor)
+        self.inputs.append(known.spec)
+        node: Any = known.node
+        if type(node) is not Node:
+            self._later = True
+            node = Later(functools.partial(self._drawing.node_of, tensor))
+        return self._decides(tensor, known), known.spec, node
+
+    def held(self, tensor: Tensor) -> Any:
+        """Read a tensor of the module that is called."""
+        return self._decides(tensor, self._drawing.met(tensor))
+
+    def _decides(self, tensor: Tensor, known: Met) -> Any:
+        if known.form is None:
+            self._keyed = False
+            return None
+        place = self._places.setdefault(id(tensor), (len(self._places), tensor, known.spec))[0]
+        slot = self.slots.setdefault(known.spec.storage, len(self.slots))
+        return place, known.form, slot  # one tensor given twice is not two that are alike
+
+    def other(self, value: Any) -> tuple[Any, Any, Any]:
+        """Read what no key can hold."""
+        self._keyed = False
         if isinstance(value, Tensor):
-            return node_of(value)
-        if isinstance(value, (tuple, list)):
-            items = [self._written(v, node_of) for v in value]
-            return items if type(value) is list else tuple(items)
-        if value is None or value is ... or isinstance(value, fx.node.base_types):
-            return value
-        if isinstance(value, dict):
-            return {str(k): self._written(v, node_of) for k, v in value.items()}
-        if isinstance(value, slice):
-            return slice(*[self._written(v, node_of) for v in (value.start, value.stop, value.step)])
+            return self.leaf(value)
         fields = fields_of(value)
-        return opaque(value) if fields is None else self._written(fields, node_of)
+        if fields is not None:
+            return self.read_named(fields)
+        written = value if isinstance(value, fx.node.base_types) else opaque(value)
+        return None, outline(value), written
 
-    def specs(self, value: Any, spec: Callable[[Tensor], TensorSpec] | None = None) -> Any:
-        """A value with specs in place of tensors, and names of types in place of other objects."""
-        with torch._C.DisableTorchFunction():  # looking at a tensor must not come back to us, call by call
-            return _described(value, spec or self._recorder.spec)
+    # ------------------------------------------------------------------------------------------------------ replaying
 
+    def answer(self, replay: Replay) -> tuple[Any, Ran]:
+        """What a call returns that is not run: new tensors, those of one storage as views of it."""
+        storages, given = self._recorder.storages, [tensor for _, tensor, _ in self._places.values()]
+        numbers = [*self.slots, *map(storages.reserve, replay.new_bytes)]
 
-def _described(value: Any, spec: Callable[[Tensor], TensorSpec]) -> Any:
-    if isinstance(value, Tensor):
-        return spec(value)
-    if isinstance(value, (tuple, list)):
-        return tuple([_described(v, spec) for v in value])
-    if value is None or isinstance(value, (int, float, str)):
-        return value
-    if isinstance(value, dict):
-        return {k: _described(v, spec) for k, v in value.items()}
-    fields = fields_of(value)
-    return opaque(value) if fields is None else _described(fields, spec)
+        def change(leaf: Any) -> Any:
+            kind = type(leaf)
+            if kind is TensorSpec:
+                spec = TensorSpec(leaf.shape, leaf.dtype, leaf.stride, leaf.offset, numbers[leaf.storage])
+                return self._drawing.made(storages.tensor(spec), spec)
+            return given[leaf.position] if kind is Given else leaf
+
+        with torch._C._DisableTorchDispatch(), torch._C.DisableTorchFunction():
+            out = mapped(replay.output, change)
+        self._recorder.skipped([(numbers[slot], after) for slot, after in replay.ran.freed], len(replay.ran.operations))
+        return out, replay.ran._replace(storages=tuple(numbers))
+
+    def returned(self, ran: Ran, out: Any) -> Replay | None:
+        """How to replay the call that has run and returned `out`; not if the shape of what was given has changed."""
+        spec = self._recorder.spec
+        if any(spec(tensor) != before for _, tensor, before in self._places.values()):
+            return None
+
+        def change(leaf: Any) -> Any:
+            if not isinstance(leaf, Tensor):
+                return leaf
+            if id(leaf) in self._places:
+                return Given(self._places[id(leaf)][0])
+            plain = is_plain(leaf) and leaf.is_meta and not leaf.is_complex() and not leaf.requires_grad
+            return spec(leaf) if plain else leaf
+
+        return self.replay(ran, mapped(out, change))

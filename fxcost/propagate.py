@@ -48,7 +48,8 @@ class Propagator(Interpreter):
     def load(self, n: Node, value: Any) -> Any:
         """Record a node that calls nothing."""
         result = self.outputs[n] = self._to_specs(value)
-        self._add(n, (result,) if n.op == "output" else (), {}, result, Ran())
+        inputs = tuple(map(self._described, _leaves(result))) if n.op == "output" else ()
+        self._add(n, (inputs, (outline(result),) if n.op == "output" else (), ()), result, Ran())
         return result
 
     # -------------------------------------------------------------------------------------------------------- calls
@@ -59,19 +60,24 @@ class Propagator(Interpreter):
         Raises:
             ModelRunError: the node can't run on its inputs; the message names node, module and shapes.
         """
-        question = Question(self.recorder)
-        target = self.attribute(n.target) if n.op == "call_module" else n.target
-        replay = question.ask(self._memo, n.op, target, args, kwargs)
-        self.given.update({key: spec for key, (_, spec, _) in question.tensors.items()})
+        question = Question(self.recorder, self.given)
+        decides = question.target(self._memo, self.attribute(n.target) if n.op == "call_module" else n.target)
+        frozen, described, _ = question.read(args)
+        named, described_kwargs, _ = question.read_named(kwargs)
+        given = tuple(question.inputs), tuple(described), tuple(described_kwargs.items())
+        replay = question.ask(self._memo, decides, frozen, named)
         if replay is None:
-            result = self.outputs[n] = self._execute(n, args, kwargs, question)
-            return result
-        numbers = (*question.slots, *map(self.storages.reserve, replay.new_bytes))
-        result = self.outputs[n] = renumbered(replay.output, numbers)
-        self._add(n, args, kwargs, result, replay.ran._replace(storages=numbers))
+            result, ran = self._execute(n, args, kwargs, question)
+            if decides is None:
+                self.given.clear()  # code that may do anything has run
+        else:
+            numbers = (*question.slots, *map(self.storages.reserve, replay.new_bytes))
+            result, ran = renumbered(replay.output, numbers), replay.ran._replace(storages=numbers)
+        self.outputs[n] = result
+        self._add(n, given, result, ran)
         return result
 
-    def _execute(self, n: Node, args: Any, kwargs: Any, question: Question) -> Any:
+    def _execute(self, n: Node, args: Any, kwargs: Any, question: Question) -> tuple[Any, Ran]:
         segment = Segment(whole=n.op == "call_module" or (n.op == "call_function" and not function_is_pure(n.target)))
         segment.slots.update(question.slots)
         self._made = {}
@@ -97,10 +103,9 @@ class Propagator(Interpreter):
         result = self._to_specs(out)
         changed = self._metadata_changed((args, kwargs), (tensors, named))
         ran = Ran.of(segment)
-        self._add(n, args, kwargs, result, ran)
         if question.key is not None and not changed:
             self._memo.put(question.key, question.replay(ran, result))
-        return result
+        return result, ran
 
     def _metadata_changed(self, specs: Any, tensors: Any) -> bool:
         """In-place operators such as `t_` change a tensor's shape: whoever reads it later must see that."""
@@ -136,19 +141,24 @@ class Propagator(Interpreter):
             return slice(*map(self._to_tensors, (value.start, value.stop, value.step)))
         return value
 
-    def _add(self, n: Node, args: Any, kwargs: Any, result: Any, ran: Ran) -> None:
+    def _add(self, n: Node, given: tuple[Any, Any, Any], result: Any, ran: Ran) -> None:
+        """Record a node; `given` has the specs among its arguments, and its arguments and named ones described."""
+        inputs, args, kwargs = given
         self.records.append(
             NodeRecord(
-                name=n.name,
-                kind=n.op,
-                target=self._target_name(n.target),
-                module=n.module,
-                input_nodes=tuple([i.name for i in n.all_input_nodes]),
-                inputs=tuple(map(self._described, _leaves((args, kwargs) if kwargs else args))),
-                outputs=(result,) if type(result) is TensorSpec else tuple(map(self._described, _leaves(result))),
-                args=outline(args),
-                kwargs=tuple([(name, outline(value)) for name, value in kwargs.items()]),
-                **ran._asdict(),
+                n.name,
+                n.op,
+                self._target_name(n.target),
+                n.module,
+                tuple([i.name for i in n.all_input_nodes]),
+                inputs,
+                (result,) if type(result) is TensorSpec else tuple(map(self._described, _leaves(result))),
+                ran.operations,
+                ran.storages,
+                args,
+                kwargs,
+                ran.calls,
+                ran.freed,
             )
         )
 

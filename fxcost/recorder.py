@@ -9,6 +9,7 @@ Not here: graph nodes. The caller opens a :class:`Segment` per node and gets wha
 
 from __future__ import annotations
 
+import dataclasses
 import weakref
 from collections.abc import Callable, Iterable
 from functools import lru_cache
@@ -29,6 +30,7 @@ from .units import composite_kernel
 META = torch.device("meta")
 _MISSING = object()
 _PLAIN_TYPES = frozenset({Tensor, torch.nn.Parameter, torch.nn.Buffer})
+_PLAIN_DATA = frozenset({type(None), int, float, bool, str, torch.dtype, TensorSpec})
 
 
 class Storages:
@@ -161,20 +163,39 @@ class Segment:
         self.calls.append(InnerCall(target, is_module, outline(args), named, outline(out), start, stop, self.scope))
 
 
-def outline(value: Any) -> Any:
-    """A value with specs, without storages, in place of tensors; lists become tuples, objects their type's name."""
-    if isinstance(value, Tensor):
-        stride = tuple(value.stride()) if is_plain(value) else ()
-        return TensorSpec(_shape(value), value.dtype, stride)
-    if isinstance(value, (tuple, list)):
-        return tuple([outline(v) for v in value])
-    if isinstance(value, dict):
-        return {k: outline(v) for k, v in value.items()}
-    if isinstance(value, int) and type(value) is not bool:
-        return int(value)
-    if value is None or isinstance(value, (float, str, bool, torch.dtype, TensorSpec)):
+def described(value: Any, spec: Callable[[Tensor], TensorSpec]) -> Any:
+    """A value with specs in place of tensors; lists become tuples, dataclasses dicts, other objects a type's name."""
+    kind = type(value)
+    if kind in _PLAIN_DATA:
         return value
-    return f"<{type(value).__name__}>"
+    if isinstance(value, Tensor):
+        return spec(value)
+    if isinstance(value, (tuple, list)):
+        return tuple([described(v, spec) for v in value])
+    if isinstance(value, dict):
+        return {k: described(v, spec) for k, v in value.items()}
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, (float, str)):
+        return value
+    fields = fields_of(value)
+    return f"<{kind.__name__}>" if fields is None else described(fields, spec)
+
+
+def outline(value: Any) -> Any:
+    """A value as :func:`described`, its specs without storages."""
+    return described(value, _bare)
+
+
+def _bare(tensor: Tensor) -> TensorSpec:
+    return TensorSpec(_shape(tensor), tensor.dtype, tuple(tensor.stride()) if is_plain(tensor) else ())
+
+
+def fields_of(value: Any) -> dict[str, Any] | None:
+    """The fields of a dataclass instance, as outputs often are; None for anything else."""
+    if not dataclasses.is_dataclass(value) or isinstance(value, type):
+        return None
+    return {f.name: getattr(value, f.name, None) for f in dataclasses.fields(value)}
 
 
 class OpRecorder(TorchDispatchMode):
@@ -276,7 +297,7 @@ class OpRecorder(TorchDispatchMode):
 
     def twin(self, tensor: Tensor) -> Tensor:
         """The meta tensor that stands for a real one; views of one storage have twins that share one too."""
-        with _disable_current_modes():
+        with _disable_current_modes(), torch._C.DisableTorchFunction():  # making it is no call of the model's
             return self._twin(tensor)
 
     def _twin(self, tensor: Tensor) -> Tensor:

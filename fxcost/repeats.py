@@ -8,22 +8,23 @@ the value of a tensor is never replayed.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from .autocast import region_dtype
 from .modules import configuration, module_tensors
-from .recorder import Segment, is_plain
+from .recorder import Segment, outline
 from .records import InnerCall, OpRecord, TensorSpec, tensor_specs
 from .remembered import World, memory
 from .values import ValueRecorder
 
 _SCALARS = frozenset({float, int, bool})
 _ATOMS = frozenset({type(None), str, type(...), torch.dtype, torch.device, torch.memory_format, torch.layout})
+_ROWS = frozenset({tuple, list, torch.Size})
 
 
 class Ran(NamedTuple):
@@ -59,7 +60,6 @@ class Given:
     position: int
 
 
-_CHANGED = object()
 _RESULTS = frozenset({*_SCALARS, type(None), str, torch.dtype, torch.device, torch.Size, TensorSpec, Given})
 
 
@@ -83,9 +83,12 @@ class Memo:
 
     def target(self, function: Any) -> Any:
         """What stands for a function in keys; None for one that must run, as it may depend on anything."""
-        if function not in self._targets:
-            self._targets[function] = self._earlier.target(function)
-        return self._targets[function]
+        try:
+            if function not in self._targets:
+                self._targets[function] = self._earlier.target(function)
+            return self._targets[function]
+        except TypeError:  # an object that can't be hashed
+            return None
 
     def put(self, key: Any, replay: Replay | None) -> None:
         """Note how to replay a call."""
@@ -94,121 +97,114 @@ class Memo:
             self._earlier.keep(key, replay, replay.ran.operations)
 
 
-class Question:
-    """What a call is given, read into a hashable `key`; None if there is none, so that the call must run.
+Read = tuple[list[Any], list[Any], list[Any]]
+"""Of each argument: what decides, its description (specs in place of tensors), and how a graph writes it."""
 
-    `slots` numbers the storages of its tensors in the order in which they are read.
+
+class Question:
+    """What a call is given, read once, and from that the `key` of what it does; None if there is none: it must run.
+
+    `inputs` are the specs of the tensors among the arguments, `slots` numbers the storages of all tensors in the order
+    in which they are read. Here arguments hold specs in place of tensors, as when a graph is propagated; a subclass
+    reads tensors. `known` has the specs of modules' tensors by their id, and gets those that are read.
     """
 
-    __slots__ = ("_knew", "_recorder", "key", "slots", "tensors")
+    __slots__ = ("_keyed", "_knew", "_known", "_recorder", "inputs", "key", "slots")
+    LEAVES: ClassVar[frozenset[type]] = frozenset({TensorSpec})
 
-    def __init__(self, recorder: ValueRecorder) -> None:
+    def __init__(self, recorder: ValueRecorder, known: dict[int, TensorSpec]) -> None:
         self.key: Any = None
+        self._known = known
+        self.inputs: list[TensorSpec] = []
         self.slots: dict[int, int] = {}
-        self.tensors: dict[int, tuple[Tensor, TensorSpec, int]] = {}
-        """Tensors that were read, by their id, and how many were read before."""
         self._recorder = recorder
+        self._keyed = True
         self._knew: tuple[bool, ...] = ()
 
-    def ask(self, memo: Memo, kind: str, target: Any, args: Any, kwargs: Any) -> Replay | None:
-        """What a call did before: an opcode, a module or what else is called, and with what. Sets the key."""
-        try:
-            if kind == "call_function":
-                target = memo.target(target)
-                if target is None:
-                    return None
-            elif kind == "call_module":
-                config = configuration(target)
-                if config is None:
-                    return None
-                target = config, tuple([self._tensor(t) for t in module_tensors(target)])
-            given = self._frozen(args), self._frozen(kwargs) if kwargs else None
-            self._knew = self._recorder.knows(self.slots)
-            key = kind, target, given, self._knew, region_dtype(), torch.get_default_dtype()
-            found = memo.get(key)
-        except TypeError:  # something that can't stand in a key
-            return None
-        self.key = key
-        return found
+    # -------------------------------------------------------------------------------------------------------- reading
 
-    def _tensor(self, tensor: Tensor) -> Any:
-        known = self.tensors.get(id(tensor))
-        if known is None:
-            if not is_plain(tensor) or not tensor.is_meta or tensor.is_complex():  # may be a lazy conjugate
-                raise TypeError("no spec describes it completely")
-            known = self.tensors[id(tensor)] = tensor, self._recorder.spec(tensor), len(self.tensors)
-        return known[2], self._local(known[1])  # one tensor given twice is not two that are alike
+    def read(self, values: Iterable[Any]) -> Read:
+        """Read a row of arguments."""
+        frozen, described, written = [], [], []
+        for value in values:
+            kind = type(value)
+            if kind in self.LEAVES:
+                decides, spec, node = self.leaf(value)
+            elif kind in _SCALARS:
+                decides, spec, node = (kind, value), value, value  # 1, 1.0 and True are equal, and not the same
+            elif kind in _ATOMS:
+                decides, spec, node = value, outline(value), value
+            else:
+                decides, spec, node = self._nest(kind, value)
+            frozen.append(decides)
+            described.append(spec)
+            written.append(node)
+        return frozen, described, written
 
-    def spec(self, tensor: Tensor) -> TensorSpec:
-        """The spec of a tensor, as it was when it was read."""
-        known = self.tensors.get(id(tensor))
-        return self._recorder.spec(tensor) if known is None else known[1]
+    def read_named(self, values: dict[str, Any]) -> tuple[Any, dict[str, Any], dict[str, Any]]:
+        """Read arguments that have names."""
+        if not values:
+            return None, {}, {}
+        frozen, described, written = self.read(values.values())
+        return (*values, *frozen), dict(zip(values, described, strict=True)), dict(zip(values, written, strict=True))
+
+    def leaf(self, spec: Any) -> tuple[Any, Any, Any]:
+        """Read what stands for a tensor."""
+        self.inputs.append(spec)
+        return self._local(spec), spec, spec
+
+    def held(self, tensor: Tensor) -> Any:
+        """Read a tensor of the module that is called."""
+        spec = self._known.get(id(tensor))
+        if spec is None:
+            spec = self._recorder.spec(tensor)
+            if spec.storage < 0 or not tensor.is_meta or tensor.is_complex():  # may be a lazy conjugate
+                self._keyed = False
+                return None
+            self._known[id(tensor)] = spec
+        return self._local(spec)
+
+    def other(self, value: Any) -> tuple[Any, Any, Any]:
+        """Read what no key can hold."""
+        self._keyed = False
+        if isinstance(value, Tensor):
+            self.inputs.append(self._recorder.spec(value))
+        return None, outline(value), value
+
+    def _nest(self, kind: type, value: Any) -> tuple[Any, Any, Any]:
+        if isinstance(value, (tuple, list)):
+            self._keyed = self._keyed and kind in _ROWS
+            frozen, specs, nodes = self.read(value)
+            return (kind, *frozen), tuple(specs), nodes if isinstance(value, list) else tuple(nodes)
+        if isinstance(value, dict):
+            self._keyed = self._keyed and kind is dict
+            decides, named, written = self.read_named(value)
+            return (kind, decides), named, {str(name): node for name, node in written.items()}
+        if kind is slice:
+            frozen, _, nodes = self.read((value.start, value.stop, value.step))
+            return (kind, *frozen), outline(value), slice(*nodes)
+        return self.other(value)
 
     def _local(self, spec: TensorSpec) -> tuple[Any, ...]:
         slot = self.slots.setdefault(spec.storage, len(self.slots))
         return (spec.shape, spec.dtype, spec.stride, spec.offset, slot)
 
-    def _frozen(self, value: Any) -> Any:
-        """A hashable stand-in for an argument.
+    # --------------------------------------------------------------------------------------------------------- asking
 
-        Raises:
-            TypeError: an object that can't stand in a key.
-        """
-        kind = type(value)
-        if kind is TensorSpec:
-            return self._local(value)
-        if kind is Tensor or kind is nn.Parameter:
-            return self._tensor(value)
-        if kind in _SCALARS:
-            return (kind, value)  # 1, 1.0 and True are equal, and not the same argument
-        if kind in _ATOMS:
-            return value
-        if kind is tuple or kind is list or kind is torch.Size:
-            return (kind, *[self._frozen(v) for v in value])
-        if kind is dict:
-            return (kind, *[(k, self._frozen(v)) for k, v in value.items()])
-        if kind is slice:
-            return (kind, self._frozen(value.start), self._frozen(value.stop), self._frozen(value.step))
-        raise TypeError(f"{kind} can't stand in a key")
+    def target(self, memo: Memo, target: Any) -> Any:
+        """Read what is called, a module, a function or a method's name: what decides; None if that can't be told."""
+        if not isinstance(target, nn.Module):
+            return target if type(target) is str else memo.target(target)
+        config = configuration(target)
+        return config and (config, *map(self.held, module_tensors(target)))
 
-    def described(self, out: Any) -> Any:
-        """What a call on tensors returned, specs and :class:`Given` in place of tensors.
-
-        A tensor that no spec describes stays. If the shape of what was given has changed, it is `_CHANGED`. Neither can
-        be replayed.
-        """
-        if any(self._recorder.spec(tensor) != spec for tensor, spec, _ in self.tensors.values()):
-            return _CHANGED
-        places = {key: Given(i) for i, key in enumerate(self.tensors)}
-
-        def change(leaf: Any) -> Any:
-            if not isinstance(leaf, Tensor):
-                return leaf
-            if id(leaf) in places:
-                return places[id(leaf)]
-            plain = is_plain(leaf) and leaf.is_meta and not leaf.is_complex() and not leaf.requires_grad
-            return self._recorder.spec(leaf) if plain else leaf
-
-        return mapped(out, change)
-
-    def answer(self, replay: Replay) -> tuple[Any, Ran]:
-        """What a call returns that is not run: new tensors, those of one storage as views of it."""
-        recorder, given = self._recorder, [tensor for tensor, *_ in self.tensors.values()]
-        numbers = [*self.slots, *map(recorder.storages.reserve, replay.new_bytes)]
-
-        def change(leaf: Any) -> Any:
-            kind = type(leaf)
-            if kind is TensorSpec:
-                spec = renumbered(leaf, numbers)
-                tensor = recorder.storages.tensor(spec)
-                self.tensors[id(tensor)] = tensor, spec, -1
-                return tensor
-            return given[leaf.position] if kind is Given else leaf
-
-        with torch._C._DisableTorchDispatch(), torch._C.DisableTorchFunction():
-            out = mapped(replay.output, change)
-        recorder.skipped([(numbers[slot], after) for slot, after in replay.ran.freed], len(replay.ran.operations))
-        return out, replay.ran._replace(storages=tuple(numbers))
+    def ask(self, memo: Memo, target: Any, args: list[Any], kwargs: Any) -> Replay | None:
+        """What the call did before, by what decides of its target, arguments and named arguments."""
+        if target is None or not self._keyed:
+            return None
+        self._knew = self._recorder.knows(self.slots)
+        self.key = target, tuple(args), kwargs, self._knew, region_dtype(), torch.get_default_dtype()
+        return memo.get(self.key)
 
     def replay(self, ran: Ran, result: Any) -> Replay | None:
         """How to replay the call that has run and returned `result`.

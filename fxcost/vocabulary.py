@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import functools
 import operator
 from collections.abc import Callable
 from types import GetSetDescriptorType, MethodWrapperType
@@ -11,6 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
+from .recorder import fields_of
 from .sketch import Node
 
 
@@ -52,33 +51,20 @@ def has_tensor(value: Any) -> bool:
     return isinstance(value, dict) and any(has_tensor(v) for v in value.values())
 
 
-@functools.lru_cache(maxsize=4096)
-def _method_name(func: Any) -> str | None:
-    name = getattr(func, "__name__", None)
-    return name if name and getattr(Tensor, name, None) is func else None
+def vocabulary(func: Any, symbol: Any = None) -> tuple[str, Any, tuple[str, ...]]:
+    """(opcode, target, what follows the first argument) under which symbolic tracing would have noted a call.
 
-
-def vocabulary(func: Any, args: Any, symbol: Any = None) -> tuple[str, Any, Any]:
-    """(opcode, target, args) under which symbolic tracing would have noted a torch function call.
-
-    `symbol` is the Python operator by which a method was called, if it was.
+    `symbol` is the Python operator by which a method was called, if it was. Attributes are read and written with
+    `getattr` and `setattr`, which are given their name.
     """
-    if symbol is not None and _method_name(func) is not None:
-        return "call_function", symbol, args
     if isinstance(func, MethodWrapperType) and isinstance(func.__self__, GetSetDescriptorType):
-        name = func.__self__.__name__
-        return "call_function", getattr if func.__name__ == "__get__" else setattr, (args[0], name, *args[1:])
-    method = _method_name(func)
-    if method is None:
-        return "call_function", func, args
+        return "call_function", getattr if func.__name__ == "__get__" else setattr, (func.__self__.__name__,)
+    method = getattr(func, "__name__", None)
+    if not method or getattr(Tensor, method, None) is not func:
+        return "call_function", func, ()
+    if symbol is not None:
+        return "call_function", symbol, ()
     if method.startswith("__") and hasattr(operator, method):
         plain = method.strip("_")
-        return "call_function", getattr(operator, plain, getattr(operator, method)), args
-    return "call_method", method, args
-
-
-def fields_of(value: Any) -> dict[str, Any] | None:
-    """The fields of a dataclass instance, as outputs often are; None for anything else."""
-    if not dataclasses.is_dataclass(value) or isinstance(value, type):
-        return None
-    return {f.name: getattr(value, f.name, None) for f in dataclasses.fields(value)}
+        return "call_function", getattr(operator, plain, getattr(operator, method)), ()
+    return "call_method", method, ()

@@ -75,7 +75,7 @@ def test_constants_and_attributes_are_get_attr_nodes() -> None:
 
 
 def test_a_list_of_indices_is_no_node() -> None:
-    """`x[:, [-2]]` is one call, also where it is met for the first time; the tensor that PyTorch makes of it is none."""
+    """`x[:, [-2]]` is one call, also where it is met first; making a tensor of the list is none."""
     assert graph(lambda x: x[:, [-2]] + x[:, [-2]], (2, 5)) == [
         ("placeholder", "x", ()),
         ("call_function", "_operator.getitem", ("x",)),
