@@ -89,8 +89,7 @@ def analyze(
         )
         step = training_of(ran, recording.modules, registry, "adamw" if optimizer is None else optimizer)
     report = Report(recording, cost_nodes(recording.nodes, registry), step)
-    uncosted = {**report.uncosted, **(step.uncosted if step is not None else {})}
-    if strict and uncosted:
+    if strict and (uncosted := {**report.uncosted, **(step.uncosted if step is not None else {})}):
         listed = ", ".join(f"{op} ({n}×)" for op, n in uncosted.items())
         raise UncostedOperatorError(
             f"no rule for {listed}; register one with @fxcost.rule(op), see docs/rules.md, or analyse without strict"

@@ -69,6 +69,8 @@ FLOAT32 = frozenset(
 
 def region_dtype() -> torch.dtype | None:
     """The dtype that the autocast region around the running code casts to; None outside of all."""
+    if not torch._C._is_any_autocast_enabled():
+        return None
     for device in ("cuda", "cpu"):
         if torch.is_autocast_enabled(device):
             return torch.get_autocast_dtype(device)

@@ -376,13 +376,14 @@ def _flat_arguments(sketch: Sketch, arguments: Arguments) -> list[Any]:
 
 def _resolved_call(call: TracedCall, outputs: dict[Node, Any]) -> ModuleCall:
     def specs(value: Any) -> Any:
-        if type(value) is Node:
+        kind = type(value)
+        if kind is Node:
             return outputs.get(value)
-        if isinstance(value, tuple):
+        if kind is tuple:
             return tuple([specs(v) for v in value])
-        if isinstance(value, dict):
+        if kind is dict:
             return {k: specs(v) for k, v in value.items()}
         return outline(value) if isinstance(value, torch.Tensor) else value  # a buffer handed to a module
 
-    kwargs = tuple((k, specs(v)) for k, v in call.kwargs.items())
+    kwargs = tuple([(k, specs(v)) for k, v in call.kwargs.items()]) if call.kwargs else ()
     return ModuleCall(call.module, specs(call.args), kwargs, specs(call.output), call.start, call.stop)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from functools import cached_property
+from operator import attrgetter
 
 from .records import NodeRecord, Operator, OpRecord, TensorSpec
 
@@ -46,15 +47,7 @@ class Cost:
         return self.flops / self.bytes_moved if self.bytes_moved else 0.0
 
     def __add__(self, other: Cost) -> Cost:
-        return Cost(
-            macs=self.macs + other.macs,
-            other_flops=self.other_flops + other.other_flops,
-            transcendentals=self.transcendentals + other.transcendentals,
-            zero_accumulators=self.zero_accumulators + other.zero_accumulators,
-            bytes_read=self.bytes_read + other.bytes_read,
-            bytes_written=self.bytes_written + other.bytes_written,
-            activations=self.activations + other.activations,
-        )
+        return Cost.total((self, other))
 
     def __mul__(self, times: int) -> Cost:
         return Cost(**{f.name: getattr(self, f.name) * times for f in fields(self)})
@@ -62,10 +55,11 @@ class Cost:
     @staticmethod
     def total(costs: Iterable[Cost]) -> Cost:
         """The sum of many costs."""
-        result = Cost()
-        for cost in costs:
-            result = result + cost
-        return result
+        return Cost(**dict(zip(_COUNTS, map(sum, zip(*map(_counts, costs), strict=True)), strict=False)))
+
+
+_COUNTS = tuple(f.name for f in fields(Cost))
+_counts = attrgetter(*_COUNTS)
 
 
 @dataclass(frozen=True, slots=True)

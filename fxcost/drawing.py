@@ -261,7 +261,7 @@ class Call(Question):
         with torch._C._DisableTorchDispatch(), torch._C.DisableTorchFunction():
             out = mapped(replay.output, change)
         self._recorder.skipped([(numbers[slot], after) for slot, after in replay.ran.freed], len(replay.ran.operations))
-        return out, replay.ran._replace(storages=tuple(numbers))
+        return out, replay.ran.with_storages(tuple(numbers))
 
     def returned(self, ran: Ran, out: Any) -> Replay | None:
         """How to replay the call that has run and returned `out`; not if the shape of what was given has changed."""

@@ -144,10 +144,10 @@ class MetaCopier:
             return result
         if kind is list:
             result = self._remember(value, [])
-            result.extend(self.value(v) for v in value)
+            result.extend(value if _ATOMIC_TYPES.issuperset(map(type, value)) else map(self.value, value))
             return result
         if kind is tuple:
-            return tuple([self.value(v) for v in value])
+            return tuple(map(self.value, value))
         if _is_plain_object(kind):
             result = self._remember(value, object.__new__(kind))
             result.__dict__.update({k: self.value(v) for k, v in value.__dict__.items()})
@@ -176,7 +176,7 @@ class MetaCopier:
         state.update(module.__dict__)
         for name, value in state.items():
             kind = type(value)
-            if kind in _ATOMIC_TYPES:
+            if kind in _ATOMIC_TYPES or (kind is tuple and _ATOMIC_TYPES.issuperset(map(type, value))):
                 continue
             if name in _TABLES and not value:
                 state[name] = kind()

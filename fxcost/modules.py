@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from types import BuiltinFunctionType, FunctionType, MethodDescriptorType, TracebackType, WrapperDescriptorType
 from typing import Any
 
@@ -15,12 +16,6 @@ from torch import nn
 from .recorder import Segment
 from .records import ModuleRecord, ParameterRecord
 
-_HOOKS = (
-    "_forward_hooks",
-    "_forward_pre_hooks",
-    "_backward_hooks",
-    "_backward_pre_hooks",
-)
 _BOOKKEEPING = frozenset(nn.Module().__dict__) - {"training"}
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.DataParallel, nn.ParameterList, nn.ParameterDict)
 _SETTINGS = frozenset({int, float, bool, str, type(None), torch.dtype, torch.device, torch.Size})
@@ -48,27 +43,39 @@ def configuration(module: nn.Module) -> Any:
 
     None if that can't be told: a class of the user's, a hook, a parametrization, an attribute that is no plain data.
     """
-    parts: list[Any] = []
     if nn.modules.module._has_any_global_hook():
         return None
-    for inner in with_inner(module):
-        state, cls = inner.__dict__, type(inner)
-        if not cls.__module__.startswith("torch.nn.modules.") or any(map(state.__getitem__, _HOOKS)):
+    parts = [_own_configuration(inner) for inner in with_inner(module)]
+    return None if None in parts else tuple(parts)
+
+
+def _own_configuration(module: nn.Module) -> Any:
+    state, cls = module.__dict__, type(module)
+    hooked = state["_forward_hooks"] or state["_forward_pre_hooks"] or state["_backward_hooks"]
+    if hooked or state["_backward_pre_hooks"] or not cls.__module__.startswith("torch.nn.modules."):
+        return None
+    if "forward" in state and not getattr(state["forward"], "routed", False):
+        return None  # it is not concrete capture's way round the class's own forward
+    names, pick = _settings(tuple(state))
+    values = pick(tuple(state.values()))
+    kinds = tuple(map(type, values))
+    if not _SETTINGS.issuperset(kinds):
+        values = tuple([value if type(value) in _SETTINGS else _setting(value) for value in values])
+        if _UNTOLD in values:
             return None
-        parts.append(cls)
-        parts.append(tuple(inner._modules))
-        parts.append(tuple([k for k, v in inner._parameters.items() if v is not None]))
-        for name, value in state.items():
-            if name in _BOOKKEEPING or name.startswith("_flat_weight"):
-                continue
-            kind = type(value)
-            if name == "forward" and getattr(value, "routed", False):
-                continue  # concrete capture's way round the class's own forward
-            setting = value if kind in _SETTINGS else _setting(value)
-            if setting is _UNTOLD or name == "forward":
-                return None
-            parts.append((name, kind, setting))
-    return tuple(parts)
+    parameters = tuple([name for name, value in state["_parameters"].items() if value is not None])
+    return cls, tuple(state["_modules"]), parameters, names, kinds, values
+
+
+@functools.lru_cache(maxsize=4096)
+def _settings(attributes: tuple[str, ...]) -> tuple[tuple[str, ...], Callable[[Sequence[Any]], tuple[Any, ...]]]:
+    """Which attributes of a module are settings, and what picks their values from those of all."""
+    places = [i for i, name in enumerate(attributes) if _is_setting(name)]
+    return tuple([attributes[i] for i in places]), itemgetter(*places, places[0], places[0])
+
+
+def _is_setting(name: str) -> bool:
+    return name not in _BOOKKEEPING and name != "forward" and not name.startswith("_flat_weight")
 
 
 def _setting(value: Any) -> Any:
@@ -76,18 +83,19 @@ def _setting(value: Any) -> Any:
     if type(value) in _SETTINGS:
         return value
     if isinstance(value, (tuple, list)):
-        items = tuple([_setting(item) for item in value])
+        if _SETTINGS.issuperset(map(type, value)):
+            return tuple(value)
+        items = tuple(map(_setting, value))
         return _UNTOLD if _UNTOLD in items else items
     if isinstance(value, _FUNCTIONS) and function_is_pure(value):
         return value
     return _UNTOLD
 
 
-def module_tensors(module: nn.Module) -> Iterator[torch.Tensor]:
+def module_tensors(module: nn.Module) -> list[torch.Tensor]:
     """Parameters and buffers of a module and its children, each name once, in a fixed order."""
-    for inner in with_inner(module):
-        yield from [p for p in inner._parameters.values() if p is not None]
-        yield from [b for b in inner._buffers.values() if b is not None]
+    tables = [table for inner in with_inner(module) for table in (inner._parameters, inner._buffers)]
+    return [tensor for table in tables for tensor in table.values() if tensor is not None]
 
 
 def with_inner(module: nn.Module) -> Iterable[nn.Module]:
@@ -163,24 +171,37 @@ def inventory(root: nn.Module) -> Inventory:
     stack: list[tuple[str, nn.Module]] = [("", root)]
     while stack:
         name, module = stack.pop()
-        known = modules.setdefault(id(module), (module, []))[1]
-        if any(not above or name.startswith(f"{above}.") for above in known):
+        known = modules.get(id(module))
+        if known is None:
+            modules[id(module)] = module, [name]
+        elif any(not above or name.startswith(f"{above}.") for above in known[1]):
             continue
-        known.append(name)
+        else:
+            known[1].append(name)
         prefix = f"{name}." if name else ""
-        for key, parameter in module._parameters.items():
-            if parameter is not None:
-                parameters.setdefault(id(parameter), (parameter, []))[1].append(prefix + key)
-        for key, buffer in module._buffers.items():
-            if buffer is not None:
-                buffers.setdefault(id(buffer), (buffer, []))[1].append(prefix + key)
-        children = [(prefix + key, child) for key, child in module._modules.items() if child is not None]
-        stack.extend(reversed(children))
+        _note_names(module._parameters, prefix, parameters)
+        _note_names(module._buffers, prefix, buffers)
+        if module._modules:
+            children = [(prefix + key, child) for key, child in module._modules.items() if child is not None]
+            stack.extend(reversed(children))
     return Inventory(
         tuple([(module, tuple(names)) for module, names in modules.values()]),
         tuple([(tensor, tuple(names)) for tensor, names in parameters.values()]),
         tuple([(tensor, tuple(names)) for tensor, names in buffers.values()]),
     )
+
+
+def _note_names(
+    tensors: Mapping[str, torch.Tensor | None], prefix: str, found: dict[int, tuple[torch.Tensor, list[str]]]
+) -> None:
+    for name, tensor in tensors.items():
+        if tensor is None:
+            continue
+        known = found.get(id(tensor))
+        if known is None:
+            found[id(tensor)] = tensor, [prefix + name]
+        else:
+            known[1].append(prefix + name)
 
 
 def module_records(found: Inventory) -> tuple[ModuleRecord, ...]:
@@ -193,17 +214,18 @@ def module_records(found: Inventory) -> tuple[ModuleRecord, ...]:
                 f"{type(module).__module__}.{type(module).__qualname__}",
                 names[1:],
                 getattr(module, "training", False),  # a frozen ScriptModule has none
-                tuple(_own_tensors(module, names[0])),
+                _own_tensors(module, f"{names[0]}." if names[0] else ""),
             )
             for module, names in found.modules
         ]
     )
 
 
-def _own_tensors(module: nn.Module, prefix: str) -> Iterator[str]:
-    for name, tensor in (*module._parameters.items(), *module._buffers.items()):
-        if tensor is not None:
-            yield f"{prefix}.{name}" if prefix else name
+def _own_tensors(module: nn.Module, prefix: str) -> tuple[str, ...]:
+    parameters, buffers = module._parameters, module._buffers
+    if not parameters and not buffers:
+        return ()
+    return tuple([prefix + name for name, tensor in (*parameters.items(), *buffers.items()) if tensor is not None])
 
 
 def parameter_records(found: Inventory, spec: Callable[[torch.Tensor], Any]) -> tuple[ParameterRecord, ...]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
+from operator import attrgetter
 
 from .records import ParameterRecord
 
@@ -29,16 +30,13 @@ class ParameterTotals:
         return self.params - self.trainable_params
 
     def __add__(self, other: ParameterTotals) -> ParameterTotals:
-        return ParameterTotals(
-            params=self.params + other.params,
-            trainable_params=self.trainable_params + other.trainable_params,
-            buffers=self.buffers + other.buffers,
-            param_bytes=self.param_bytes + other.param_bytes,
-            buffer_bytes=self.buffer_bytes + other.buffer_bytes,
-        )
+        return ParameterTotals(**{name: getattr(self, name) + getattr(other, name) for name in _TOTALS})
 
     def __mul__(self, times: int) -> ParameterTotals:
-        return ParameterTotals(**{f.name: getattr(self, f.name) * times for f in fields(self)})
+        return ParameterTotals(**{name: getattr(self, name) * times for name in _TOTALS})
+
+
+_TOTALS = tuple(f.name for f in fields(ParameterTotals))
 
 
 def unique_parameters(records: Iterable[ParameterRecord]) -> tuple[ParameterRecord, ...]:
@@ -75,7 +73,8 @@ def totals_of(record: ParameterRecord) -> ParameterTotals:
 
 def add_up(records: Iterable[ParameterRecord]) -> ParameterTotals:
     """The totals of many records, which must be unique."""
-    return sum(map(totals_of, records), ParameterTotals())
+    rows = map(attrgetter(*_TOTALS), map(totals_of, records))
+    return ParameterTotals(**dict(zip(_TOTALS, map(sum, zip(*rows, strict=True)), strict=False)))
 
 
 def params_by_dtype(records: Iterable[ParameterRecord]) -> dict[str, int]:

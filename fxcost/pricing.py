@@ -13,6 +13,7 @@ from .cost import Cost, NodeCost, OpCost
 from .errors import RuleError
 from .records import NodeRecord, OpRecord, out_arguments, tensor_specs
 from .registry import Registry
+from .remembered import prices
 
 _NOTHING = Cost()
 
@@ -23,31 +24,44 @@ def cost_nodes(nodes: Iterable[NodeRecord], registry: Registry) -> tuple[NodeCos
     Raises:
         RuleError: a rule failed on a record; the message names the operator, its shapes and the node.
     """
-    priced: dict[int, tuple[tuple[OpCost, ...], Cost]] = {}
-    prices: dict[Any, OpCost] = {}
+    remembered = prices(registry)
+    here: dict[int, _Price] = {}
+    known: dict[Any, OpCost] = {}
     costed = []
     for node in nodes:
-        key = id(node.operations)  # equal layers share one tuple, which the node keeps alive
-        if key not in priced:
-            try:
-                operations = tuple([_priced(op, registry, prices) for op in node.operations])
-            except RuleError as error:
-                raise RuleError(f"{error} (node {node.name!r} in module {node.module!r})") from error.__cause__
-            priced[key] = operations, Cost.total(op.cost for op in operations)
-        costed.append(NodeCost(node, *priced[key]))
+        operations = node.operations
+        price: _Price | None = here.get(id(operations))  # equal layers share one tuple, which the node keeps alive
+        if price is None:
+            price = remembered.get(operations)
+            if price is None:
+                price = _price(node, registry, known)
+                remembered.put(operations, price)
+            here[id(operations)] = price
+        costed.append(NodeCost(node, *price))
     return tuple(costed)
 
 
-def _priced(op: OpRecord, registry: Registry, prices: dict[Any, OpCost]) -> OpCost:
+_Price = tuple[tuple[OpCost, ...], Cost]
+
+
+def _price(node: NodeRecord, registry: Registry, known: dict[Any, OpCost]) -> _Price:
+    try:
+        operations = tuple([_priced(op, registry, known) for op in node.operations])
+    except RuleError as error:
+        raise RuleError(f"{error} (node {node.name!r} in module {node.module!r})") from error.__cause__
+    return operations, Cost.total(op.cost for op in operations)
+
+
+def _priced(op: OpRecord, registry: Registry, known: dict[Any, OpCost]) -> OpCost:
     """The price of an operation, asked of its rule once for equal ones."""
     key = (id(op.op), op.args, op.outputs, *map(type, op.args))  # 1, 1.0 and True are equal; operators live on
     try:
-        known = prices.get(key)
+        found = known.get(key)
     except TypeError:  # an argument that can't be hashed
         return cost_operation(op, registry)
-    if known is None:
-        known = prices[key] = cost_operation(op, registry)
-    return known if known.record is op else OpCost(op, known.cost, known.family, known.reason)
+    if found is None:
+        found = known[key] = cost_operation(op, registry)
+    return found if found.record is op else OpCost(op, found.cost, found.family, found.reason)
 
 
 def cost_operation(op: OpRecord, registry: Registry) -> OpCost:

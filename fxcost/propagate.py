@@ -72,7 +72,7 @@ class Propagator(Interpreter):
                 self.given.clear()  # code that may do anything has run
         else:
             numbers = (*question.slots, *map(self.storages.reserve, replay.new_bytes))
-            result, ran = renumbered(replay.output, numbers), replay.ran._replace(storages=numbers)
+            result, ran = renumbered(replay.output, numbers), replay.ran.with_storages(numbers)
         self.outputs[n] = result
         self._add(n, given, result, ran)
         return result

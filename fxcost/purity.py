@@ -23,7 +23,7 @@ from .modules import function_is_pure
 
 _CONSTANTS = (int, float, bool, str, type(None), torch.dtype)
 _FUNCTIONS = (abs, all, any, isinstance, len, max, min, round, sorted, sum)
-_TYPES = (bool, dict, enumerate, float, int, list, range, reversed, slice, tuple, zip)
+_TYPES = (bool, dict, enumerate, float, int, list, range, reversed, slice, tuple, zip, FunctionType)
 _ERRORS = (AssertionError, NotImplementedError, RuntimeError, TypeError, ValueError)
 _BUILTINS = frozenset((*_FUNCTIONS, *_TYPES, *_ERRORS))
 _STATE = frozenset({"STORE_GLOBAL", "DELETE_GLOBAL", "STORE_ATTR", "DELETE_ATTR", "IMPORT_NAME", "LOAD_BUILD_CLASS"})

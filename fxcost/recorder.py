@@ -50,7 +50,10 @@ class Storages:
         """The number of a tensor's storage, a new one at first sight; −1 for sparse tensors, which have none."""
         if tensor.layout is not torch.strided:
             return -1
-        storage = tensor.untyped_storage()
+        return self.number_of(tensor.untyped_storage())
+
+    def number_of(self, storage: torch.UntypedStorage) -> int:
+        """The number of a storage, a new one at first sight."""
         address = storage._cdata
         number = self._numbers.get(address)
         if number is None:
@@ -379,13 +382,8 @@ class OpRecorder(TorchDispatchMode):
             tensor = self.twin(tensor)
         if not is_plain(tensor):
             return TensorSpec(_shape(tensor), tensor.dtype, stored=stored(tensor))
-        return TensorSpec(
-            tuple(tensor.shape),
-            tensor.dtype,
-            tensor.stride(),
-            int(tensor.storage_offset()),
-            self.storages.number(tensor),
-        )
+        number = self.storages.number_of(tensor.untyped_storage())
+        return TensorSpec(tuple(tensor.shape), tensor.dtype, tensor.stride(), int(tensor.storage_offset()), number)
 
     def _local(self, tensor: Tensor, segment: Segment) -> TensorSpec:
         if not is_plain(tensor):

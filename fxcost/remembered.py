@@ -24,7 +24,7 @@ from .purity import proof
 from .records import OpRecord, TensorSpec
 
 LIMIT = 10_000
-"""Operations that are remembered in all; with more, everything is forgotten."""
+"""Operations that are remembered in all; with more, everything is forgotten. So it is with those that have a price."""
 
 _CLASSES = [value for value in vars(nn.modules).values() if isinstance(value, type)]
 _SHARED = (F, torch, torch._C._nn, torch._tensor, torch.functional, Tensor, nn.Module)
@@ -88,6 +88,30 @@ class Memory(dict[Any, Any]):
         self._operations = 0
 
 
+class Prices:
+    """What operations cost by the rules of one registry, each row of operations as :meth:`put` got it."""
+
+    def __init__(self, registry: Any = None) -> None:
+        self.registry = registry
+        self._rows: dict[int, tuple[tuple[OpRecord, ...], Any]] = {}
+        self._operations = 0
+
+    def get(self, operations: tuple[OpRecord, ...]) -> Any:
+        """The price of these very operations; None if there is none."""
+        found = self._rows.get(id(operations))
+        return found and found[1]
+
+    def put(self, operations: tuple[OpRecord, ...], price: Any) -> None:
+        """Remember a price, if the operations are plain data."""
+        if len(operations) > LIMIT or not all(map(_is_plain_record, operations)):
+            return
+        self._operations += 1 + len(operations)
+        if self._operations > LIMIT:
+            self._rows.clear()
+            self._operations = 1 + len(operations)
+        self._rows[id(operations)] = operations, price  # an id is only good while its object lives
+
+
 class World:
     """PyTorch's namespaces, classes and settings as they are now."""
 
@@ -115,6 +139,7 @@ def _parts(namespace: Any) -> tuple[Any, ...]:
 
 
 _MEMORY = Memory()
+_prices = Prices()
 _world: World | None = None
 
 
@@ -130,12 +155,21 @@ def memory(world: World) -> Memory:
 @contextmanager
 def forgotten() -> Iterator[None]:
     """As in a new process: nothing is remembered at first, and nothing of what is met meanwhile afterwards."""
-    global _MEMORY
-    before, _MEMORY = _MEMORY, Memory()
+    global _MEMORY, _prices
+    before = _MEMORY, _prices
+    _MEMORY, _prices = Memory(), Prices()
     try:
         yield
     finally:
-        _MEMORY = before
+        _MEMORY, _prices = before
+
+
+def prices(registry: Any) -> Prices:
+    """What is remembered of prices by the rules of a registry; nothing if others were asked for last."""
+    global _prices
+    if _prices.registry is not registry:
+        _prices = Prices(registry)
+    return _prices
 
 
 def _settings() -> tuple[Any, ...]:

@@ -40,6 +40,10 @@ class Ran(NamedTuple):
         """What ran in a segment that is done."""
         return Ran(tuple(segment.operations), tuple(segment.slots), tuple(segment.calls), tuple(segment.freed))
 
+    def with_storages(self, numbers: tuple[int, ...]) -> Ran:
+        """The same on other storages."""
+        return Ran(self.operations, numbers, self.calls, self.freed)
+
 
 @dataclass(frozen=True, slots=True)
 class Replay:
@@ -249,7 +253,7 @@ def renumbered(value: Any, numbers: Any) -> Any:
             return leaf
         return TensorSpec(leaf.shape, leaf.dtype, leaf.stride, leaf.offset, numbers[leaf.storage])
 
-    return mapped(value, change)
+    return change(value) if type(value) is TensorSpec else mapped(value, change)
 
 
 def _only_specs(value: Any) -> bool:

@@ -23,7 +23,7 @@ from functools import lru_cache
 from types import CodeType, MethodWrapperType
 from typing import Any
 
-from torch import Tensor, device, dtype, fx, nn
+from torch import ScriptObject, Tensor, device, dtype, fx, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
@@ -38,6 +38,7 @@ _MAY_ASK = ("fxcost", "torch.fx", "torch.nn.parameter", "torch._", "torch.overri
 _HIDE_GRADIENTS = ("torch._higher_order_ops", "torch._functorch.utils", "torch.utils.checkpoint")
 """Who asks for types on behalf of bodies with a backward of their own; a graph would show the forward alone."""
 _TENSOR_ATTRIBUTES = frozenset(dir(Tensor))
+_ATTRIBUTES = (Tensor, ScriptObject)
 _AS_THEY_ARE = frozenset({int, float, bool, str, type(None), dtype, device})
 _INPLACE = (
     "iadd",
@@ -145,6 +146,8 @@ class SymbolicTracer(fx.Tracer):
         super().__init__()
         self._leaves = leaves
         self._arguments = arguments
+        self._model: nn.Module | None = None
+        self._held: dict[Any, str] | None = None
         self._thread = threading.get_ident()
         self._region = region_dtype()
         self._module = ""
@@ -153,6 +156,17 @@ class SymbolicTracer(fx.Tracer):
         self.sketch = Sketch()
         self.calls: list[TracedCall] = []
         self.given: tuple[Any, Any] = (), {}
+
+    def draw(self, model: nn.Module | Callable[..., Any]) -> None:
+        """Trace a model.
+
+        `Tracer.trace` is given a module's forward instead of the module, all of which it would walk through.
+        """
+        if isinstance(model, nn.Module):
+            self._model = model
+            self.trace(type(model).forward)
+        else:
+            self.trace(model)
 
     def proxy(self, node: Any) -> fx.Proxy:
         """Wrap a node."""
@@ -166,6 +180,8 @@ class SymbolicTracer(fx.Tracer):
         self, root_fn: Any, is_module: bool, concrete_args: Any = None
     ) -> tuple[Callable[..., Any], list[Any]]:
         """One placeholder per tensor among the arguments; everything else is passed as it is."""
+        if self._model is not None:
+            self.root = self._model
         found = inventory(self.root)
         self._parameter_names = found.names()
         self._module_names = {id(module): names[0] for module, names in found.modules}
@@ -181,14 +197,27 @@ class SymbolicTracer(fx.Tracer):
                 return {k: placeholders(v, f"{name}_{k}") for k, v in value.items()}
             return value
 
-        positional = argument_names(self.root if is_module else root_fn)
+        positional = argument_names(self._model or root_fn)
         args = [
             placeholders(v, positional[i] if i < len(positional) else f"arg{i}")
             for i, v in enumerate(self._arguments.args)
         ]
         kwargs = {k: placeholders(v, k) for k, v in self._arguments.kwargs.items()}
         self.given = _as_nodes(tuple(args)), _as_nodes(kwargs)
-        return (lambda *a: root_fn(*a, **kwargs)), ([self.root, *args] if is_module else args)
+        return (lambda *a: root_fn(*a, **kwargs)), (args if self._model is None else [self._model, *args])
+
+    @property
+    def tensor_attrs(self) -> dict[Any, str]:
+        """Paths of the tensors that modules hold as plain attributes, looked for when the first one is asked for."""
+        if self._held is None:
+            modules = [(f"{name}." if name else "", m) for name, m in self.root.named_modules()]
+            held = [(v, name + k) for name, m in modules for k, v in vars(m).items() if isinstance(v, _ATTRIBUTES)]
+            self._held = dict(held)
+        return self._held
+
+    @tensor_attrs.setter
+    def tensor_attrs(self, attributes: dict[Any, str]) -> None:
+        self._held = None
 
     def path_of_module(self, mod: nn.Module) -> str:
         """FQN of a module; the first name of a module that has several."""
@@ -249,19 +278,22 @@ class SymbolicTracer(fx.Tracer):
                 output = forward(*args, **kwargs)
         finally:
             self._module = outer
-        nodes = (_as_nodes(args), _as_nodes(kwargs), _as_nodes(output))
-        self.calls.append(TracedCall(name, *nodes, start, len(self.sketch.nodes)))
+        named = _as_nodes(kwargs) if kwargs else {}
+        self.calls.append(TracedCall(name, _as_nodes(args), named, _as_nodes(output), start, len(self.sketch.nodes)))
         return output
 
 
 def _as_nodes(value: Any) -> Any:
-    if isinstance(value, fx.Proxy):
+    kind = type(value)
+    if kind is _Proxy:
         return value.node
+    if kind in _AS_THEY_ARE:
+        return value
     if isinstance(value, (tuple, list)):
-        return tuple(_as_nodes(v) for v in value)
+        return tuple([_as_nodes(v) for v in value])
     if isinstance(value, dict):
         return {k: _as_nodes(v) for k, v in value.items()}
-    return value
+    return value.node if isinstance(value, fx.Proxy) else value
 
 
 def _doubt_types(function: Any) -> None:
@@ -291,7 +323,7 @@ def trace_symbolically(
     with _fx_lock:
         try:
             with _OwnCalls(tracer):
-                tracer.trace(root)
+                tracer.draw(root)
         except CaptureError:
             raise
         except Exception as error:

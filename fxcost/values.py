@@ -178,8 +178,10 @@ class ValueRecorder(OpRecorder):
             return self.demand(tensor, why, scalar).clone()
 
     def knows(self, storages: dict[int, int]) -> tuple[bool, ...]:
-        """Of which of these storages the value is known: part of what decides how a node behaves."""
-        return tuple([number in self.cells for number in storages]) if self.cells else ()
+        """Of which of these storages the value is known (part of what decides how a node behaves); () if of none."""
+        if self.cells.keys().isdisjoint(storages):
+            return ()
+        return tuple([number in self.cells for number in storages])
 
     def _line(self) -> str:
         return asking_line(self.running)
