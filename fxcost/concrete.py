@@ -144,9 +144,9 @@ class ConcreteTracer(TorchFunctionMode):
         with _Inside(self, name):
             call, replay = self._read(module, args, kwargs)
             call.make_nodes()
-            out, ran = self._run(call, forward, args, kwargs, True) if replay is None else call.answer(replay)
+            did = self._run(call, forward, args, kwargs, True) if replay is None else replay
         node = self.sketch.create_node("call_module", name, call.nodes, call.named_nodes)
-        outputs = self._finish(node, name, name, call, out, ran)
+        out, outputs = self._record(node, name, name, call, did)
         self._called(name, (call.args, call.kwargs), outputs, start)
         return out
 
@@ -160,23 +160,21 @@ class ConcreteTracer(TorchFunctionMode):
         kwargs = kwargs or {}
         if self.recorder.segment is not None:
             return self._call_inside(self.recorder.segment, func, args, kwargs, sys._getframe(1))
-        call, replay = self._read(func, args, kwargs)
-        if replay is not None:
-            out, ran = call.answer(replay)
-        else:
+        did: Any
+        call, did = self._read(func, args, kwargs)
+        if did is None:
             try:
-                out, ran = self._run(call, *translate(self.recorder, func, args, kwargs))
+                did = self._run(call, *translate(self.recorder, func, args, kwargs))
             except Taken as taken:
                 return taken.result
-            if not ran.operations and not has_tensor(out):
-                return out
+            if not did[1].operations and not has_tensor(did[0]):
+                return did[0]
         call.make_nodes()
         kind, target, text, attribute = self._spelled(func, sys._getframe(1))
         if attribute:
             call.insert(attribute)
         node = self.sketch.create_node(kind, target, call.nodes, call.named_nodes)
-        self._finish(node, text, self._scopes[-1], call, out, ran)
-        return out
+        return self._record(node, text, self._scopes[-1], call, did)[0]
 
     def _spelled(self, func: Any, caller: FrameType) -> tuple[str, Any, str, tuple[str, ...]]:
         """How a graph writes a call: opcode, target, the target as text, and the name of an attribute in a tuple."""
@@ -207,7 +205,7 @@ class ConcreteTracer(TorchFunctionMode):
         call.make_nodes()
         self._drawing.age += 1
         node = self.sketch.create_node("call_function", func, call.nodes, call.named_nodes)
-        self._finish(node, str(func), self._scopes[-1], call, out, Ran.of(segment))
+        self._record(node, str(func), self._scopes[-1], call, (out, Ran.of(segment)))
 
     # -------------------------------------------------------------------------------------------- running and replaying
 
@@ -243,12 +241,15 @@ class ConcreteTracer(TorchFunctionMode):
                 self._memo.put(call.key, call.returned(ran, out))
         return out, ran
 
-    def _finish(self, node: Node, target: str, module: str, call: Call, out: Any, ran: Ran) -> Any:
-        """Record a node that has run, and what it returned; returns the specs of that."""
-        outputs = self._specs(out)
+    def _record(self, node: Node, target: str, module: str, call: Call, did: Replay | tuple[Any, Ran]) -> Any:
+        """Record a node: what its call returned and ran, or how to replay it. Returns the result, and its specs."""
+        if isinstance(did, Replay):
+            out, outputs, ran = call.answer(did, node)
+        else:
+            (out, ran), outputs = did, self._specs(did[0])
+            self._drawing.bind(out, node)
         self._drawing.add(node, target, module, call, outputs, ran)
-        self._drawing.bind(out, node)
-        return outputs
+        return out, outputs
 
 
 class _Inside:

@@ -19,7 +19,7 @@ from torch import Tensor, fx, nn
 from .modules import inventory
 from .recorder import described, fields_of, is_plain, outline
 from .records import NodeRecord, TensorSpec, tensor_specs
-from .repeats import Given, Question, Ran, Replay, mapped
+from .repeats import Given, Question, Ran, Replay, mapped, renumbered
 from .sketch import Node, Sketch
 from .values import ValueRecorder
 from .vocabulary import Later, opaque, resolved
@@ -126,15 +126,18 @@ class Drawing:
             found.learn(spec, self.age, plain)
         return found
 
-    def made(self, tensor: Tensor, spec: TensorSpec) -> Tensor:
+    def made(self, tensor: Tensor, spec: TensorSpec) -> Met:
         """Meet a tensor that was made to be as a spec says."""
         found = self._met[id(tensor)] = Met(tensor)
         found.learn(spec, self.age)
-        return tensor
+        return found
 
     def specs(self, value: Any) -> Any:
         """A value with specs in place of tensors, as records describe it."""
-        return described(value, lambda tensor: self.met(tensor).spec)
+        return self.met(value).spec if type(value) is Tensor else described(value, self._spec)
+
+    def _spec(self, tensor: Tensor) -> TensorSpec:
+        return self.met(tensor).spec
 
     def bind(self, out: Any, node: Node) -> None:
         """Remember which node made each tensor in `out`; elements of a sequence get a getitem node when used."""
@@ -185,13 +188,14 @@ class Drawing:
 class Call(Question):
     """A call in a run, its arguments read as what decides, as specs (`args`, `kwargs`), and as nodes."""
 
-    __slots__ = ("_drawing", "_later", "_places", "args", "kwargs", "named_nodes", "nodes")
+    __slots__ = ("_drawing", "_given", "_later", "_places", "args", "kwargs", "named_nodes", "nodes")
     LEAVES: ClassVar[frozenset[type]] = frozenset({Tensor, nn.Parameter})
 
     def __init__(self, drawing: Drawing) -> None:
         super().__init__(drawing.recorder, {})
         self._drawing = drawing
-        self._places: dict[int, tuple[int, Tensor, TensorSpec]] = {}
+        self._places: dict[int, int] = {}
+        self._given: list[tuple[Tensor, TensorSpec]] = []
         self._later = False
 
     def take(self, args: Any, kwargs: dict[str, Any]) -> tuple[list[Any], Any]:
@@ -229,7 +233,10 @@ class Call(Question):
         if known.form is None:
             self._keyed = False
             return None
-        place = self._places.setdefault(id(tensor), (len(self._places), tensor, known.spec))[0]
+        place = self._places.get(id(tensor))
+        if place is None:
+            place = self._places[id(tensor)] = len(self._given)
+            self._given.append((tensor, known.spec))
         slot = self.slots.setdefault(known.spec.storage, len(self.slots))
         return place, known.form, slot  # one tensor given twice is not two that are alike
 
@@ -246,34 +253,43 @@ class Call(Question):
 
     # ------------------------------------------------------------------------------------------------------ replaying
 
-    def answer(self, replay: Replay) -> tuple[Any, Ran]:
-        """What a call returns that is not run: new tensors, those of one storage as views of it."""
-        storages, given = self._recorder.storages, [tensor for _, tensor, _ in self._places.values()]
-        numbers = [*self.slots, *map(storages.reserve, replay.new_bytes)]
-
-        def change(leaf: Any) -> Any:
-            kind = type(leaf)
-            if kind is TensorSpec:
-                spec = TensorSpec(leaf.shape, leaf.dtype, leaf.stride, leaf.offset, numbers[leaf.storage])
-                return self._drawing.made(storages.tensor(spec), spec)
-            return given[leaf.position] if kind is Given else leaf
-
+    def answer(self, replay: Replay, node: Node) -> tuple[Any, Any, Ran]:
+        """What a call returns that is not run, as tensors that `node` made and as specs, and what it ran."""
+        drawing, storages, ran = self._drawing, self._recorder.storages, replay.ran
+        numbers = (*self.slots, *map(storages.reserve, replay.new_bytes))
         with torch._C._DisableTorchDispatch(), torch._C.DisableTorchFunction():
-            out = mapped(replay.output, change)
-        self._recorder.skipped([(numbers[slot], after) for slot, after in replay.ran.freed], len(replay.ran.operations))
-        return out, replay.ran.with_storages(tuple(numbers))
+            if type(replay.output) is TensorSpec:  # nearly always
+                outputs = renumbered(replay.output, numbers)
+                out = storages.tensor(outputs)
+                drawing.made(out, outputs).node = node
+            else:
+                out = mapped(replay.output, lambda leaf: self._result(leaf, numbers))
+                outputs = drawing.specs(out)
+                drawing.bind(out, node)
+        self._recorder.skipped([(numbers[slot], after) for slot, after in ran.freed], len(ran.operations))
+        return out, outputs, ran.with_storages(numbers)
+
+    def _result(self, leaf: Any, numbers: tuple[int, ...]) -> Any:
+        if type(leaf) is Given:
+            return self._given[leaf.position][0]
+        if type(leaf) is not TensorSpec:
+            return leaf
+        spec = renumbered(leaf, numbers)
+        tensor = self._recorder.storages.tensor(spec)
+        self._drawing.made(tensor, spec)
+        return tensor
 
     def returned(self, ran: Ran, out: Any) -> Replay | None:
         """How to replay the call that has run and returned `out`; not if the shape of what was given has changed."""
         spec = self._recorder.spec
-        if any(spec(tensor) != before for _, tensor, before in self._places.values()):
+        if any(spec(tensor) != before for tensor, before in self._given):
             return None
 
         def change(leaf: Any) -> Any:
             if not isinstance(leaf, Tensor):
                 return leaf
             if id(leaf) in self._places:
-                return Given(self._places[id(leaf)][0])
+                return Given(self._places[id(leaf)])
             plain = is_plain(leaf) and leaf.is_meta and not leaf.is_complex() and not leaf.requires_grad
             return spec(leaf) if plain else leaf
 

@@ -367,7 +367,8 @@ class OpRecorder(TorchDispatchMode):
 
     def skipped(self, freed: Iterable[tuple[int, int]], operations: int) -> None:
         """Operations that ran before were not run again; `freed` has storages, and after how many each would die."""
-        self.deaths.update((number, self.ticks + after) for number, after in freed)
+        for number, after in freed:
+            self.deaths[number] = self.ticks + after
         self.ticks += operations
 
     def _freed(self, number: int) -> None:

@@ -130,10 +130,11 @@ class Question:
     def read(self, values: Iterable[Any]) -> Read:
         """Read a row of arguments."""
         frozen, described, written = [], [], []
+        leaves, leaf = self.LEAVES, self.leaf
         for value in values:
             kind = type(value)
-            if kind in self.LEAVES:
-                decides, spec, node = self.leaf(value)
+            if kind in leaves:
+                decides, spec, node = leaf(value)
             elif kind in _SCALARS:
                 decides, spec, node = (kind, value), value, value  # 1, 1.0 and True are equal, and not the same
             elif kind in _ATOMS:
@@ -247,13 +248,9 @@ def mapped(value: Any, change: Callable[[Any], Any]) -> Any:
 
 def renumbered(value: Any, numbers: Any) -> Any:
     """A nest with specs in it, the storages `numbers` in place of theirs."""
-
-    def change(leaf: Any) -> Any:
-        if type(leaf) is not TensorSpec:
-            return leaf
-        return TensorSpec(leaf.shape, leaf.dtype, leaf.stride, leaf.offset, numbers[leaf.storage])
-
-    return change(value) if type(value) is TensorSpec else mapped(value, change)
+    if type(value) is TensorSpec:
+        return TensorSpec(value.shape, value.dtype, value.stride, value.offset, numbers[value.storage])
+    return mapped(value, lambda leaf: renumbered(leaf, numbers) if type(leaf) is TensorSpec else leaf)
 
 
 def _only_specs(value: Any) -> bool:

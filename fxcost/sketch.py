@@ -33,9 +33,11 @@ class Node:
         self.args, self.kwargs, self.users = args, kwargs, 0
         self.meta: dict[str, Any] = {}
         inputs: dict[Node, None] = {}
-        _collect(args, inputs)
-        if kwargs:
-            _collect(kwargs, inputs)
+        for value in (*args, *kwargs.values()) if kwargs else args:
+            if type(value) is Node:
+                inputs[value] = None
+            elif type(value) not in _PLAIN:
+                _collect(value, inputs)
         self.all_input_nodes = tuple(inputs)
         for node in inputs:
             node.users += 1
@@ -201,10 +203,13 @@ def _collect(value: Any, into: dict[Node, None]) -> None:
         _collect(tuple(value), into)
 
 
+_PLAIN = frozenset({type(None), int, float, bool, str, torch.dtype, torch.device})
+
+
 def _plain(name: str) -> str:
     return name[2:-2] if name.startswith("__") and name.endswith("__") else name
 
 
 @lru_cache(maxsize=4096)
 def _snake_case(name: str) -> str:
-    return fx_graph._snake_case(name)
+    return fx_graph._snake_case(name).replace(".", "_")
