@@ -9,6 +9,7 @@ same aliasing. Otherwise the inputs are made into meta tensors, the node is run 
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator
 from typing import Any
 
@@ -24,6 +25,9 @@ from .repeats import Memo, Question, Ran, mapped, renumbered
 from .run_errors import run_error
 from .sketch import Interpreter, Node, Sketch
 from .values import ValueRecorder
+
+_ASKING = frozenset({getattr, torch._assert, *filter(callable, vars(operator).values())})
+"""Functions that change no setting: what they do is what they return, and what they run."""
 
 
 class Propagator(Interpreter):
@@ -104,7 +108,8 @@ class Propagator(Interpreter):
         changed = self._metadata_changed((args, kwargs), (tensors, named))
         ran = Ran.of(segment)
         if question.key is not None and not changed:
-            self._memo.put(question.key, question.replay(ran, result))
+            asks = result is not None if n.op == "call_method" else n.target in _ASKING
+            self._memo.put(question.key, question.replay(ran, result, asks))
         return result, ran
 
     def _metadata_changed(self, specs: Any, tensors: Any) -> bool:

@@ -29,6 +29,7 @@ LIMIT = 10_000
 _CLASSES = [value for value in vars(nn.modules).values() if isinstance(value, type)]
 _SHARED = (F, torch, torch._C._nn, torch._tensor, torch.functional, Tensor, nn.Module)
 _NAMESPACES = (*_SHARED, *_CLASSES)
+_SPACES = tuple(map(vars, _NAMESPACES))
 _TORCH = frozenset({"torch", "typing_extensions", *sys.stdlib_module_names})
 _HARMLESS = (BuiltinFunctionType, type, ModuleType)
 _OBJECTS = frozenset({"torch", "typing", "typing_extensions", "types", "builtins"})
@@ -119,7 +120,7 @@ class World:
 
     def __init__(self) -> None:
         self._settings = _settings()
-        self._parts = {namespace: _parts(namespace) for namespace in _NAMESPACES}
+        self._parts = dict(zip(_NAMESPACES, [tuple(space.values()) for space in _SPACES], strict=True))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, World) and self._settings == other._settings and self._parts == other._parts

@@ -211,11 +211,11 @@ class Question:
         self.key = target, tuple(args), kwargs, self._knew, region_dtype(), torch.get_default_dtype()
         return memo.get(self.key)
 
-    def replay(self, ran: Ran, result: Any) -> Replay | None:
+    def replay(self, ran: Ran, result: Any, only_asks: bool = False) -> Replay | None:
         """How to replay the call that has run and returned `result`.
 
-        None if it hangs on values, or neither ran an operator nor returned a tensor: it may have changed a setting, and
-        is no node of a graph.
+        None if it hangs on values. If it neither ran an operator nor returned a tensor, it may have changed a setting,
+        unless it is known that it `only_asks`.
         """
         recorder = self._recorder
         local = {number: i for i, number in enumerate(ran.storages)}
@@ -227,7 +227,7 @@ class Question:
         known = any(number in recorder.cells or number in recorder.ranges for number in made)
         if recorder.values_used or known or recorder.knows(self.slots) != self._knew or not _only_specs(result):
             return None
-        if not ran.operations and not _has_tensor(result):
+        if not only_asks and not ran.operations and not _has_tensor(result):
             return None
         sizes = tuple([recorder.storages.nbytes[number] for number in new])
         return Replay(ran, renumbered(result, local), sizes)

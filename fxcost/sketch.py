@@ -129,7 +129,8 @@ class Interpreter:
         left = {n: n.users for n in self._nodes}
         for n in self._nodes:
             if n.op.startswith("call_"):
-                env[n] = self.call(n, replaced(n.args, env), replaced(n.kwargs, env) if n.kwargs else {})
+                args = tuple([env[a] if type(a) is Node else replaced(a, env) for a in n.args])
+                env[n] = self.call(n, args, replaced(n.kwargs, env) if n.kwargs else {})
             elif n.op == "output":
                 return self.load(n, replaced(n.args[0], env))
             elif n.op == "get_attr":
@@ -170,6 +171,8 @@ class Interpreter:
 def replaced(value: Any, by: dict[Any, Any]) -> Any:
     """A nest of arguments with every node in it replaced."""
     kind = type(value)
+    if kind in _PLAIN:
+        return value
     if kind is Node or kind is fx.Node:
         return by[value]
     if kind is torch.Size:

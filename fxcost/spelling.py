@@ -1,4 +1,4 @@
-"""How the running code spells a torch call: `a + b` or `a.add(b)`, `F.upsample(x)` or `F.interpolate(x)`.
+"""How the running code spells a torch call: `a + b` or `a.add(b)`, `F.upsample(x)` or `F.interpolate(x)`, `a, b = x`.
 
 PyTorch reports both as the second. The difference is in the caller's bytecode, or among its callers, alone; it matters
 to a graph that should read as the code does, and to tools that patch functions and see one of the two.
@@ -54,6 +54,17 @@ def written_as(function: Any, caller: FrameType | None) -> Any:
             return F.upsample
         caller = caller.f_back
     return function
+
+
+def names_unpacked(caller: FrameType) -> int | None:
+    """Into how many names `caller` is unpacking a value, `a, b = x`; None if it does something else."""
+    return _names_unpacked(caller.f_code, caller.f_lasti)
+
+
+@lru_cache(maxsize=4096)
+def _names_unpacked(code: CodeType, at: int) -> int | None:
+    running = next((i for i in dis.get_instructions(code) if i.offset == at), None)
+    return running.arg if running is not None and running.opname == "UNPACK_SEQUENCE" else None
 
 
 @lru_cache(maxsize=1024)

@@ -14,16 +14,19 @@ Not here: shapes and operators, which come from propagate.py.
 from __future__ import annotations
 
 import dis
+import math
 import operator
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from types import CodeType, MethodWrapperType
+from types import BuiltinFunctionType, CodeType, MethodWrapperType
 from typing import Any
 
 from torch import ScriptObject, Tensor, device, dtype, fx, nn
+from torch.fx._symbolic_trace import _create_wrapped_func
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
@@ -32,7 +35,7 @@ from .errors import CaptureError
 from .inputs import Arguments
 from .modules import argument_names, inventory
 from .sketch import Node, Sketch
-from .spelling import written_as
+from .spelling import names_unpacked, written_as
 
 _MAY_ASK = ("fxcost", "torch.fx", "torch.nn.parameter", "torch._", "torch.overrides", "torch.utils")
 _HIDE_GRADIENTS = ("torch._higher_order_ops", "torch._functorch.utils", "torch.utils.checkpoint")
@@ -83,6 +86,11 @@ class _Proxy(fx.Proxy):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         raise DoubtError("the code copies a value")
+
+    def __iter__(self) -> Iterator[Any]:
+        """The elements, where they are unpacked into names; as in `fx.Proxy`, which reads the whole code each time."""
+        count, pick = names_unpacked(sys._getframe(1)), operator.getitem
+        return self.tracer.iter(self) if count is None else (pick(self, i) for i in range(count))
 
     @property
     def __class__(self) -> type:
@@ -143,7 +151,8 @@ class SymbolicTracer(fx.Tracer):
     """Traces a module or function on proxies into `sketch`; `leaves` decides which modules stay whole."""
 
     def __init__(self, leaves: Callable[[nn.Module, str], bool], arguments: Arguments) -> None:
-        super().__init__()
+        super().__init__(autowrap_modules=())  # type: ignore[arg-type]  # _math_traced is for it
+        self._autowrap_function_ids = _MATH_IDS
         self._leaves = leaves
         self._arguments = arguments
         self._model: nn.Module | None = None
@@ -283,6 +292,21 @@ class SymbolicTracer(fx.Tracer):
         return output
 
 
+_MATH = {name: function for name, function in vars(math).items() if isinstance(function, BuiltinFunctionType)}
+_MATH_IDS = set(map(id, _MATH.values()))
+_TRACED_MATH = {name: _create_wrapped_func(function) for name, function in _MATH.items()}
+
+
+@contextmanager
+def _math_traced() -> Iterator[None]:
+    """Calls of functions in `math` become nodes, as `torch.fx` has it, which makes the wrappers for each trace anew."""
+    vars(math).update(_TRACED_MATH)
+    try:
+        yield
+    finally:
+        vars(math).update(_MATH)
+
+
 def _as_nodes(value: Any) -> Any:
     kind = type(value)
     if kind is _Proxy:
@@ -322,7 +346,7 @@ def trace_symbolically(
     _doubt_types(getattr(type(root), "forward", None) if isinstance(root, nn.Module) else root)
     with _fx_lock:
         try:
-            with _OwnCalls(tracer):
+            with _OwnCalls(tracer), _math_traced():
                 tracer.draw(root)
         except CaptureError:
             raise
