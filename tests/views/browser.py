@@ -53,7 +53,8 @@ class Browser:
         return self.driver.find_element("css selector", selector)
 
     def click(self, selector: str) -> None:
-        """Click on the first element for a CSS selector, in the middle of the window."""
+        """Click on the first element for a CSS selector, once it is there, in the middle of the window."""
+        self.wait(lambda: self.all(selector))
         self.run("arguments[0].scrollIntoView({ behavior: 'instant', block: 'center' })", self.one(selector))
         self.one(selector).click()
 

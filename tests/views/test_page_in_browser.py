@@ -163,9 +163,9 @@ def test_sorting_and_searching(net: Browser) -> None:
     assert rows(net)[:2] == ["Net", "stem"]
     net.click("#tables-view .tabulator-col[tabulator-field=params]")
     by_params = sorted(report().modules.values(), key=lambda m: -m.parameters.params)
-    assert rows(net)[:4] == [m.name or "Net" for m in by_params][:4]
+    net.wait(lambda: rows(net)[:4] == [m.name or "Net" for m in by_params][:4])
     net.click("#tables-view .tabulator-col[tabulator-field=params]")
-    assert "Net" not in rows(net)[:3]
+    net.wait(lambda: "Net" not in rows(net)[:3])
     net.click("#tables-kind [data-key=node]")
     net.one("#tables-search").send_keys("STAGE2 conv2d")
     wanted = [n.name for n in report().nodes if n.module.startswith("stage2") and "conv" in n.module]
@@ -188,7 +188,7 @@ def test_headings_sort_by_keyboard(net: Browser) -> None:
 def test_operators_lead_to_their_nodes(net: Browser) -> None:
     """The third table; a click on an operator lists the nodes that ran it."""
     net.click("#tables-kind [data-key=operator]")
-    assert set(rows(net)) == set(report().by_operator())
+    net.wait(lambda: set(rows(net)) == set(report().by_operator()))
     net.click("#tables-view .tabulator-row .named[title='aten.addmm.default']")
     net.wait(lambda: rows(net) == ["head"])
 
