@@ -26,8 +26,10 @@ from types import BuiltinFunctionType, CodeType, MethodWrapperType
 from typing import Any
 
 from torch import ScriptObject, Tensor, device, dtype, fx, nn
+from torch._C import ScriptMethod
+from torch._ops import HigherOrderOperator
 from torch.fx._symbolic_trace import _create_wrapped_func
-from torch.overrides import TorchFunctionMode
+from torch.overrides import TorchFunctionMode, is_tensor_method_or_property
 from torch.utils import _pytree as pytree
 
 from .autocast import region_dtype
@@ -42,6 +44,7 @@ _HIDE_GRADIENTS = ("torch._higher_order_ops", "torch._functorch.utils", "torch.u
 """Who asks for types on behalf of bodies with a backward of their own; a graph would show the forward alone."""
 _TENSOR_ATTRIBUTES = frozenset(dir(Tensor))
 _ATTRIBUTES = (Tensor, ScriptObject)
+_LEFT_TO_FX = (ScriptMethod, HigherOrderOperator)
 _AS_THEY_ARE = frozenset({int, float, bool, str, type(None), dtype, device})
 _INPLACE = (
     "iadd",
@@ -131,6 +134,10 @@ class _OwnCalls(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        if not isinstance(func, _LEFT_TO_FX) and (_has_proxy(args) or (kwargs and _has_proxy(kwargs))):
+            if is_tensor_method_or_property(func):
+                return self._tracer.create_proxy("call_method", func.__name__, args, kwargs)
+            return self._tracer.create_proxy("call_function", func, args, kwargs)
         leaves = pytree.tree_leaves((args, kwargs))
         if any(type(value) is _Proxy for value in leaves):
             return func(*args, **kwargs)
@@ -145,6 +152,13 @@ class _OwnCalls(TorchFunctionMode):
         if isinstance(out, Tensor) or (isinstance(out, (tuple, list)) and any(isinstance(o, Tensor) for o in out)):
             raise DoubtError(f"{getattr(func, '__name__', func)} is called on constants")
         return out
+
+
+def _has_proxy(value: Any) -> bool:
+    kind = type(value)
+    if kind is tuple or kind is list:
+        return any(map(_has_proxy, value))
+    return kind is _Proxy or (kind is dict and any(map(_has_proxy, value.values())))
 
 
 class SymbolicTracer(fx.Tracer):
