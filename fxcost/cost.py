@@ -55,6 +55,9 @@ class Cost:
     @staticmethod
     def total(costs: Iterable[Cost]) -> Cost:
         """The sum of many costs."""
+        costs = tuple(costs)
+        if len(costs) == 1:
+            return costs[0]
         return Cost(**dict(zip(_COUNTS, map(sum, zip(*map(_counts, costs), strict=True)), strict=False)))
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
-from .records import NodeRecord, OpRecord, ParameterRecord, TensorSpec, tensor_specs
+from .records import NodeRecord, Operator, OpRecord, ParameterRecord, TensorSpec, tensor_specs
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +89,7 @@ class Births:
         self._storage_bytes = storage_bytes
         self._births: dict[int, _Birth] = {}
         self._given: dict[int, frozenset[int]] = {}
+        self._names: dict[int, str] = {}
         for i, node in enumerate(nodes):
             unseen = {
                 slot: number
@@ -107,13 +108,19 @@ class Births:
                     if spec.storage in self._storages_given(op):
                         tick = self.starts[i]
                     module = f"{node.module}.{op.scope}".strip(".") if op.scope else node.module
-                    self._births[number] = _Birth(node.name, module, str(op.op), spec, tick)
+                    self._births[number] = _Birth(node.name, module, self._name(op.op), spec, tick)
             if not unseen:
                 return
         for op in node.operations:
             for spec in tensor_specs(op.args):
                 if spec.storage in unseen:
                     self._births[unseen.pop(spec.storage)] = _Birth(node.name, node.module, "", spec, self.starts[i])
+
+    def _name(self, op: Operator) -> str:
+        known = self._names.get(id(op))
+        if known is None:
+            known = self._names[id(op)] = str(op)
+        return known
 
     def _storages_given(self, op: OpRecord) -> frozenset[int]:
         """Storages of an operator's inputs; repeated layers share their arguments, which the nodes keep alive."""

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import torch
@@ -39,6 +38,7 @@ class _Answer:
     """What to do when an operator is asked the same again: make these results (None: run it), and note this record."""
 
     made: Made | None
+    single: bool
     record: OpRecord
 
 
@@ -46,7 +46,6 @@ class _UnusualError(Exception):
     """An argument that can't stand in a question."""
 
 
-@lru_cache(maxsize=4096)
 def _repeats(op: Operator) -> bool:
     """True if what an operator does follows from its arguments' metadata alone, and it is recorded as it comes."""
     if not isinstance(op, torch._ops.OpOverload) or torch.Tag.inplace_view in op.tags or not runs_as_one(op):
@@ -75,6 +74,9 @@ class StepRecorder(ValueRecorder):
         self._numbers: list[int] = []
         self._numbered: list[int] = []
         self._answers: dict[Any, _Answer] = {}
+        self._repeating: dict[int, tuple[Operator, bool]] = {}
+        self._owner = NOBODY
+        """Of the operator of the backward pass that runs."""
 
     def __torch_dispatch__(
         self, func: Operator, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -82,7 +84,7 @@ class StepRecorder(ValueRecorder):
         if self.in_backward:
             self._begin()
         segment = self.segment
-        if segment is None or self.real or not _repeats(func) or (self.region is not None and not self.casts):
+        if segment is None or self.real or not self._repeats(func) or (self.region is not None and not self.casts):
             return super().__torch_dispatch__(func, types, args, kwargs)
         key = self._question(func, args, kwargs, segment)
         answer = self._answers.get(key) if key is not None else None
@@ -97,6 +99,12 @@ class StepRecorder(ValueRecorder):
 
     # ------------------------------------------------------------------------------------------------------ repetition
 
+    def _repeats(self, func: Operator) -> bool:
+        known = self._repeating.get(id(func))  # hashing an operator is Python code
+        if known is None:
+            known = self._repeating[id(func)] = func, _repeats(func)
+        return known[1]
+
     def _question(self, func: Operator, args: Any, kwargs: Any, segment: Segment) -> Any:
         """What decides an operator's answer and record, hashable; None if it can't be told."""
         slots = segment.slots
@@ -107,7 +115,7 @@ class StepRecorder(ValueRecorder):
             named = tuple([(k, self._asked(v, slots)) for k, v in kwargs.items()]) if kwargs else ()
         except _UnusualError:
             return None
-        return (func, segment.scope, len(slots), asked, named)
+        return (id(func), segment.scope, len(slots), asked, named)
 
     def _asked(self, value: Any, slots: dict[int, int]) -> Any:
         kind = type(value)
@@ -133,13 +141,11 @@ class StepRecorder(ValueRecorder):
         if record is None or record.op is not func or not all(map(is_plain, results)):
             return
         if not any(n in self.cells or n in self.ranges for n in map(self.storages.number, results)):
-            self._answers[key] = _Answer(describe(out, args) if returns_fresh(func) else None, record)
+            made = describe(out, args) if returns_fresh(func) else None
+            self._answers[key] = _Answer(made, isinstance(out, Tensor), record)
 
     def _repeated(self, answer: _Answer, func: Any, args: Any, kwargs: dict[str, Any], segment: Segment) -> Any:
-        if answer.made is not None:
-            out = fresh(answer.made, len(func._schema.returns) == 1)
-        else:
-            out = self._shapes.run(func, args, kwargs)
+        out = fresh(answer.made, answer.single) if answer.made is not None else self._shapes.run(func, args, kwargs)
         slots, number = segment.slots, self.storages.number
         for tensor in out if isinstance(out, (tuple, list)) else (out,):
             if tensor is not None:
@@ -164,7 +170,7 @@ class StepRecorder(ValueRecorder):
 
     def _begin(self) -> None:
         """Open a segment for an operator of the backward pass."""
-        owner = self._owner()
+        owner = self._owner = self._find_owner()
         self.segment = Segment()
         self.segment.scope = self.forward[owner].scope if owner != NOBODY else ""
         self.backward.append(self.segment)
@@ -175,7 +181,7 @@ class StepRecorder(ValueRecorder):
             owner = len(self.forward)
             self.forward.append(record)
         else:
-            owner = self._owner()
+            owner = self._owner
             again = torch.is_grad_enabled()  # the backward pass itself runs without
             self.owners.append(owner)
             self.recomputed.append(again)
@@ -184,7 +190,7 @@ class StepRecorder(ValueRecorder):
         self._numbers.append(torch.autograd._get_sequence_nr())  # type: ignore[attr-defined]
         self._numbered.append(owner)
 
-    def _owner(self) -> int:
+    def _find_owner(self) -> int:
         node = torch._C._current_autograd_node()
         if node is None or node.name().endswith("AccumulateGrad"):  # these have no number that says anything
             return NOBODY

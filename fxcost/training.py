@@ -223,6 +223,7 @@ class _Ledger:
         self._priced: dict[tuple[int, int], OpCost] = {}
         self._nodes = [_Account() for _ in self.counted]
         self._modules = {"": _Account()}
+        self._found: dict[tuple[str, str], _Account] = {}
         self._canonical = {alias: module.name for module in modules for alias in module.aliases}
 
     def price(self, registry: Registry) -> None:
@@ -253,8 +254,12 @@ class _Ledger:
         getattr(module, where).append(priced.cost)
 
     def _module(self, module: str, scope: str = "") -> _Account:
-        name = f"{module}.{scope}".strip(".") if scope else module
-        return self._modules.setdefault(self._canonical.get(name, name), _Account())
+        found = self._found.get((module, scope))
+        if found is None:
+            name = f"{module}.{scope}".strip(".") if scope else module
+            found = self._modules.setdefault(self._canonical.get(name, name), _Account())
+            self._found[module, scope] = found
+        return found
 
     def save(self, resident: Mapping[int, str]) -> None:
         """Book what is saved for backward."""
