@@ -85,6 +85,32 @@ def test_a_list_of_indices_is_no_node() -> None:
     ]
 
 
+def reshaped_in_place(x: Tensor) -> Tensor:
+    y = x.clone()
+    y.t_()
+    return y
+
+
+def given_other_data(x: Tensor) -> Tensor:
+    y = x.clone()
+    y.data = x.new_zeros(3, 2)
+    return y
+
+
+def resized(x: Tensor) -> Tensor:
+    y = x.clone()
+    y.resize_(3, 2)
+    return y
+
+
+@pytest.mark.parametrize("change", [reshaped_in_place, given_other_data, resized])
+def test_a_tensor_whose_shape_changes_is_described_as_it_is(change: Any) -> None:
+    """Each time, though the calls around it are replayed the second time."""
+    for _ in range(2):
+        nodes = fxcost.analyze(lambda x: change(x).relu() + change(x).relu(), (2, 3), capture="concrete").nodes
+        assert [n.inputs[0].shape for n in nodes if n.target == "relu"] == [(3, 2), (3, 2)]
+
+
 def test_operators_that_python_does_not_see_become_nodes() -> None:
     """What TorchScript runs is recorded operator by operator, in the module that runs it."""
 

@@ -14,7 +14,8 @@ from models import Lambda
 from torch import Tensor, fx, nn
 
 import fxcost
-from fxcost import remembered
+from fxcost import pricing, remembered
+from fxcost.propagate import Propagator
 from fxcost.recorder import OpRecorder
 from fxcost.remembered import forgotten
 
@@ -239,3 +240,79 @@ def test_a_grad_mode_is_set_again() -> None:
         return x
 
     assert fxcost.analyze(forward, (2, 3), capture="concrete").flops == 12
+
+
+def test_what_becomes_known_in_a_call_stops_no_replay(ran: list[Any]) -> None:
+    """A function that makes values (a mask from constants) for the first time in an analysis is replayed as others."""
+    model = Lambda(lambda self, x: masked(self.layer(x)), layer=nn.Linear(3, 3, device="meta"))
+    first = fxcost.analyze(model, (3, 3), capture="symbolic")
+    ran.clear()
+    assert fxcost.analyze(model, (3, 3), capture="symbolic").to_json() == first.to_json()
+    assert not ran
+
+
+@fx.wrap
+def masked(x: Tensor) -> Tensor:
+    mask = torch.ones(3, 3).tril()
+    return x.masked_fill(mask == 0, 0.0)
+
+
+def test_what_only_asks_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sizes, comparisons of sizes and assertions in a traced graph are replayed, with their results."""
+    asked: list[Any] = []
+    execute = Propagator._execute
+    monkeypatch.setattr(
+        Propagator, "_execute", lambda self, n, *rest: asked.append(n.target) or execute(self, n, *rest)
+    )
+
+    def forward(x: Tensor) -> Tensor:
+        torch._assert(x.dim() == 2, "a matrix is wanted")
+        n, m = x.shape
+        return x.reshape(n * m)
+
+    model = Lambda(lambda _, x: forward(x))
+    for size in (2, 5, 2):
+        report = fxcost.analyze(model, (size, 3), capture="symbolic")
+        assert report.nodes[-1].outputs[0].shape == (3 * size,)
+        again, asked[:] = list(asked), []
+    assert not again
+
+
+def test_settings_of_a_graph_are_set_each_time() -> None:
+    """A call that changes a setting returns nothing, and is made again."""
+    graph = fx.Graph()
+    x = graph.placeholder("x")
+    for on in (True, False, True, False):
+        graph.call_function(torch._C._set_grad_enabled, (on,))
+        graph.call_function(noted, (x,))
+    graph.output(x)
+    _modes.clear()
+    fxcost.analyze_graph(fx.GraphModule(nn.Module(), graph), (2,))
+    assert _modes == [True, False, True, False]
+
+
+_modes: list[bool] = []
+
+
+def noted(x: Tensor) -> None:
+    _modes.append(torch.is_grad_enabled())
+
+
+def test_prices_are_remembered_and_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same operations are priced once, by the same rules; a rule of the user's is asked."""
+    priced: list[Any] = []
+    price = pricing.cost_operation
+    monkeypatch.setattr(pricing, "cost_operation", lambda op, rules: priced.append(op.op) or price(op, rules))
+    model = nn.Sequential(nn.Linear(3, 4), nn.ReLU())
+    first = fxcost.analyze(model, (2, 3)).cost
+    assert priced
+    priced.clear()
+    assert fxcost.analyze(model, (2, 3)).cost == first
+    assert not priced
+    mine = {torch.ops.aten.relu: lambda op: fxcost.Cost(other_flops=1)}
+    assert fxcost.analyze(model, (2, 3), rules=mine).cost.other_flops == 1 + first.other_flops - 8
+    assert fxcost.analyze(model, (2, 3)).cost == first
+    monkeypatch.setattr(remembered, "LIMIT", 10)
+    for width in range(1, 12):
+        fxcost.analyze(nn.Linear(3, width), (2, 3))
+        assert len(remembered._prices._rows) <= 10

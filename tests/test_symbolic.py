@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections import namedtuple
 from collections.abc import Callable
 from typing import Any
@@ -169,3 +170,35 @@ def test_module_calls_are_listed(capture: str) -> None:
     assert shapes == {"0": ((3, 8), (3, 4)), "0.0": ((3, 8), (3, 4)), "0.1": ((3, 4), (3, 4)), "1": ((3, 4), (3, 2))}
     spans = {name: [n.name for n in recording.nodes[c.start : c.stop]] for name, c in found.items() if name}
     assert spans == {"0": ["_0_0", "_0_1"], "0.0": ["_0_0"], "0.1": ["_0_1"], "1": ["_1"]}
+
+
+def test_functions_of_math_are_nodes_and_whole_afterwards() -> None:
+    """`math.ceil` of a size is a node; Python's own module is as before, also when tracing fails."""
+    before = dict(vars(math))
+    assert "math.ceil" in calls(lambda x: x[:, : math.ceil(x.shape[1] / 2)], (2, 5))
+    with pytest.raises(CaptureError):
+        record(lambda x: x if math.ceil(x.shape[1] / 2) > 2 else -x, (2, 5), capture="symbolic")
+    assert vars(math) == before
+
+
+@pytest.mark.parametrize("count", [2, 300])
+def test_values_are_unpacked_into_as_many_names_as_there_are(count: int) -> None:
+    """`a, b = x`: an element each, also where the number takes more than a byte of bytecode."""
+    names = ", ".join(f"x{i}" for i in range(count))
+    space: dict[str, Any] = {}
+    exec(f"def forward(x):\n    {names} = x\n    return x0 + x{count - 1}", space)
+    assert calls(space["forward"], (count, 3)) == [*["_operator.getitem"] * count, "_operator.add"]
+
+
+def test_a_value_that_is_iterated_otherwise_is_left_to_the_run() -> None:
+    """How many elements a `for` takes is not known: concrete capture sees them."""
+    report = fxcost.analyze(lambda x: sum(row * 2 for row in x), (3, 4))
+    assert (report.capture, report.flops) == ("concrete", 3 * 4 + 3 * 4)
+
+
+def test_a_tensor_that_is_a_plain_attribute_goes_by_its_path() -> None:
+    """Not registered as a buffer, and in a module below."""
+    inner = Lambda(lambda self, x: x * self.table)
+    inner.table = torch.ones(8)
+    nodes = record(Lambda(lambda self, x: self.inner(x), inner=inner), (2, 8), capture="symbolic").nodes
+    assert [n.target for n in nodes if n.kind == "get_attr"] == ["inner.table"]
