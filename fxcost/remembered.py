@@ -2,37 +2,26 @@
 
 An architecture search, a notebook and a sweep meet the same layers again and again. What is remembered is plain data
 (no tensor, no module, nothing of a model), it is bounded, and it holds only while nobody has changed what PyTorch's
-functions do: a :class:`World` is compared with the one for which the memory was made. Where a function that PyTorch
+functions do (world.py): a World is compared with the one for which the memory was made. Where a function that PyTorch
 asks for is not its own (other tools replace some to count), nothing is remembered at all.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import _lru_cache_wrapper
-from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
 
-from .modules import NOT_PYTHON, function_is_pure, with_inner
+from .modules import function_is_pure
 from .purity import proof
 from .records import OpRecord, TensorSpec
+from .world import World, replaced
 
 LIMIT = 10_000
 """Operations that are remembered in all; with more, everything is forgotten. So it is with those that have a price."""
 
-_CLASSES = [value for value in vars(nn.modules).values() if isinstance(value, type)]
-_SHARED = (F, torch, torch._C._nn, torch._tensor, torch.functional, Tensor, nn.Module)
-_NAMESPACES = (*_SHARED, *_CLASSES)
-_SPACES = tuple(map(vars, _NAMESPACES))
-_TORCH = frozenset({"torch", "typing_extensions", *sys.stdlib_module_names})
-_HARMLESS = (BuiltinFunctionType, type, ModuleType)
-_OBJECTS = frozenset({"torch", "typing", "typing_extensions", "types", "builtins"})
 _SCALARS = (int, float, bool, str, complex, type(None))
 _PLAIN = frozenset(
     {*_SCALARS, TensorSpec, torch.Size, torch.dtype, torch.device, torch.layout, torch.memory_format, type(...)}
@@ -113,44 +102,19 @@ class Prices:
         self._rows[id(operations)] = operations, price  # an id is only good while its object lives
 
 
-class World:
-    """PyTorch's namespaces, classes and settings as they are now."""
-
-    __slots__ = ("_parts", "_settings")
-
-    def __init__(self) -> None:
-        self._settings = _settings()
-        self._parts = dict(zip(_NAMESPACES, [tuple(space.values()) for space in _SPACES], strict=True))
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, World) and self._settings == other._settings and self._parts == other._parts
-
-    __hash__ = None  # type: ignore[assignment]
-
-    def holds(self, target: Any) -> bool:
-        """True if what a function or a module would run is still the same; what is written in C always is."""
-        if type(target) in NOT_PYTHON:
-            return True
-        classes = {type(inner) for inner in with_inner(target)} if isinstance(target, nn.Module) else ()
-        return all(_parts(space) == self._parts.get(space) for space in (*_SHARED, *classes))
-
-
-def _parts(namespace: Any) -> tuple[Any, ...]:
-    return tuple(vars(namespace).values())  # equal where each part is the very same
-
-
 _MEMORY = Memory()
 _prices = Prices()
 _world: World | None = None
 
 
-def memory(world: World) -> Memory:
-    """What is remembered and holds in a world; where PyTorch's functions are replaced, an empty memory of its own."""
+def memory() -> tuple[World, Memory]:
+    """The world as it is, and what is remembered and holds in it: nothing where PyTorch's functions are replaced."""
     global _world
+    world = World()
     if world != _world:
         _MEMORY.clear()
-        _world = None if _replaced() else world
-    return Memory() if _world is None else _MEMORY
+        _world = None if replaced() else world
+    return (world, Memory()) if _world is None else (_world, _MEMORY)
 
 
 @contextmanager
@@ -171,40 +135,6 @@ def prices(registry: Any) -> Prices:
     if _prices.registry is not registry:
         _prices = Prices(registry)
     return _prices
-
-
-def _settings() -> tuple[Any, ...]:
-    """Switches that decide what PyTorch's functions run, and how many operators were given kernels from Python."""
-    fast = torch.backends.mha.get_fastpath_enabled()
-    strict = torch.are_deterministic_algorithms_enabled()
-    return torch.get_default_dtype(), fast, strict, len(getattr(torch.library, "_impls", ()))
-
-
-def _replaced() -> bool:
-    """True if something in PyTorch's namespaces that PyTorch's code asks for is not PyTorch's own."""
-    parts = [part for namespace in _NAMESPACES for part in vars(namespace).items()]
-    strange = {name for name, value in parts if not _is_torchs(value)}
-    asked = {name for _, value in parts for name in _names_in(getattr(value, "__code__", None))} if strange else set()
-    return any(name in asked or name.startswith("__") for name in strange)
-
-
-def _names_in(code: Any) -> Iterator[str]:
-    """The names of globals and attributes in a code."""
-    if isinstance(code, CodeType):
-        yield from code.co_names
-        for constant in code.co_consts:
-            yield from _names_in(constant)
-
-
-def _is_torchs(value: Any) -> bool:
-    """True for what PyTorch's namespaces hold by themselves; False for what somebody else has put there."""
-    if isinstance(value, _lru_cache_wrapper):
-        value = value.__wrapped__
-    if isinstance(value, FunctionType):
-        return str(value.__globals__.get("__name__", "")).partition(".")[0] in _TORCH
-    if isinstance(value, _HARMLESS) or not callable(value):
-        return True
-    return type(value).__module__.partition(".")[0] in _OBJECTS
 
 
 def _is_plain_record(record: OpRecord) -> bool:

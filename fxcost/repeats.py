@@ -19,7 +19,7 @@ from .autocast import region_dtype
 from .modules import configuration, module_tensors
 from .recorder import Segment, outline
 from .records import InnerCall, OpRecord, TensorSpec, tensor_specs
-from .remembered import World, memory
+from .remembered import memory
 from .values import ValueRecorder
 
 _SCALARS = frozenset({float, int, bool})
@@ -72,8 +72,7 @@ class Memo:
 
     def __init__(self) -> None:
         self._here: dict[Any, Replay | None] = {}
-        self._world = World()
-        self._earlier = memory(self._world)
+        self._world, self._earlier = memory()
         self._targets: dict[Any, Any] = {}
 
     def get(self, key: Any) -> Replay | None:

@@ -45,6 +45,7 @@ LAYERS = {
         "unchanged",
         "inputs",
         "purity",
+        "world",
         "remembered",
         "repeats",
         "run_errors",
