@@ -299,7 +299,7 @@ def noted(x: Tensor) -> None:
 
 
 def test_prices_are_remembered_and_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same operations are priced once, by the same rules; a rule of the user's is asked."""
+    """The same operations are priced once, by the same rules; other rules are asked."""
     priced: list[Any] = []
     price = pricing.cost_operation
     monkeypatch.setattr(pricing, "cost_operation", lambda op, rules: priced.append(op.op) or price(op, rules))

@@ -73,9 +73,13 @@ def default_registry() -> Registry:
 
     Rules for operators of libraries that are imported by now (torchvision) are among the built-in ones.
     """
-    built_in = _with(late.registered())
-    more = {**_packaged(), **user_rules()}
-    return built_in.overlay(more) if more else built_in
+    names, more = late.registered(), {**_packaged(), **user_rules()}
+    return _overlaid(names, tuple(more.items())) if more else _with(names)
+
+
+@lru_cache(maxsize=1)
+def _overlaid(names: tuple[str, ...], more: tuple[tuple[OpKey, Rule], ...]) -> Registry:
+    return _with(names).overlay(dict(more))
 
 
 @lru_cache(maxsize=8)
