@@ -5,11 +5,13 @@
 
 Every figure is a median of CPU time (one thread), which other work on the machine disturbs less than wall time. All
 that is compared takes turns in one process: forward, FlopCounterMode, analysis, forward, … Ratios are to the plain
-forward of the same model on meta tensors under no_grad. `first` is an analysis in a process that remembers nothing,
-`analyze` one like those that follow it; `new shape` and `again` are `analyze_graph` on a graph traced before, at a
-batch size that was never met and at ones that were; `memory` is an analysis with `report.memory`, `training` one with a
-training step. The graph of llama32 fixes its shape, so it runs at that one. The tools that are installed run as their
-READMEs call them, on real weights and inputs, and their table says how many times as long as `analyze` they take.
+forward of the same model on meta tensors under no_grad. `fx trace` is PyTorch's `fx.Tracer` alone, which makes a graph
+without shapes or costs (of llama32 it can't). `first` is an analysis in a process that remembers nothing, `analyze` one
+like those that follow it; `new shape` and `again` are `analyze_graph` on a graph traced before, at a batch size that
+was never met and at ones that were; `memory` is an analysis with `report.memory`, `training` one with a training step.
+The graph of llama32 fixes its shape, so it runs at that one. The tools that are installed run as their READMEs call
+them, on real weights and inputs, and their table says how many times as long as `analyze` they take.
+Models are torchvision's, `llama32` (32 layers by transformers) and `convnet28` (torchinfo's example: four layers).
 """
 
 from __future__ import annotations
@@ -29,8 +31,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 import torchvision
 from tabulate import tabulate
+from torch import fx, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import fxcost
@@ -40,8 +44,31 @@ Calls = dict[str, Callable[[], Any]]
 
 MODELS = ("resnet50", "vit_b_16", "swin_t", "mobilenet_v2", "resnet152", "convnext_base", "llama32")
 PEERS = ("thop", "ptflops", "fvcore", "mmengine", "torchinfo", "calflops", "deepspeed", "torchprofile", "torchlens")
-SHAPE = (1, 3, 224, 224)
-COLUMNS = ("FlopCounterMode", "first", "analyze", "new shape", "again", "memory", "training")
+SHAPES = {"convnet28": (16, 1, 28, 28)}
+IMAGE = (1, 3, 224, 224)
+COLUMNS = ("FlopCounterMode", "fx trace", "first", "analyze", "new shape", "again", "memory", "training")
+
+
+class ConvNet(nn.Module):
+    """The example of torchinfo's README."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1, self.conv2 = nn.Conv2d(1, 10, kernel_size=5), nn.Conv2d(10, 20, kernel_size=5)
+        self.conv2_drop = nn.Dropout2d()
+        self.fc1, self.fc2 = nn.Linear(320, 50), nn.Linear(50, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = F.relu(F.max_pool2d(self.conv1(x), 2))
+        x = F.relu(F.max_pool2d(self.conv2_drop(self.conv2(x)), 2))
+        x = F.relu(self.fc1(x.view(-1, 320)))
+        x = F.dropout(x, training=self.training)
+        return F.log_softmax(self.fc2(x), dim=1)
+
+
+def built(name: str) -> nn.Module:
+    """A model of images, on the device that is set."""
+    return ConvNet().eval() if name == "convnet28" else torchvision.models.get_model(name, weights=None).eval()
 
 
 def medians(calls: Calls, runs: int) -> dict[str, float]:
@@ -56,12 +83,12 @@ def medians(calls: Calls, runs: int) -> dict[str, float]:
     return {name: statistics.median(found) for name, found in times.items()}
 
 
-def on_meta(name: str) -> tuple[torch.nn.Module, Any, Callable[[], Any]]:
+def on_meta(name: str) -> tuple[nn.Module, Any, Callable[[], Any]]:
     """A model on meta, its inputs as a user writes them, and its plain forward."""
     if name != "llama32":
         with torch.device("meta"):
-            model = torchvision.models.get_model(name, weights=None).eval()
-        return model, SHAPE, lambda: model(torch.empty(SHAPE, device="meta"))
+            model, shape = built(name), SHAPES.get(name, IMAGE)
+        return model, shape, lambda: model(torch.empty(shape, device="meta"))
     from transformers import LlamaConfig, LlamaForCausalLM
 
     with torch.device("meta"):
@@ -89,12 +116,14 @@ def ours(name: str) -> Calls:
         assert step.peak_bytes
 
     def at_batch(size: int) -> fxcost.Report:
-        return _totals(fxcost.analyze_graph(graph, inputs if name == "llama32" else (size, *SHAPE[1:])))
+        return _totals(fxcost.analyze_graph(graph, inputs if name == "llama32" else (size, *inputs[1:])))
 
     met = itertools.cycle((2, 3))
+    bare = {} if name == "llama32" else {"fx trace": lambda: fx.Tracer().trace(model)}
     return {
         "forward": forward,
         "FlopCounterMode": flop_counter,
+        **bare,
         "first": _forgetting(lambda: _totals(fxcost.analyze(model, inputs))),
         "analyze": lambda: _totals(fxcost.analyze(model, inputs)),
         "new shape": _forgetting(lambda: at_batch(4)),
@@ -123,17 +152,17 @@ def peers(name: str, among: tuple[str, ...]) -> Calls:
     made = {}
     for peer in among:
         with contextlib.suppress(ImportError):
-            model = torchvision.models.get_model(name, weights=None).eval()
-            made[peer] = _quiet(_peer(peer, model, torch.rand(SHAPE)))
+            made[peer] = _quiet(_peer(peer, built(name), torch.rand(SHAPES.get(name, IMAGE))))
     return made
 
 
-def _peer(peer: str, model: torch.nn.Module, x: torch.Tensor) -> Callable[[], Any]:
+def _peer(peer: str, model: nn.Module, x: torch.Tensor) -> Callable[[], Any]:
+    shape = tuple(x.shape)
     module = __import__("deepspeed.profiling.flops_profiler" if peer == "deepspeed" else peer, fromlist=["*"])
     if peer == "thop":
         return lambda: module.profile(model, inputs=(x,))
     if peer == "ptflops":
-        return lambda: module.get_model_complexity_info(model, SHAPE[1:], as_strings=True, ost=io.StringIO())
+        return lambda: module.get_model_complexity_info(model, shape[1:], as_strings=True, ost=io.StringIO())
     if peer == "fvcore":
         from fvcore.nn import FlopCountAnalysis
 
@@ -141,13 +170,13 @@ def _peer(peer: str, model: torch.nn.Module, x: torch.Tensor) -> Callable[[], An
     if peer == "mmengine":
         from mmengine.analysis import get_model_complexity_info
 
-        return lambda: get_model_complexity_info(model, SHAPE[1:])
+        return lambda: get_model_complexity_info(model, shape[1:])
     if peer == "torchinfo":
-        return lambda: module.summary(model, input_size=SHAPE)
+        return lambda: module.summary(model, input_size=shape)
     if peer == "calflops":
-        return lambda: module.calculate_flops(model=model, input_shape=SHAPE)
+        return lambda: module.calculate_flops(model=model, input_shape=shape)
     if peer == "deepspeed":
-        return lambda: module.get_model_profile(model, input_shape=SHAPE)
+        return lambda: module.get_model_profile(model, input_shape=shape)
     if peer == "torchprofile":
         return lambda: module.profile_macs(model, x)
     return lambda: module.trace(model, x)
@@ -184,7 +213,8 @@ def versions() -> Iterator[tuple[str, str]]:
 
 def show(rows: list[dict[str, Any]]) -> None:
     """Print both tables."""
-    table = [[r["model"], f"{r['forward']:.0f}", *(f"{r[c] / r['forward']:.2f}" for c in COLUMNS)] for r in rows]
+    ratios = [[f"{r[c] / r['forward']:.2f}" if c in r else "–" for c in COLUMNS] for r in rows]
+    table = [[r["model"], f"{r['forward']:.0f}", *ratio] for r, ratio in zip(rows, ratios, strict=True)]
     print(tabulate(table, ["model", "forward ms", *(f"{c} ×" for c in COLUMNS)], disable_numparse=True))
     known = [p for p in PEERS if any(p in r.get("peers", ()) for r in rows)]
     if known:
@@ -196,7 +226,7 @@ def show(rows: list[dict[str, Any]]) -> None:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("models", nargs="*", default=MODELS, help="torchvision classification models, or llama32")
+    parser.add_argument("models", nargs="*", default=MODELS, help="models of torchvision, llama32, convnet28")
     parser.add_argument("--runs", type=int, default=7)
     parser.add_argument("--no-peers", action="store_true", help="leave the other tools out")
     parser.add_argument("--json", type=Path, help="write medians, machine and versions here")
@@ -210,7 +240,7 @@ def main() -> None:
         except ImportError as error:
             print(f"{name} is left out: {error}")
     if not options.no_peers:
-        compare(rows, max(2, options.runs // 3))
+        compare(rows, max(5, options.runs))
     show(rows)
     if options.json:
         machine = {"processor": platform.processor() or platform.machine(), "python": platform.python_version()}

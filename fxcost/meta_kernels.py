@@ -199,6 +199,18 @@ def rewrites_elements(op: Any) -> bool:
     return in_place and alone and torch.Tag.pointwise in op.tags and len(op._schema.returns) == 1
 
 
+def kernel_for(op: Any, args: tuple[Any, ...]) -> Callable[..., Any]:
+    """What runs an operator on dense meta tensors like these."""
+    if rewrites_elements(op) and args[0].is_floating_point():
+        return _first
+    kernel: Callable[..., Any] = META_KERNELS.get(op, op)
+    return kernel
+
+
+def _first(x: Tensor, *_: Any, **__: Any) -> Tensor:
+    return x
+
+
 class ShapeMemo:
     """What operators returned on meta tensors, by what they were given."""
 
@@ -207,12 +219,10 @@ class ShapeMemo:
 
     def run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run an operator on meta tensors, or make what it returned before for the same question."""
-        kernel = META_KERNELS.get(func, func)
         if func in PRODUCTS and any(map(is_sparse, args)):
-            return kernel(*dense_stand_ins(args), **kwargs)
+            return META_KERNELS.get(func, func)(*dense_stand_ins(args), **kwargs)
+        kernel = kernel_for(func, args)
         if not returns_fresh(func):
-            if rewrites_elements(func) and args[0].is_floating_point():
-                return args[0]
             return kernel(*args, **kwargs)
         key = (func, _question(args), _question(tuple(kwargs.items())))
         try:

@@ -12,6 +12,7 @@ after; all others take the common road.
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +21,7 @@ from torch import Tensor
 
 from .autocast import cast_to
 from .autocast_gradients import AutocastRegionError
-from .meta_kernels import Made, describe, fresh, returns_fresh
+from .meta_kernels import Made, describe, fresh, kernel_for, returns_fresh
 from .recorder import Segment, Storages, is_plain, runs_as_one
 from .records import NodeRecord, Operator, OpRecord
 from .values import ValueRecorder
@@ -35,10 +36,11 @@ _SEQUENCES = frozenset({tuple, list, torch.Size})
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """What to do when an operator is asked the same again: make these results (None: run it), and note this record."""
+    """What to do when an operator is asked the same again: make these results, or run this, and note this record."""
 
     made: Made | None
     single: bool
+    kernel: Callable[..., Any]
     record: OpRecord
 
 
@@ -89,7 +91,7 @@ class StepRecorder(ValueRecorder):
         key = self._question(func, args, kwargs, segment)
         answer = self._answers.get(key) if key is not None else None
         if answer is not None:
-            return self._repeated(answer, func, args, kwargs or {}, segment)
+            return self._repeated(answer, args, kwargs or {}, segment)
         before, used, self.values_used = self.ticks, self.values_used, False
         out = super().__torch_dispatch__(func, types, args, kwargs)
         if key is not None and self.ticks == before + 1 and not self.values_used:
@@ -142,10 +144,10 @@ class StepRecorder(ValueRecorder):
             return
         if not any(n in self.cells or n in self.ranges for n in map(self.storages.number, results)):
             made = describe(out, args) if returns_fresh(func) else None
-            self._answers[key] = _Answer(made, isinstance(out, Tensor), record)
+            self._answers[key] = _Answer(made, isinstance(out, Tensor), kernel_for(func, args), record)
 
-    def _repeated(self, answer: _Answer, func: Any, args: Any, kwargs: dict[str, Any], segment: Segment) -> Any:
-        out = fresh(answer.made, answer.single) if answer.made is not None else self._shapes.run(func, args, kwargs)
+    def _repeated(self, answer: _Answer, args: Any, kwargs: dict[str, Any], segment: Segment) -> Any:
+        out = answer.kernel(*args, **kwargs) if answer.made is None else fresh(answer.made, answer.single)
         slots, number = segment.slots, self.storages.number
         for tensor in out if isinstance(out, (tuple, list)) else (out,):
             if tensor is not None:
