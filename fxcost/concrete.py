@@ -221,7 +221,8 @@ class ConcreteTracer(TorchFunctionMode):
             asks = self._replays and alone and not torch.is_grad_enabled() and self._memo.holds(target)
             decides = call.target(self._memo, target) if asks else None
             frozen = call.take(args, kwargs)
-            return call, call.ask(self._memo, decides, *frozen)
+            replay = call.ask(self._memo, decides, *frozen)
+        return call, None if replay is not None and replay.only_asks else replay
 
     def _run(
         self, call: Call, function: Callable[..., Any], args: Any, kwargs: Any, whole: bool = False

@@ -108,8 +108,8 @@ class Propagator(Interpreter):
         changed = self._metadata_changed((args, kwargs), (tensors, named))
         ran = Ran.of(segment)
         if question.key is not None and not changed:
-            asks = result is not None if n.op == "call_method" else n.target in _ASKING
-            self._memo.put(question.key, question.replay(ran, result, asks))
+            sets_nothing = result is not None if n.op == "call_method" else n.target in _ASKING
+            self._memo.put(question.key, question.replay(ran, result, sets_nothing))
         return result, ran
 
     def _metadata_changed(self, specs: Any, tensors: Any) -> bool:

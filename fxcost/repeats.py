@@ -49,12 +49,14 @@ class Ran(NamedTuple):
 class Replay:
     """What a call did, in terms of its own storages: the first are those that it was given, the rest are new.
 
-    `output` is what it returned, specs in place of tensors; `new_bytes` has the sizes of the new storages.
+    `output` is what it returned, specs in place of tensors; `new_bytes` has the sizes of the new storages. A call that
+    `only_asks` ran no operator and returned no tensor: a graph may have it, in a run it is no node.
     """
 
     ran: Ran
     output: Any
     new_bytes: tuple[int, ...]
+    only_asks: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,11 +212,11 @@ class Question:
         self.key = target, tuple(args), kwargs, self._knew, region_dtype(), torch.get_default_dtype()
         return memo.get(self.key)
 
-    def replay(self, ran: Ran, result: Any, only_asks: bool = False) -> Replay | None:
+    def replay(self, ran: Ran, result: Any, sets_nothing: bool = False) -> Replay | None:
         """How to replay the call that has run and returned `result`.
 
         None if it hangs on values. If it neither ran an operator nor returned a tensor, it may have changed a setting,
-        unless it is known that it `only_asks`.
+        unless it is known that it `sets_nothing`.
         """
         recorder = self._recorder
         local = {number: i for i, number in enumerate(ran.storages)}
@@ -226,10 +228,11 @@ class Question:
         known = any(number in recorder.cells or number in recorder.ranges for number in made)
         if recorder.values_used or known or recorder.knows(self.slots) != self._knew or not _only_specs(result):
             return None
-        if not only_asks and not ran.operations and not _has_tensor(result):
+        only_asks = not ran.operations and not _has_tensor(result)
+        if only_asks and not sets_nothing:
             return None
         sizes = tuple([recorder.storages.nbytes[number] for number in new])
-        return Replay(ran, renumbered(result, local), sizes)
+        return Replay(ran, renumbered(result, local), sizes, only_asks)
 
 
 def mapped(value: Any, change: Callable[[Any], Any]) -> Any:

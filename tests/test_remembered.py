@@ -278,6 +278,18 @@ def test_what_only_asks_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not again
 
 
+def test_what_a_graph_asks_is_no_node_of_a_run() -> None:
+    """An assertion on sizes stands in a traced graph; a run that is recorded afterwards has none, as without memory."""
+
+    def forward(x: Tensor) -> Tensor:
+        torch._assert(x.shape[0] == 2, "two rows are wanted")
+        return x.relu()
+
+    symbolic, concrete = (fxcost.analyze(forward, (2, 3), capture=way) for way in ("symbolic", "concrete"))
+    assert "torch._assert" in [node.target for node in symbolic.nodes]
+    assert [node.target for node in concrete.nodes] == ["x", "relu", "output"]
+
+
 def test_settings_of_a_graph_are_set_each_time() -> None:
     """A call that changes a setting returns nothing, and is made again."""
     graph = fx.Graph()
