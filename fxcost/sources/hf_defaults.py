@@ -161,6 +161,14 @@ def _merged_tokens(wanted: Wanted) -> int:
     return int(_PATCHES // wanted.config.vision_config.spatial_merge_size**2)
 
 
+def _shared_keys(wanted: Wanted) -> dict[str, tuple[InputSpec, InputSpec]]:
+    """Keys and values (batch, heads, length, size) of the large model that a drafting one reads, by kind of layer."""
+    text_config = wanted.config.get_text_config()
+    kinds = dict(zip(text_config.layer_types, text_config.per_layer_config, strict=True))
+    shapes = {k: (wanted.batch, c.num_key_value_heads, TEXT_LENGTH, c.head_dim) for k, c in kinds.items()}
+    return {kind: (spec(*shape), spec(*shape)) for kind, shape in shapes.items()}
+
+
 _CAMERA = {
     "pixel_values": lambda wanted: spec(
         1, 3, wanted.config.patch_size, wanted.config.patch_size * _PATCHES * wanted.batch
@@ -184,6 +192,11 @@ BY_TYPE: Mapping[str, Makers] = {
     "gemma3": _spliced(lambda wanted: int(wanted.config.mm_tokens_per_image), fits=_pools),
     "gemma3n_audio": {"audio_mel": lambda wanted: spec(wanted.batch, AUDIO_FRAMES, 128)},
     "gemma4_audio": {"input_features": lambda wanted: spec(wanted.batch, AUDIO_FRAMES, 128)},
+    "gemma4_unified_assistant": {
+        "input_ids": None,
+        "inputs_embeds": lambda wanted: spec(wanted.batch, 1, 2 * wanted.config.backbone_hidden_size),
+        "shared_kv_states": _shared_keys,
+    },
     "efficientloftr": {"pixel_values": several_images(2)},
     "lightglue": {"pixel_values": several_images(2)},
     "superglue": {"pixel_values": several_images(2)},
@@ -236,6 +249,8 @@ BY_TYPE: Mapping[str, Makers] = {
         "tasks_attention_mask": ones(text, 0, 1),
         "classes_structure": lambda wanted: torch.tensor([2] * wanted.batch),
     },
+    "omniasr_audio": {"input_values": mono},
+    "omniasr_ctc": {"input_values": mono},
     "paligemma": _spliced(_patch_tokens, fits=lambda wanted: _same_width(wanted, "projection_dim")),
     "pe_audio": {"input_values": mono},
     "pe_audio_encoder": {"input_values": mono},
