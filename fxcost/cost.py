@@ -58,11 +58,10 @@ class Cost:
         costs = tuple(costs)
         if len(costs) == 1:
             return costs[0]
-        return Cost(**dict(zip(_COUNTS, map(sum, zip(*map(_counts, costs), strict=True)), strict=False)))
+        return Cost(**{name: sum(map(count, costs)) for name, count in _COUNTS})
 
 
-_COUNTS = tuple(f.name for f in fields(Cost))
-_counts = attrgetter(*_COUNTS)
+_COUNTS = tuple((f.name, attrgetter(f.name)) for f in fields(Cost))
 
 
 @dataclass(frozen=True, slots=True)

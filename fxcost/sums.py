@@ -18,6 +18,7 @@ from .errors import UnknownNameError
 from .module_tree import ModuleCost, module_tree
 from .parameters import ParameterTotals, add_up, params_by_dtype, unique_parameters
 from .records import ParameterRecord, Recording
+from .unchanged import without_collection
 
 UNCOSTED_FAMILY = "uncosted"
 """The name under which :meth:`Report.by_family` adds up the traffic of operators that have no rule."""
@@ -83,11 +84,13 @@ class Sums:
     # Parameters -------------------------------------------------------------------------------------------------
 
     @cached_property
+    @without_collection()
     def parameters(self) -> tuple[ParameterRecord, ...]:
         """Parameters and buffers, each piece of memory once, with all its names."""
         return unique_parameters(self.recording.parameters)
 
     @cached_property
+    @without_collection()
     def parameter_totals(self) -> ParameterTotals:
         """Elements and bytes of parameters and buffers."""
         return add_up(self.parameters)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import fxcost
+from fxcost import unchanged
 from fxcost.units import whole_units
 
 CAPTURES = ("auto", "symbolic", "concrete")
@@ -278,3 +280,30 @@ def test_a_trillion_parameters_need_no_memory() -> None:
     out = subprocess.run([sys.executable, "-c", _HUGE], capture_output=True, text=True, check=True).stdout.split()
     assert out[:4] == ["1000000000000"] * 4
     assert int(out[4]) < 2**30
+
+
+@pytest.mark.parametrize("collecting", [True, False])
+def test_garbage_is_collected_as_before(collecting: bool) -> None:
+    """Python's collector rests during an analysis alone, whether it fails or not, and only if it was on."""
+    seen = []
+    watching = Lambda(lambda _, x: seen.append(gc.isenabled()) or x.relu())
+    (gc.enable if collecting else gc.disable)()
+    try:
+        fxcost.analyze(watching, (2, 3))
+        assert gc.isenabled() is collecting
+        with pytest.raises(fxcost.FxcostError):
+            fxcost.analyze(nn.Linear(3, 4), (2, 5))
+        assert gc.isenabled() is collecting
+    finally:
+        gc.enable()
+    assert not any(seen)
+
+
+def test_what_a_large_analysis_made_is_old(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its records are looked through once, with the young objects of others, and not by every collection after it."""
+    monkeypatch.setattr(unchanged, "_MANY", 100)
+    gc.collect()
+    report = fxcost.analyze(nn.Sequential(*(nn.Linear(3, 3) for _ in range(50))), (2, 3))
+    young = {id(thing) for generation in (0, 1) for thing in gc.get_objects(generation)}
+    assert report.macs == 50 * 2 * 9
+    assert not any(id(node.record) in young for node in report.nodes)
