@@ -124,10 +124,12 @@ class Births:
 
     def _storages_given(self, op: OpRecord) -> frozenset[int]:
         """Storages of an operator's inputs; repeated layers share their arguments, which the nodes keep alive."""
-        key = id(op.args)
-        if key not in self._given:
-            self._given[key] = frozenset(spec.storage for spec in op.inputs)
-        return self._given[key]
+        given = self._given.get(id(op.args))
+        if given is None:
+            alone = [a.storage for a in op.args if type(a) is TensorSpec]
+            rows = [a for a in op.args if type(a) is tuple]
+            given = self._given[id(op.args)] = frozenset((*alone, *[s.storage for s in tensor_specs(rows)]))
+        return given
 
     def lifetimes(self, deaths: Mapping[int, int]) -> tuple[LiveTensor, ...]:
         """Everything that was made, with the tick at which it died; what has no death lives beyond the end."""
