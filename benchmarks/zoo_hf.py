@@ -149,6 +149,7 @@ ARGUMENTS: Mapping[str, Mapping[str, Any]] = {
     "emu3": {"vocabulary_map": {"<image>": 151_851}},
     "esm": {"vocab_size": 33, "mask_token_id": 32, "pad_token_id": 1},
     "evolla": {"architectures": ["EvollaModel"]},
+    "gemma4_assistant": {"text_config": {"hidden_size_per_layer_input": 0, "vocab_size_per_layer_input": 0}},
     "glm4v_moe": {"text_config": {"head_dim": 128}},
     "granite4_vision": {"deepstack_layer_map": [[-19, 9], [-13, 6], [-7, 3], [-1, 0]], "downsample_rate": "4/8"},
     "granitemoehybrid": {"layer_types": ["linear_attention", "full_attention"], "num_hidden_layers": 2},

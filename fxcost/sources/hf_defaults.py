@@ -175,6 +175,11 @@ _CAMERA = {
     ),
     "target_sizes": lambda wanted: torch.tensor([[GRID, GRID]] * wanted.batch),
 }
+_DRAFTING = {
+    "input_ids": None,
+    "inputs_embeds": lambda wanted: spec(wanted.batch, 1, 2 * wanted.config.backbone_hidden_size),
+    "shared_kv_states": _shared_keys,
+}
 _STACKED = {"input_features": lambda wanted: spec(wanted.batch, AUDIO_FRAMES, wanted.look_up("input_dim") or 320)}
 _VIDEO_336 = {"pixel_values_videos": lambda wanted: spec(wanted.batch, 16, 3, 336, 336)}
 
@@ -192,11 +197,8 @@ BY_TYPE: Mapping[str, Makers] = {
     "gemma3": _spliced(lambda wanted: int(wanted.config.mm_tokens_per_image), fits=_pools),
     "gemma3n_audio": {"audio_mel": lambda wanted: spec(wanted.batch, AUDIO_FRAMES, 128)},
     "gemma4_audio": {"input_features": lambda wanted: spec(wanted.batch, AUDIO_FRAMES, 128)},
-    "gemma4_unified_assistant": {
-        "input_ids": None,
-        "inputs_embeds": lambda wanted: spec(wanted.batch, 1, 2 * wanted.config.backbone_hidden_size),
-        "shared_kv_states": _shared_keys,
-    },
+    "gemma4_assistant": _DRAFTING,
+    "gemma4_unified_assistant": _DRAFTING,
     "efficientloftr": {"pixel_values": several_images(2)},
     "lightglue": {"pixel_values": several_images(2)},
     "superglue": {"pixel_values": several_images(2)},
