@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from .cells import tensors
+from .closed_forms import CLOSED_FORMS
 from .meta_gradients import META_GRADIENTS
 from .nested import refuse
 from .sparse import PRODUCTS, dense_stand_ins, is_sparse
@@ -84,76 +85,12 @@ def quantized_linear(x: Tensor, packed: Any, *_: Any) -> Tensor:
 
 
 def batch_norm(x: Tensor, *rest: Any) -> tuple[Tensor, Tensor, Tensor]:
-    """`aten.native_batch_norm`. In eval mode nothing is saved, as on CPU and CUDA; the meta kernel returns statistics.
-
-    That kernel is a decomposition in Python that takes milliseconds: contiguous data of one dtype does without it.
-    """
-    training = rest[4]
-    if x.is_contiguous() and all(t is None or t.dtype is x.dtype for t in rest[:4]):
-        saved = (x.shape[1],) if training else (0,)
-        return x.new_empty(x.shape), x.new_empty(saved), x.new_empty(saved)
+    """`aten.native_batch_norm`. In eval mode nothing is saved, as on CPU and CUDA; PyTorch's returns statistics."""
     out, mean, rstd = aten.native_batch_norm.default(x, *rest)
-    return (out, mean, rstd) if training else (out, mean.new_empty((0,)), rstd.new_empty((0,)))
+    return (out, mean, rstd) if rest[4] else (out, mean.new_empty((0,)), rstd.new_empty((0,)))
 
-
-def layer_norm(
-    x: Tensor, normalized: Any, weight: Tensor | None, bias: Tensor | None, eps: float
-) -> tuple[Tensor, Tensor, Tensor]:
-    """`aten.native_layer_norm`: the result, and a mean and a deviation for each row.
-
-    The stock kernel is a decomposition in Python; contiguous data of one full precision does without it.
-    """
-    shape = tuple(normalized)
-    rows = x.dim() - len(shape)
-    out = x.new_empty(x.shape)
-    fits = rows >= 0 and shape and x.shape[rows:] == shape and x.stride() == out.stride() and x.dtype in _FULL
-    if not fits or any(t is not None and (t.shape != shape or t.dtype is not x.dtype) for t in (weight, bias)):
-        stock: tuple[Tensor, Tensor, Tensor] = aten.native_layer_norm.default(x, normalized, weight, bias, eps)
-        return stock
-    each = (*x.shape[:rows], *[1] * len(shape))
-    return out, x.new_empty(each), x.new_empty(each)
-
-
-def convolution(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    stride: Any,
-    padding: Any,
-    dilation: Any,
-    transposed: bool,
-    *rest: Any,
-) -> Tensor:
-    """`aten.convolution` of images in the usual layout: out = (in + 2·padding − dilation·(k − 1) − 1) / stride + 1.
-
-    Source: torch.nn.Conv2d. Everything else is asked of the stock kernel, which is Python code and checks more.
-    """
-    c_in, c_out, plain = weight.shape[1] * rest[-1], weight.shape[0], torch.contiguous_format
-    sizes: tuple[int, ...] = ()
-    if not transposed and x.dim() == weight.dim() == 4 and x.shape[1] == c_in and c_out % rest[-1] == 0 and c_out:
-        along = zip(x.shape[2:], weight.shape[2:], _pair(padding), _pair(dilation), _pair(stride), strict=True)
-        sizes = tuple([(n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, p, d, s in along if s > 0])
-    usual = all(t.is_contiguous(memory_format=plain) and not _channels_last(t) for t in (x, weight))
-    same = weight.dtype is x.dtype and (bias is None or (bias.dtype is x.dtype and bias.shape == (c_out,)))
-    if not usual or not same or len(sizes) != 2 or min(sizes) < 1 or not x.numel():
-        stock: Tensor = aten.convolution.default(x, weight, bias, stride, padding, dilation, transposed, *rest)
-        return stock
-    return x.new_empty((x.shape[0], c_out, *sizes))
-
-
-def _pair(sizes: Any) -> Any:
-    return sizes if len(sizes) == 2 else (*sizes, *sizes)
-
-
-def _channels_last(tensor: Tensor) -> bool:
-    return tensor.is_contiguous(memory_format=torch.channels_last) if tensor.dim() == 4 else True
-
-
-_FULL = (torch.float32, torch.float64)
 
 META_KERNELS: dict[Any, Callable[..., Any]] = {
-    aten.convolution.default: convolution,
-    aten.native_layer_norm.default: layer_norm,
     **META_GRADIENTS,
     aten.native_batch_norm.default: batch_norm,
     aten._ctc_loss.Tensor: ctc_loss,
@@ -221,6 +158,9 @@ class ShapeMemo:
         """Run an operator on meta tensors, or make what it returned before for the same question."""
         if func in PRODUCTS and any(map(is_sparse, args)):
             return META_KERNELS.get(func, func)(*dense_stand_ins(args), **kwargs)
+        closed = CLOSED_FORMS.get(func)
+        if closed is not None and (out := closed(*args, **kwargs)) is not None:
+            return out
         kernel = kernel_for(func, args)
         if not returns_fresh(func):
             return kernel(*args, **kwargs)
