@@ -54,12 +54,19 @@ class Cell:
 
 
 class Source:
-    """A tensor argument as it was when an operator ran: its cell then, or noise of its shape."""
+    """A tensor argument as it was when an operator ran: its cell then, or noise of its shape.
+
+    Without noise nothing but its shape and dtype matters, and it takes no memory.
+    """
 
     __slots__ = ("cell", "dtype", "noise", "offset", "range", "shape", "stride")
 
     def __init__(
-        self, tensor: Tensor, cell: Cell | None, noise: torch.Generator, between: tuple[float, float] | None = None
+        self,
+        tensor: Tensor,
+        cell: Cell | None,
+        noise: torch.Generator | None,
+        between: tuple[float, float] | None = None,
     ) -> None:
         self.cell, self.noise, self.range = cell, noise, between or (0.0, 1.0)
         self.dtype, self.offset, self.shape, self.stride = (
@@ -74,6 +81,8 @@ class Source:
         if self.cell is not None:
             return torch.empty(0, dtype=self.dtype).set_(self.cell.get(), self.offset, self.shape, self.stride)
         with _disable_current_modes():
+            if self.noise is None:
+                return torch.empty((), dtype=self.dtype).expand(self.shape)
             if self.dtype.is_floating_point:
                 low, high = self.range
                 return (torch.rand(self.shape, generator=self.noise) * (high - low) + low).to(self.dtype)

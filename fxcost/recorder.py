@@ -389,21 +389,28 @@ class OpRecorder(TorchDispatchMode):
     def _local(self, tensor: Tensor, segment: Segment) -> TensorSpec:
         if not is_plain(tensor):
             return TensorSpec(_shape(tensor), tensor.dtype, stored=stored(tensor))
-        number = self.storages.number(tensor)
-        slot = segment.slots.setdefault(number, len(segment.slots))
+        number, slots = self.storages.number_of(tensor.untyped_storage()), segment.slots
+        slot = slots.get(number)
+        if slot is None:
+            slot = slots[number] = len(slots)
         return TensorSpec(tuple(tensor.shape), tensor.dtype, tensor.stride(), int(tensor.storage_offset()), slot)
 
     def _described(self, value: Any, segment: Segment) -> Any:
+        if type(value) in _PLAIN_DATA:
+            return value
         if isinstance(value, Tensor):
             return self._local(value, segment)
         if isinstance(value, (tuple, list)):
-            return tuple([self._described(v, segment) for v in value])
+            return tuple(value) if _PLAIN_DATA.issuperset(map(type, value)) else self._all_described(value, segment)
         if isinstance(value, dict):
             return tuple([self._described(v, segment) for v in value.values()])
         if isinstance(value, torch.ScriptObject) and hasattr(value, "unpack"):
             weight = value.unpack()[0]  # packed quantized weights: what rules need is their shape
             return TensorSpec(tuple(weight.shape), weight.dtype)
         return value
+
+    def _all_described(self, values: Iterable[Any], segment: Segment) -> tuple[Any, ...]:
+        return tuple([self._described(value, segment) for value in values])
 
     def _flatten(self, out: Any, segment: Segment, into: list[TensorSpec | None]) -> None:
         if isinstance(out, Tensor):

@@ -274,8 +274,8 @@ class ValueRecorder(OpRecorder):
     def _evaluation(self, func: Any, args: Any, kwargs: Any, outputs: list[Tensor]) -> Evaluation:
         leaves, tree = pytree.tree_flatten((args, kwargs))
         sources = {id(x): self._source(x) for x in leaves if isinstance(x, Tensor)}
-        if func.overloadpacket in _VALUE_FREE:  # what is overwritten need not be known, nor worked out
-            sources[id(args[0])] = Source(args[0], None, self._noise)
+        if func.overloadpacket in _VALUE_FREE and not written_arguments(func):  # only the shape is asked for
+            sources[id(args[0])] = Source(args[0], None, None)
         return evaluation(func, [sources.get(id(x), x) for x in leaves], tree, outputs)
 
     def _source(self, tensor: Tensor) -> Source:
