@@ -30,6 +30,7 @@ LAYERS = {
         "unit_gradients",
         "higher_order",
         "meta_gradients",
+        "closed_forms",
         "meta_kernels",
         "sparse",
         "nested",
