@@ -32,11 +32,12 @@ from .isolate import MetaCopier
 from .modules import inventory, is_leaf, module_records, parameter_records, signature_source
 from .nested import is_nested
 from .propagate import Propagator
-from .recorder import Storages, is_plain, outline
+from .recorder import is_plain, outline
 from .records import ModuleCall, Recording, TensorSpec, TrainingRecord
 from .run_errors import model_raised
 from .sketch import Node, Sketch
 from .sparse import is_sparse
+from .storages import Storages
 from .symbolic import TracedCall, trace_symbolically
 from .unchanged import unchanged_state
 from .units import whole_units

@@ -22,8 +22,9 @@ from torch.utils._python_dispatch import _disable_current_modes
 from .autocast import region_dtype
 from .nested import is_jagged_on_meta, jagged_attention
 from .products import noting_products
-from .recorder import META, Segment
+from .recorder import Segment
 from .spelling import operator_of
+from .storages import META
 from .values import ValueRecorder
 
 Call = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from .errors import InputError
 from .isolate import MetaCopier
 from .nested import is_nested
-from .recorder import META
+from .storages import META
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,8 +20,8 @@ from torch.overrides import TorchFunctionMode
 
 from .errors import ModelCopyError
 from .nested import is_nested
-from .recorder import META
 from .sparse import is_sparse, meta_copy
+from .storages import META
 
 _ATOMIC = (
     int,

@@ -10,7 +10,6 @@ Not here: graph nodes. The caller opens a :class:`Segment` per node and gets wha
 from __future__ import annotations
 
 import dataclasses
-import weakref
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any
@@ -25,74 +24,12 @@ from .meta_kernels import ShapeMemo
 from .nested import dense_parts, extent, is_nested, refuse
 from .records import InnerCall, Operator, OpRecord, TensorSpec
 from .sparse import meta_copy, stored
+from .storages import META, Storages
 from .units import composite_kernel
 
-META = torch.device("meta")
 _MISSING = object()
 _PLAIN_TYPES = frozenset({Tensor, torch.nn.Parameter, torch.nn.Buffer})
 _PLAIN_DATA = frozenset({type(None), int, float, bool, str, torch.dtype, TensorSpec})
-
-
-class Storages:
-    """Numbers storages in the order in which they appear.
-
-    They are held weakly: they die with their last tensor, as in the user's own run, and `on_free` is called with the
-    number. :meth:`tensor` makes a storage anew if it has died.
-    """
-
-    def __init__(self) -> None:
-        self.nbytes: list[int] = []
-        self.on_free: Callable[[int], None] | None = None
-        self._numbers: dict[int, int] = {}
-        self._watched: dict[int, weakref.ref[torch.UntypedStorage]] = {}
-
-    def number(self, tensor: Tensor) -> int:
-        """The number of a tensor's storage, a new one at first sight; −1 for sparse tensors, which have none."""
-        if tensor.layout is not torch.strided:
-            return -1
-        return self.number_of(tensor.untyped_storage())
-
-    def number_of(self, storage: torch.UntypedStorage) -> int:
-        """The number of a storage, a new one at first sight."""
-        address = storage._cdata
-        number = self._numbers.get(address)
-        if number is None:
-            number = self.reserve(storage.nbytes())
-            self._attach(storage, address, number)
-        return number
-
-    def reserve(self, nbytes: int) -> int:
-        """A number for a storage of so many bytes that exists only on paper until :meth:`tensor` needs it."""
-        self.nbytes.append(nbytes)
-        return len(self.nbytes) - 1
-
-    def tensor(self, spec: TensorSpec) -> Tensor:
-        """A meta tensor as `spec` describes it, sharing memory with all others of its storage number."""
-        watched = self._watched.get(spec.storage)
-        storage = watched() if watched is not None else None
-        if storage is None:
-            if spec.nbytes == self.nbytes[spec.storage] and not spec.offset:
-                whole = torch.empty_strided(spec.shape, spec.stride, dtype=spec.dtype, device=META)
-                storage = whole.untyped_storage()
-                if storage.nbytes() == spec.nbytes:
-                    self._attach(storage, storage._cdata, spec.storage)
-                    return whole
-            storage = torch.UntypedStorage(self.nbytes[spec.storage], device="meta")
-            self._attach(storage, storage._cdata, spec.storage)
-        empty = torch.empty(0, dtype=spec.dtype, device=META)
-        return empty.set_(storage, spec.offset, spec.shape, spec.stride)
-
-    def _attach(self, storage: torch.UntypedStorage, address: int, number: int) -> None:
-        self._numbers[address] = number
-
-        def freed(_: object, self: Storages = self) -> None:
-            if self._numbers.get(address) == number:
-                del self._numbers[address]
-            self._watched.pop(number, None)
-            if self.on_free is not None:
-                self.on_free(number)
-
-        self._watched[number] = weakref.ref(storage, freed)
 
 
 def is_plain(value: Any) -> bool:

@@ -22,8 +22,9 @@ from torch import Tensor
 from .autocast import cast_to
 from .autocast_gradients import AutocastRegionError
 from .meta_kernels import Made, describe, fresh, kernel_for, returns_fresh
-from .recorder import Segment, Storages, is_plain, runs_as_one
+from .recorder import Segment, is_plain, runs_as_one
 from .records import NodeRecord, Operator, OpRecord
+from .storages import Storages
 from .values import ValueRecorder
 
 NOBODY = -1

@@ -38,8 +38,9 @@ from .cells import (
     window,
 )
 from .errors import UnknownValueError
-from .recorder import META, OpRecorder, Storages
+from .recorder import OpRecorder
 from .records import Operator, written_arguments
+from .storages import META, Storages
 from .user_code import asking_line
 
 aten = torch.ops.aten

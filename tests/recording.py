@@ -9,9 +9,10 @@ import torch
 
 from fxcost.cost import Cost, OpCost
 from fxcost.pricing import cost_operation
-from fxcost.recorder import OpRecorder, Segment, Storages
+from fxcost.recorder import OpRecorder, Segment
 from fxcost.records import Operator, OpRecord, TensorSpec
 from fxcost.rules import default_registry
+from fxcost.storages import Storages
 from fxcost.units import whole_units
 
 

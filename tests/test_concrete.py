@@ -14,9 +14,10 @@ from torch import Tensor, nn
 import fxcost
 from fxcost.capture import record
 from fxcost.cost import Cost
-from fxcost.recorder import OpRecorder, Segment, Storages
+from fxcost.recorder import OpRecorder, Segment
 from fxcost.records import NodeRecord
 from fxcost.rules import default_registry
+from fxcost.storages import Storages
 
 
 def graph(model: Any, inputs: Any) -> list[tuple[str, str, tuple[str, ...]]]:

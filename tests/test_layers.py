@@ -36,6 +36,7 @@ LAYERS = {
         "nested",
         "autocast",
         "autocast_gradients",
+        "storages",
         "recorder",
         "products",
         "cells",
