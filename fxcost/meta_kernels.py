@@ -1,4 +1,4 @@
-"""Runs operators on meta tensors: PyTorch's meta kernels, remembered, and our own where there is none that fits.
+"""Runs operators on meta tensors: closed forms, PyTorch's meta kernels, and our own where there is none that fits.
 
 Half of PyTorch's meta kernels are Python code that takes up to half a millisecond, and deep models ask the same
 question over and over. An operator that returns fresh tensors is a function of its arguments' shapes, strides, dtypes

@@ -283,7 +283,7 @@ class OpRecorder(TorchDispatchMode):
         signature = _signature(func)
         if not signature and func.name() == "flex_attention":
             args = (*args[:3], self._on_one_score(*args), *args[4:])
-        values = [self._described(a, segment) for a in args]
+        values = [*self._all_described(args, segment)]
         for name, default in signature[len(values) :]:
             value = kwargs.get(name, default)
             values.append(None if value is _MISSING else self._described(value, segment))
@@ -340,7 +340,7 @@ class OpRecorder(TorchDispatchMode):
         if isinstance(value, (tuple, list)):
             return tuple(value) if _PLAIN_DATA.issuperset(map(type, value)) else self._all_described(value, segment)
         if isinstance(value, dict):
-            return tuple([self._described(v, segment) for v in value.values()])
+            return self._all_described(value.values(), segment)
         if isinstance(value, torch.ScriptObject) and hasattr(value, "unpack"):
             weight = value.unpack()[0]  # packed quantized weights: what rules need is their shape
             return TensorSpec(tuple(weight.shape), weight.dtype)

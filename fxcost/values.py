@@ -258,10 +258,12 @@ class ValueRecorder(OpRecorder):
     def _computed(
         self, func: Any, packet: Any, args: Any, kwargs: Any, inputs: list[Tensor], outputs: list[Tensor]
     ) -> None:
+        if packet in _VALUE_FREE:
+            inputs = inputs[1:]  # of the first only the shape is asked for
         cells = [self._cell(t) for t in inputs]
         evaluate = self._evaluation(func, args, kwargs, outputs)
-        if packet in _VALUE_FREE or all(c is not None and c.storage is not None for c in cells):
-            sampled = packet not in _VALUE_FREE and any(c is not None and c.sampled for c in cells)
+        if all(c is not None and c.storage is not None for c in cells):
+            sampled = any(c is not None and c.sampled for c in cells)
             results = evaluate()
             for tensor, storage in zip(outputs, results or (), strict=True) if results else ():
                 self.cells[self.storages.number(tensor)] = Cell(storage, sampled)
@@ -275,9 +277,10 @@ class ValueRecorder(OpRecorder):
     def _evaluation(self, func: Any, args: Any, kwargs: Any, outputs: list[Tensor]) -> Evaluation:
         leaves, tree = pytree.tree_flatten((args, kwargs))
         sources = {id(x): self._source(x) for x in leaves if isinstance(x, Tensor)}
-        if func.overloadpacket in _VALUE_FREE and not written_arguments(func):  # only the shape is asked for
-            sources[id(args[0])] = Source(args[0], None, None)
-        return evaluation(func, [sources.get(id(x), x) for x in leaves], tree, outputs)
+        given = [sources.get(id(x), x) for x in leaves]
+        if func.overloadpacket in _VALUE_FREE and not written_arguments(func):
+            given[0] = Source(args[0], None, None)
+        return evaluation(func, given, tree, outputs)
 
     def _source(self, tensor: Tensor) -> Source:
         if not tensor.is_meta:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import fxcost
+from fxcost.errors import UnknownValueError
 
 FIRST = torch.tensor([0])
 
@@ -30,6 +32,8 @@ STEPS: dict[str, Callable[[Tensor, Tensor, int], Any]] = {
     "fill_": lambda a, b, i: a.fill_(i),
     "fill_ with a tensor": lambda a, b, i: a.fill_(b[0, 0]),
     "fill": lambda a, b, i: torch.fill(a, i),
+    "fill with a tensor": lambda a, b, i: torch.fill(a, b[0, 0]),
+    "fill with itself": lambda a, b, i: (lambda one: a + torch.fill(one, one))(a[1, 1]),
     "zero_": lambda a, b, i: a.zero_(),
     "fill a column": lambda a, b, i: only_write(a[:, :1].fill_(i)),
     "zero a diagonal": lambda a, b, i: only_write(a.diagonal().zero_()),
@@ -67,13 +71,16 @@ STEPS: dict[str, Callable[[Tensor, Tensor, int], Any]] = {
 }
 
 
+READ: list[Any] = []
+"""What each run of a program read: not the program's own, as a copy of it is run."""
+
+
 class Program(nn.Module):
     """Does some steps, each to earlier results, and reads all results in the end."""
 
     def __init__(self, steps: list[tuple[str, int, int, int]]) -> None:
         super().__init__()
         self.steps = steps
-        self.read: list[Any] = []
         self.register_buffer("table", torch.arange(9).view(3, 3) * 2 % 5)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -84,9 +91,6 @@ class Program(nn.Module):
                 results.append(made)
         READ.append([result.tolist() for result in results])
         return x + 1
-
-
-READ: list[Any] = []
 
 
 @settings(deadline=None, max_examples=150)
@@ -104,7 +108,7 @@ def test_what_is_read_is_what_pytorch_reads(steps: list[tuple[str, int, int, int
     try:
         program(torch.zeros(1))
     except RuntimeError:  # writes to memory that overlaps itself
-        return
+        reject()
     fxcost.analyze(program, (1,), capture="concrete", real_limit=0)
     assert READ[0] == READ[1]
 
@@ -114,3 +118,9 @@ def test_a_result_that_needs_no_values_takes_none_of_a_large_tensor() -> None:
     report = fxcost.analyze(lambda x: x[0, : int(x.new_zeros(2).long().sum()) + 3], (10_000_000, 1_000_000))
     assert report.capture == "concrete"
     assert report.nodes[-1].outputs[0].shape == (3,)
+
+
+def test_what_an_unknown_number_fills_is_unknown() -> None:
+    """The result of `torch.fill` follows from the number, not from the tensor that is filled."""
+    with pytest.raises(UnknownValueError):
+        fxcost.analyze(lambda x: x[: int(torch.fill(torch.ones(2), x.sum())[0])], (3,))
