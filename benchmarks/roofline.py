@@ -28,7 +28,7 @@ import torch
 from tabulate import tabulate
 
 import fxcost
-from fxcost.load import load
+from fxcost.sources.load import load
 
 TEXT = {"num_hidden_layers": 4, "hidden_size": 512, "num_attention_heads": 8, "intermediate_size": 2048}
 MODELS: dict[str, tuple[str, dict[str, Any]]] = {

@@ -38,7 +38,7 @@ from torch import fx, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import fxcost
-from fxcost.remembered import forgotten
+from fxcost.memo.remembered import forgotten
 
 Calls = dict[str, Callable[[], Any]]
 

@@ -24,10 +24,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from fxcost.sweeps.as_sweep import to_csv
 from fxcost.sweeps.journal import appending, read
 from fxcost.sweeps.pool import outcomes
 from fxcost.sweeps.run import own_pool, progress_bar
-from fxcost.views.as_sweep import to_csv
 
 REAL_LIMIT = 2**32
 """Bytes of weights up to which a model is run where only data can tell: those of sam3_video are 3.4 GB."""
@@ -116,8 +116,8 @@ def _eagerly(model: Any, given: Any) -> str:
     """What PyTorch says without fxcost: "runs", or its error."""
     import torch
 
-    from fxcost.inputs import make_arguments, parameter_dtype
-    from fxcost.isolate import MetaCopier
+    from fxcost.model.inputs import make_arguments, parameter_dtype
+    from fxcost.model.isolate import MetaCopier
 
     copier = MetaCopier()
     copy = copier.model(model)

@@ -17,9 +17,9 @@ from zoo_diffusers_case import CORNER, SIZE, TIME, Case, ones
 from zoo_diffusers_others import OTHERS
 from zoo_diffusers_transformers import TRANSFORMERS
 
-from fxcost.inputs import spec
-from fxcost.load import build
-from fxcost.shapes import Inputs
+from fxcost.model.inputs import spec
+from fxcost.sources.load import build
+from fxcost.sources.shapes import Inputs
 
 Made = tuple[torch.nn.Module, Callable[[], Inputs]]
 CASES: Mapping[str, Case] = {**TRANSFORMERS, **OTHERS}

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from fxcost.inputs import spec
+from fxcost.model.inputs import spec
 
 TIME = torch.tensor([1])
 NOW = torch.tensor([0.5])

@@ -18,7 +18,7 @@ from zoo_diffusers_case import (
     shares_parts,
 )
 
-from fxcost.inputs import spec
+from fxcost.model.inputs import spec
 
 OTHERS: dict[str, Case] = {
     "AceStepAudioTokenDetokenizer": fed(hidden_states=spec(1, 25, 2048)),

@@ -18,7 +18,7 @@ from zoo_diffusers_case import (
     places,
 )
 
-from fxcost.inputs import spec
+from fxcost.model.inputs import spec
 
 TRANSFORMERS: dict[str, Case] = {
     "AceStepTransformer1DModel": given(

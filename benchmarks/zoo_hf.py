@@ -17,9 +17,9 @@ from typing import Any
 
 import torch
 
-from fxcost.load import load
-from fxcost.shapes import Inputs
 from fxcost.sources import hf
+from fxcost.sources.load import load
+from fxcost.sources.shapes import Inputs
 
 Made = tuple[torch.nn.Module, Callable[[], Inputs]]
 names = hf.model_types

@@ -14,9 +14,9 @@ from typing import Any
 
 import torch
 
-from fxcost.inputs import spec
-from fxcost.load import build
-from fxcost.shapes import Inputs
+from fxcost.model.inputs import spec
+from fxcost.sources.load import build
+from fxcost.sources.shapes import Inputs
 
 Made = tuple[torch.nn.Module, Callable[[], Inputs]]
 DEFAULT_LENGTH = 77

@@ -15,10 +15,10 @@ import zoo_diffusers
 import zoo_hf
 import zoo_open_clip
 
-from fxcost.inputs import spec
-from fxcost.load import build
-from fxcost.load import load as load_spec
-from fxcost.shapes import Inputs, with_data
+from fxcost.model.inputs import spec
+from fxcost.sources.load import build
+from fxcost.sources.load import load as load_spec
+from fxcost.sources.shapes import Inputs, with_data
 
 __all__ = ["LIBRARIES", "load", "names", "with_data"]
 

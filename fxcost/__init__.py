@@ -14,19 +14,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .analyze import analyze, analyze_graph, trace
-    from .check import check
+    from .compare.check import check
+    from .compare.diff import diff
     from .conventions import Convention, conventions
-    from .cost import Cost
-    from .devices import Device
-    from .diff import diff
     from .errors import FxcostError
     from .fit import fit
-    from .inputs import spec
-    from .measure import measure
-    from .measurement import Measurement
-    from .registry import rule
+    from .model.inputs import spec
+    from .records.cost import Cost
+    from .records.recording import OpRecord
     from .report import Report
+    from .rules.registry import rule
+    from .speed.devices import Device
     from .sweeps import sweep
+    from .timing.measure import measure
+    from .timing.measurement import Measurement
 
 __version__ = "0.1.0"
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "Device",
     "FxcostError",
     "Measurement",
+    "OpRecord",
     "Report",
     "analyze",
     "analyze_graph",
@@ -51,26 +53,28 @@ __all__ = [
 
 _HOMES = {
     "Convention": "conventions",
-    "Cost": "cost",
-    "Device": "devices",
+    "Cost": "records.cost",
+    "Device": "speed.devices",
     "FxcostError": "errors",
-    "Measurement": "measurement",
+    "Measurement": "timing.measurement",
+    "OpRecord": "records.recording",
     "Report": "report",
     "analyze": "analyze",
     "analyze_graph": "analyze",
-    "check": "check",
-    "conventions": "conventions",
-    "diff": "diff",
+    "check": "compare.check",
+    "diff": "compare.diff",
     "fit": "fit",
-    "measure": "measure",
-    "rule": "registry",
-    "spec": "inputs",
+    "measure": "timing.measure",
+    "rule": "rules.registry",
+    "spec": "model.inputs",
     "sweep": "sweeps",
     "trace": "analyze",
 }
 
 
 def __getattr__(name: str) -> Any:
+    if name == "conventions":  # a room that can be called
+        return import_module(".conventions", __name__)
     if name.endswith("Error") and name not in _HOMES:
         _HOMES[name] = "errors"  # the children of FxcostError
     if name not in _HOMES or (_HOMES[name] == "errors" and not hasattr(import_module(".errors", __name__), name)):
@@ -80,14 +84,14 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted(__all__)
 
 
 class _Package(ModuleType):
-    """A package in which a public name is never hidden by the submodule of that name (`analyze`)."""
+    """A package in which `analyze` and `fit` are the functions, also when the submodules of these names are imported."""
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if not (name in __all__ and isinstance(value, ModuleType)):  # what importing a submodule would set
+        if not (name in ("analyze", "fit") and isinstance(value, ModuleType)):  # what importing a submodule would set
             super().__setattr__(name, value)
 
 

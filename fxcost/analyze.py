@@ -8,17 +8,17 @@ from typing import Any
 import torch
 from torch import fx
 
-from .capture import Loss, record, record_step
+from .capture.capture import Loss, record, record_step
+from .capture.graph import to_graph_module
 from .errors import InputError, UncostedOperatorError
-from .graph import to_graph_module
-from .inputs import as_dtype
-from .optimizers import Optimizer, check_optimizer
-from .pricing import cost_nodes
-from .registry import OpKey, Registry, Rule, RuleFunction
+from .memory.optimizers import Optimizer, check_optimizer
+from .memory.training import Training, training_of
+from .model.inputs import as_dtype
+from .model.unchanged import without_collection
 from .report import Report
 from .rules import default_registry
-from .training import Training, training_of
-from .unchanged import without_collection
+from .rules.pricing import cost_nodes
+from .rules.registry import OpKey, Registry, Rule, RuleFunction
 
 
 @without_collection()

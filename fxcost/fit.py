@@ -16,12 +16,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .amounts import parse_bytes
 from .analyze import analyze
 from .errors import InputError
-from .inputs import InputSpec, is_shape
-from .optimizers import Optimizer
+from .memory.optimizers import Optimizer
+from .model.inputs import InputSpec, is_shape
 from .report import Report
+from .text.amounts import parse_bytes
 
 LARGEST = 1 << 32
 """No larger batch is tried."""
@@ -48,7 +48,7 @@ class Fit:
         return self.batch > 0
 
     def __str__(self) -> str:
-        from .views.units import byte_size
+        from .text.units import byte_size
 
         limit, peak, more = map(byte_size, (self.limit, self.peak_bytes, self.bytes_per_sample))
         if not self.fits:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
-from .limits import NAMES
+from .compare.limits import NAMES
 
 if TYPE_CHECKING:
-    from .check import Check
+    from .compare.check import Check
     from .report import Report
 
 
@@ -42,7 +42,7 @@ def assert_cost() -> AssertCost:
     def checked(model: Any, inputs: Any = (), kwargs: dict[str, Any] | None = None, **options: Any) -> Report:
         __tracebackhide__ = True
         from .analyze import analyze
-        from .check import check
+        from .compare.check import check
         from .report import Report
 
         limits = {name: options.pop(name) for name in NAMES if name in options}
@@ -62,7 +62,7 @@ def fxcost_budget(request: pytest.FixtureRequest) -> CheckBudget:
 
     def checked(name: str = "") -> Report:
         __tracebackhide__ = True
-        from .budgets import find_project, read_budgets
+        from .compare.budgets import find_project, read_budgets
         from .errors import BudgetError
 
         project = find_project(Path(request.path).parent)

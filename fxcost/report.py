@@ -12,8 +12,8 @@ from os import PathLike
 from os.path import splitext
 from typing import TYPE_CHECKING, Any
 
-from .experts import ExpertLayer, expert_assumptions, expert_layers
-from .sums import Sums
+from .totals.experts import ExpertLayer, expert_assumptions, expert_layers
+from .totals.sums import Sums
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from .conventions import Convention
     from .conventions.reconcile import Reconciliations
     from .conventions.seen import Seen
-    from .cost import OpCost
-    from .devices import Device
-    from .explain import Explanation, Operation
-    from .memory import Memory
-    from .registry import OpKey, Rule, RuleFunction
-    from .roofline import Roofline
-    from .training import Training
+    from .explain.explain import Explanation, Operation
+    from .memory.memory import Memory
+    from .memory.training import Training
+    from .records.cost import OpCost
+    from .rules.registry import OpKey, Rule, RuleFunction
+    from .speed.devices import Device
+    from .speed.roofline import Roofline
 
 Path = str | PathLike[str]
 
@@ -69,7 +69,7 @@ class Report(Sums):
     @cached_property
     def memory(self) -> Memory:
         """What the forward pass needs in memory: its peak, when it is reached, and by which tensors."""
-        from .memory import forward_memory
+        from .memory.memory import forward_memory
 
         return forward_memory(self.recording)
 
@@ -87,7 +87,7 @@ class Report(Sums):
             DeviceError: there is no such device, or it has no peak for a dtype.
             UnknownNameError: there is no such fusion.
         """
-        from .roofline import roofline
+        from .speed.roofline import roofline
 
         return roofline(self, device, dtype, fusion)
 
@@ -98,7 +98,7 @@ class Report(Sums):
         Raises:
             ReportFileError: the report was read from a file, which holds no graph.
         """
-        from .graph import to_graph_module
+        from .capture.graph import to_graph_module
 
         return to_graph_module(self.recording, self.nodes)
 
@@ -116,7 +116,7 @@ class Report(Sums):
             UnknownNameError: there is no such module or node; the message names the nearest.
             RuleError: the rules are not those that the report was made with.
         """
-        from .explain import explain
+        from .explain.explain import explain
 
         return explain(self, name, rules)
 
@@ -126,7 +126,7 @@ class Report(Sums):
         That is so for an operator without a rule, and for one that was priced by `analyze(…, rules=…)`.
         """
         from .errors import RuleError
-        from .explain import explain_operation
+        from .explain.explain import explain_operation
         from .rules import default_registry
 
         try:
@@ -241,7 +241,7 @@ class Report(Sums):
             InputError: `source` is neither a path nor text.
             ReportFileError: it can't be read, is no report, is broken, or its layout is of another version.
         """
-        from .reading import read_json
+        from .views.from_json import read_json
 
         return read_json(source)
 
@@ -252,7 +252,7 @@ class Report(Sums):
         Raises:
             ReportFileError: as :meth:`from_json`.
         """
-        from .reading import read_dict
+        from .views.from_json import read_dict
 
         return read_dict(data)
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 import torch
 
-from fxcost.cost import Cost, NodeCost, OpCost
-from fxcost.records import (
+from fxcost.records.cost import Cost, NodeCost, OpCost
+from fxcost.records.recording import (
     ModuleCall,
     ModuleRecord,
     NodeRecord,

@@ -7,13 +7,13 @@ from typing import Any
 
 import torch
 
-from fxcost.cost import Cost, OpCost
-from fxcost.pricing import cost_operation
-from fxcost.recorder import OpRecorder, Segment
-from fxcost.records import Operator, OpRecord, TensorSpec
+from fxcost.meta.recorder import OpRecorder, Segment
+from fxcost.meta.storages import Storages
+from fxcost.meta.units import whole_units
+from fxcost.records.cost import Cost, OpCost
+from fxcost.records.recording import Operator, OpRecord, TensorSpec
 from fxcost.rules import default_registry
-from fxcost.storages import Storages
-from fxcost.units import whole_units
+from fxcost.rules.pricing import cost_operation
 
 
 def on_meta(value: Any) -> Any:

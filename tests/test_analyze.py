@@ -11,7 +11,7 @@ from torch import Tensor, fx, nn
 
 import fxcost
 from fxcost.errors import InputError, UncostedOperatorError
-from fxcost.records import OpRecord
+from fxcost.records.recording import OpRecord
 from fxcost.rules import default_registry
 
 

@@ -8,8 +8,8 @@ from models import Lambda
 from torch import nn
 
 import fxcost
-from fxcost.amounts import parse_bytes
 from fxcost.fit import peak_of
+from fxcost.text.amounts import parse_bytes
 
 MODEL = nn.Sequential(nn.Linear(10, 50), nn.ReLU(), nn.Linear(50, 10))
 PARAMETERS = 4 * (10 * 50 + 50 + 50 * 10 + 10)

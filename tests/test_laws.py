@@ -14,11 +14,12 @@ from models import Lambda, Repeated, Residual, Transposed, ViewsOfViews
 from torch import Tensor, nn
 
 import fxcost
-from fxcost import meta_kernels, repeats
-from fxcost.capture import record
-from fxcost.cost import Cost
-from fxcost.records import NodeRecord, Recording, TensorSpec
-from fxcost.remembered import forgotten
+from fxcost.capture.capture import record
+from fxcost.memo import repeats
+from fxcost.memo.remembered import forgotten
+from fxcost.meta import kernels as meta_kernels
+from fxcost.records.cost import Cost
+from fxcost.records.recording import NodeRecord, Recording, TensorSpec
 
 CHANNELS, SIZE = 4, 6
 few = settings(max_examples=int(os.environ.get("FXCOST_EXAMPLES", "15")), deadline=None)

@@ -16,7 +16,7 @@ SCRIPT = """
 import json, resource, sys, time
 import torch, transformers
 import fxcost
-from fxcost.load import load
+from fxcost.sources.load import load
 
 torch.set_num_threads(1)
 model = load("hf:" + sys.argv[1]).model

@@ -20,6 +20,7 @@ NAMES = [
     "Device",
     "FxcostError",
     "Measurement",
+    "OpRecord",
     "Report",
     "analyze",
     "analyze_graph",

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fxcost import cli
-from fxcost.shapes import parse_inputs
+from fxcost.sources.shapes import parse_inputs
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

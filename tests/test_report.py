@@ -29,9 +29,9 @@ from hand_made import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fxcost.cost import Cost
 from fxcost.errors import FxcostError, UnknownNameError
-from fxcost.records import ModuleCall
+from fxcost.records.cost import Cost
+from fxcost.records.recording import ModuleCall
 from fxcost.report import Report
 
 

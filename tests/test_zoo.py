@@ -14,10 +14,10 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 import fxcost
-from fxcost.inputs import make_arguments, parameter_dtype
-from fxcost.isolate import MetaCopier
-from fxcost.load import load
-from fxcost.remembered import forgotten
+from fxcost.memo.remembered import forgotten
+from fxcost.model.inputs import make_arguments, parameter_dtype
+from fxcost.model.isolate import MetaCopier
+from fxcost.sources.load import load
 
 ROOT = Path(__file__).parent.parent
 

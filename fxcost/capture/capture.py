@@ -1,4 +1,4 @@
-"""Model + inputs → a :class:`~fxcost.records.Recording`: the graph, its shapes, and the operators that ran.
+"""Model + inputs → a :class:`~fxcost.records.recording.Recording`: the graph, its shapes, and the operators that ran.
 
 `symbolic` traces with proxies and then propagates shapes; `concrete` runs the model's forward on meta tensors and
 notes what it calls; `auto` takes the first where it is beyond doubt, and the second elsewhere. A graph that is given
@@ -19,29 +19,23 @@ import torch
 from torch import fx, nn
 from torch.nn.parameter import is_lazy
 
+from ..errors import CaptureError, FxcostError, InputError, MissingMetaKernelError, ModelRunError
+from ..meta.nested import is_nested
+from ..meta.recorder import is_plain, outline
+from ..meta.sparse import is_sparse
+from ..meta.storages import Storages
+from ..meta.units import whole_units
+from ..meta.values import NeedsRealRunError, ValueRecorder
+from ..model.inputs import Arguments, bind, make_arguments, make_real_arguments, parameter_dtype
+from ..model.isolate import MetaCopier
+from ..model.modules import inventory, is_leaf, module_records, parameter_records, signature_source
+from ..model.run_errors import model_raised
+from ..model.unchanged import unchanged_state
+from ..records.recording import ModuleCall, Recording, TensorSpec, TrainingRecord
+from ..records.sketch import Node, Sketch
 from .concrete import ConcreteTracer
-from .errors import (
-    CaptureError,
-    FxcostError,
-    InputError,
-    MissingMetaKernelError,
-    ModelRunError,
-)
-from .inputs import Arguments, bind, make_arguments, make_real_arguments, parameter_dtype
-from .isolate import MetaCopier
-from .modules import inventory, is_leaf, module_records, parameter_records, signature_source
-from .nested import is_nested
 from .propagate import Propagator
-from .recorder import is_plain, outline
-from .records import ModuleCall, Recording, TensorSpec, TrainingRecord
-from .run_errors import model_raised
-from .sketch import Node, Sketch
-from .sparse import is_sparse
-from .storages import Storages
 from .symbolic import TracedCall, trace_symbolically
-from .unchanged import unchanged_state
-from .units import whole_units
-from .values import NeedsRealRunError, ValueRecorder
 
 CAPTURES = ("auto", "symbolic", "concrete")
 Loss = Callable[[Any], torch.Tensor]
@@ -133,7 +127,7 @@ def record_step(
     Raises:
         TrainingError: there is nothing to train, the loss is no scalar, or the model raised.
     """
-    from .autocast_gradients import AutocastRegionError, differentiable_casts
+    from ..meta.autocast_gradients import AutocastRegionError, differentiable_casts
     from .step import train_graph, train_model
     from .step_recorder import StepRecorder
 

@@ -2,7 +2,7 @@
 
 Python control flow, keyword arguments, caches, dataclasses and generators just run. A torch function mode sees the
 calls (with the vocabulary of symbolic tracing: call_module for leaf modules, call_method, call_function, get_attr), an
-:class:`~fxcost.recorder.OpRecorder` sees the operators below them. An operator that ran outside any call that the
+:class:`~fxcost.meta.recorder.OpRecorder` sees the operators below them. An operator that ran outside any call that the
 function mode can see (in TorchScript, in C++) becomes a node of its own, so nothing is missed.
 
 A call that equals an earlier one is not run again (repeats.py); the Python code around it always runs.
@@ -22,18 +22,18 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from .cells import CPU
+from ..memo.repeats import Memo, Ran, Replay
+from ..meta.cells import CPU
+from ..meta.nested import taking_the_fast_path
+from ..meta.recorder import Segment
+from ..meta.values import ValueRecorder
+from ..model.inputs import Arguments
+from ..model.modules import argument_names, is_leaf
+from ..records.recording import ModuleCall, Operator
+from ..records.sketch import Node
 from .drawing import Call, Drawing
 from .host import Taken, note_function, translate
-from .inputs import Arguments
-from .modules import argument_names, is_leaf
-from .nested import taking_the_fast_path
-from .recorder import Segment
-from .records import ModuleCall, Operator
-from .repeats import Memo, Ran, Replay
-from .sketch import Node
 from .spelling import operator_of, written_as
-from .values import ValueRecorder
 from .vocabulary import has_tensor, vocabulary
 
 _METADATA = frozenset(

@@ -16,12 +16,12 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, fx, nn
 
-from .modules import inventory
-from .recorder import described, fields_of, is_plain, outline
-from .records import NodeRecord, TensorSpec, tensor_specs
-from .repeats import Given, Question, Ran, Replay, mapped, renumbered
-from .sketch import Node, Sketch
-from .values import ValueRecorder
+from ..memo.repeats import Given, Question, Ran, Replay, mapped, renumbered
+from ..meta.recorder import described, fields_of, is_plain, outline
+from ..meta.values import ValueRecorder
+from ..model.modules import inventory
+from ..records.recording import NodeRecord, TensorSpec, tensor_specs
+from ..records.sketch import Node, Sketch
 from .vocabulary import Later, opaque, resolved
 
 

@@ -9,16 +9,16 @@ import torch
 from torch import fx
 from torch.fx.passes.shape_prop import TensorMetadata, _extract_tensor_metadata
 
-from .cost import NodeCost
-from .errors import ReportFileError
-from .records import NodeRecord, Recording, TensorSpec
+from ..errors import ReportFileError
+from ..records.cost import NodeCost
+from ..records.recording import NodeRecord, Recording, TensorSpec
 
 
 def to_graph_module(recording: Recording, nodes: Iterable[NodeCost] = ()) -> fx.GraphModule:
     """Generate the code of a recording's graph.
 
     Every node gets `meta["tensor_meta"]` (as ShapeProp sets it) and `meta["nn_module"]`, the FQN of its module; with
-    `nodes` also `meta["fxcost"]`, the :class:`~fxcost.records.NodeCost` of the node.
+    `nodes` also `meta["fxcost"]`, the :class:`~fxcost.records.recording.NodeCost` of the node.
 
     Raises:
         ReportFileError: the recording was read from a file, and has no graph.

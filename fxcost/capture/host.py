@@ -19,13 +19,13 @@ from torch.fx.node import _get_qualified_name
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import _disable_current_modes
 
-from .autocast import region_dtype
-from .nested import is_jagged_on_meta, jagged_attention
+from ..meta.autocast import region_dtype
+from ..meta.nested import is_jagged_on_meta, jagged_attention
+from ..meta.recorder import Segment
+from ..meta.storages import META
+from ..meta.values import ValueRecorder
 from .products import noting_products
-from .recorder import Segment
 from .spelling import operator_of
-from .storages import META
-from .values import ValueRecorder
 
 Call = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from .recorder import Segment
+from ..meta.recorder import Segment
 
 
 class Size(int):

@@ -1,10 +1,10 @@
 """Runs a graph on specs: per node the tensors' metadata and the ATen operators that it ran.
 
-:class:`Propagator` interprets a graph as `torch.fx.Interpreter` does, but carries
-:class:`~fxcost.records.TensorSpec` from node to node instead of tensors. A node whose target, configuration and input
-specs were met before is not run again: its record is replayed (repeats.py), with fresh storages for its results and the
+:class:`Propagator` interprets a graph as `torch.fx.Interpreter` does, but carries a
+:class:`~fxcost.records.recording.TensorSpec` from node to node instead of tensors. A node whose target, configuration
+and input specs were met before is not run again: its record is replayed (repeats.py), with fresh storages for its results and the
 same aliasing. Otherwise the inputs are made into meta tensors, the node is run under an
-:class:`~fxcost.recorder.OpRecorder`, and what ran is remembered.
+:class:`~fxcost.meta.recorder.OpRecorder`, and what ran is remembered.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .errors import FxcostError
+from ..errors import FxcostError
+from ..memo.repeats import Memo, Question, Ran, mapped, renumbered
+from ..meta.recorder import Segment, is_plain, outline
+from ..meta.values import ValueRecorder
+from ..model.modules import InnerScopes, function_is_pure
+from ..model.run_errors import run_error
+from ..records.recording import NodeRecord, TensorSpec
+from ..records.sketch import Interpreter, Node, Sketch
 from .host import HostCalls
-from .modules import InnerScopes, function_is_pure
-from .recorder import Segment, is_plain, outline
-from .records import NodeRecord, TensorSpec
-from .repeats import Memo, Question, Ran, mapped, renumbered
-from .run_errors import run_error
-from .sketch import Interpreter, Node, Sketch
-from .values import ValueRecorder
 
 _ASKING = frozenset({getattr, torch._assert, *filter(callable, vars(operator).values())})
 """Functions that change no setting: what they do is what they return, and what they run."""

@@ -14,22 +14,22 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from . import unit_gradients as _unit_gradients  # noqa: F401  (registers them)
+from ..errors import FxcostError, TrainingError
+from ..meta import unit_gradients as _unit_gradients  # noqa: F401  (registers them)
+from ..meta.recorder import Segment, is_plain
+from ..model.inputs import Arguments, tensors_in
+from ..model.modules import InnerScopes, inventory, parameter_records
+from ..records.recording import NodeRecord, TrainingRecord
+from ..records.sketch import Interpreter, Node, Sketch
 from .concrete import ConcreteTracer
-from .errors import FxcostError, TrainingError
 from .host import HostCalls
-from .inputs import Arguments, tensors_in
-from .modules import InnerScopes, inventory, parameter_records
-from .recorder import Segment, is_plain
-from .records import NodeRecord, TrainingRecord
-from .sketch import Interpreter, Node, Sketch
 from .step_recorder import NOBODY, StepRecorder
 
 Loss = Callable[[Any], Tensor]
 
 
 class GraphRunner(Interpreter):
-    """Runs a graph on tensors and records its nodes, as :class:`~fxcost.propagate.Propagator` does on specs."""
+    """Runs a graph on tensors and records its nodes, as :class:`~fxcost.capture.propagate.Propagator` does on specs."""
 
     def __init__(self, root: nn.Module, sketch: Sketch, recorder: StepRecorder) -> None:
         super().__init__(root, sketch)

@@ -19,13 +19,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .autocast import cast_to
-from .autocast_gradients import AutocastRegionError
-from .meta_kernels import Made, describe, fresh, kernel_for, returns_fresh
-from .recorder import Segment, is_plain, runs_as_one
-from .records import NodeRecord, Operator, OpRecord
-from .storages import Storages
-from .values import ValueRecorder
+from ..meta.autocast import cast_to
+from ..meta.autocast_gradients import AutocastRegionError
+from ..meta.kernels import Made, describe, fresh, kernel_for, returns_fresh
+from ..meta.recorder import Segment, is_plain, runs_as_one
+from ..meta.storages import Storages
+from ..meta.values import ValueRecorder
+from ..records.recording import NodeRecord, Operator, OpRecord
 
 NOBODY = -1
 """Owner of backward operators that belong to no forward node: gradients that add up at a parameter."""

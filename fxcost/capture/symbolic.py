@@ -32,11 +32,11 @@ from torch.fx._symbolic_trace import _create_wrapped_func
 from torch.overrides import TorchFunctionMode, is_tensor_method_or_property
 from torch.utils import _pytree as pytree
 
-from .autocast import region_dtype
-from .errors import CaptureError
-from .inputs import Arguments
-from .modules import argument_names, inventory
-from .sketch import Node, Sketch
+from ..errors import CaptureError
+from ..meta.autocast import region_dtype
+from ..model.inputs import Arguments
+from ..model.modules import argument_names, inventory
+from ..records.sketch import Node, Sketch
 from .spelling import names_unpacked, written_as
 
 _MAY_ASK = ("fxcost", "torch.fx", "torch.nn.parameter", "torch._", "torch.overrides", "torch.utils")

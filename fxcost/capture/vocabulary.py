@@ -9,8 +9,8 @@ from typing import Any
 
 from torch import Tensor
 
-from .recorder import fields_of
-from .sketch import Node
+from ..meta.recorder import fields_of
+from ..records.sketch import Node
 
 
 class Later:

@@ -18,20 +18,7 @@ from collections.abc import Sequence
 import click
 
 from ..errors import FxcostError
-from . import (  # a command's file adds it to the group
-    check,
-    completion,
-    conventions,
-    cost,
-    devices,
-    diff,
-    explain,
-    fit,
-    measure,
-    model,
-    show,
-    sweep,
-)
+from . import check, completion, conventions, cost, devices, diff, explain, fit, measure, model, show, sweep
 from .group import fxcost
 from .output import BAD_USAGE, GOOD, INTERRUPTED, fail
 

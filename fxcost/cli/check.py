@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from ..limits import LIMITS, OTHERS
+from ..compare.limits import LIMITS, OTHERS
 from .complete import complete_model
 from .group import fxcost
 from .model import input_options, is_report, report_of
@@ -20,7 +20,7 @@ from .output import FAILED, GOOD, emit, write
 from .progress import working
 
 if TYPE_CHECKING:
-    from ..budgets import Budget
+    from ..compare.budgets import Budget
     from ..report import Report
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -74,7 +74,7 @@ def check(*, model: str | None, update: bool, **options: Any) -> int:
 
 def _passes(name: str, report: Report, limits: Mapping[str, Any], folder: Path, update: bool) -> bool:
     """Print whether the limits hold; or write the baseline."""
-    from ..check import check as verdict
+    from ..compare.check import check as verdict
 
     heading = f"{name}: " if name else ""
     if update:
@@ -103,7 +103,7 @@ def _analyse(budget: Budget) -> Report:
 
 def _budgets(name: str | None) -> list[Budget]:
     """All budgets in pyproject.toml, or the one of that name."""
-    from ..budgets import find_project, read_budgets
+    from ..compare.budgets import find_project, read_budgets
     from ..errors import BudgetError
 
     if name is None:

@@ -87,7 +87,7 @@ def _formats() -> Sequence[str]:
 
 
 def _devices() -> Sequence[str]:
-    table = (Path(__file__).parent.parent / "device_table.py").read_text(encoding="utf-8")
+    table = (Path(__file__).parents[1] / "speed" / "device_table.py").read_text(encoding="utf-8")
     return ["here", *(key for keys in DEVICE.findall(table) for key in keys.split())]
 
 

@@ -10,7 +10,7 @@ from .group import fxcost
 from .output import GOOD, emit
 
 if TYPE_CHECKING:
-    from ..devices import Device
+    from ..speed.devices import Device
 
 HERE = "here"
 
@@ -21,7 +21,7 @@ def find_device(name: str) -> Device:
     Raises:
         DeviceError: there is no such device.
     """
-    from ..devices import Device
+    from ..speed.devices import Device
 
     return Device.calibrate() if name == HERE else Device.named(name)
 
@@ -35,8 +35,8 @@ def devices(*, sources: bool, table_format: str) -> int:
     \b
       fxcost devices --format github --sources
     """
-    from ..devices import Device
-    from ..views.as_devices import devices_table
+    from ..speed.as_devices import devices_table
+    from ..speed.devices import Device
 
     emit(devices_table(Device.known(), sources=sources, format=table_format))
     return GOOD

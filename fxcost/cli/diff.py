@@ -30,7 +30,7 @@ def diff(*, before: str, after: str, depth: int | None, layout: str | None, **op
       fxcost diff torchvision:resnet50 torchvision:resnet101
       fxcost diff before.json net.py:Net --input 1,3,32,32 --format markdown
     """
-    from ..diff import diff as compare
+    from ..compare.diff import diff as compare
 
     json, html = options.pop("json"), options.pop("html")
     found = compare(*(report_of(name, options) for name in (before, after)))

@@ -17,7 +17,7 @@ from .output import GOOD, emit, write
 from .progress import working
 
 if TYPE_CHECKING:
-    from ..measurement import Measurement
+    from ..timing.measurement import Measurement
 
 
 @fxcost.command()
@@ -59,9 +59,9 @@ def _measured(*, device: str | None, threads: int | None, dtype: str | None, **o
     """Build the model with random weights, in the dtype that is wanted, and measure it."""
     import torch
 
-    from ..inputs import as_dtype
-    from ..measure import measure as run
-    from ..shapes import converted
+    from ..model.inputs import as_dtype
+    from ..sources.shapes import converted
+    from ..timing.measure import measure as run
 
     how = {name: options.pop(name) for name in ("warmup", "runs", "place", "operators")}
     compared = find_device(device) if device is not None else None

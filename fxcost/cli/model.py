@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import torch
 
     from ..report import Report
-    from ..shapes import Inputs
+    from ..sources.shapes import Inputs
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -136,9 +136,9 @@ def load_model(options: ModelOptions) -> tuple[torch.nn.Module, Inputs]:
     Raises:
         FxcostError: an option can't be read, or the model can't be built.
     """
-    from ..inputs import parameter_dtype
-    from ..load import load
-    from ..shapes import parse_inputs, with_data
+    from ..model.inputs import parameter_dtype
+    from ..sources.load import load
+    from ..sources.shapes import parse_inputs, with_data
 
     if options.inputs and options.batch:
         raise click.UsageError("--batch is for the default inputs; give the batch size in --input")

@@ -85,9 +85,9 @@ def items(
     Raises:
         FxcostError: an input can't be read, or there is no such dtype or optimizer.
     """
-    from ..inputs import as_dtype
-    from ..optimizers import check_optimizer
-    from ..shapes import parse_inputs
+    from ..memory.optimizers import check_optimizer
+    from ..model.inputs import as_dtype
+    from ..sources.shapes import parse_inputs
 
     if inputs and batch:
         raise click.UsageError("--batch is for the default inputs; let the batch size in --input vary with --vary")

@@ -16,7 +16,7 @@ from .output import emit, write_view
 
 if TYPE_CHECKING:
     from ..report import Report
-    from ..roofline import Roofline
+    from ..speed.roofline import Roofline
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..limits import LIMITS
-from . import units
+from ..text import units
+from ..text.words import printable, shortened
+from ..views.summary import header
 from .as_diff import percent_change
-from .summary import header
-from .words import printable, shortened
+from .limits import LIMITS
 
 if TYPE_CHECKING:
-    from ..check import Check, Result
+    from .check import Check, Result
 
 NAME_WIDTH = 48
 

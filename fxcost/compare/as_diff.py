@@ -12,16 +12,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from . import units
-from .as_table import _safe as safe_in
-from .choice import choose
-from .rows import run_name, stem_and_number
-from .summary import header
-from .words import shortened
+from ..text import units
+from ..text.choice import choose
+from ..text.words import shortened
+from ..views.as_table import _safe as safe_in
+from ..views.rows import run_name, stem_and_number
+from ..views.summary import header
 
 if TYPE_CHECKING:
-    from ..diff import Diff, Figures, ModuleChange
     from ..report import Report
+    from .diff import Diff, Figures, ModuleChange
 
 SCHEMA = "fxcost.diff/1"
 """Name and version of the layout of :func:`to_dict`."""

@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import BudgetError
+from ..errors import BudgetError
 from .limits import NAMES, unknown
 
 if TYPE_CHECKING:
+    from ..report import Report
     from .check import Check
-    from .report import Report
 
 MODEL_KEYS = ("model", "input", "batch", "arg", "train", "capture", "dtype", "real", "training", "optimizer")
 KEYS = (*MODEL_KEYS, *(name.replace("_", "-") for name in NAMES))
@@ -53,10 +53,10 @@ class Budget:
         Raises:
             FxcostError: the model can't be built or analysed.
         """
-        from .analyze import analyze
-        from .inputs import parameter_dtype
-        from .load import load
-        from .shapes import parse_inputs, with_data
+        from ..analyze import analyze
+        from ..model.inputs import parameter_dtype
+        from ..sources.load import load
+        from ..sources.shapes import parse_inputs, with_data
 
         if self.inputs and self.batch:
             raise BudgetError("batch is for the default inputs; give the batch size in input")

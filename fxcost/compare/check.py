@@ -12,13 +12,13 @@ from fractions import Fraction
 from os import PathLike
 from typing import Any
 
-from .amounts import parse_share
+from ..errors import BudgetError
+from ..report import Report
+from ..text.amounts import parse_share
+from ..totals.module_tree import ModuleCost
+from ..views.from_json import as_report
 from .diff import Diff, diff
-from .errors import BudgetError
 from .limits import COMPARED, LIMITS, NAMES, unknown
-from .module_tree import ModuleCost
-from .reading import as_report
-from .report import Report
 
 MOST_NAMED = 5
 """How many modules a result names."""
@@ -74,7 +74,7 @@ class Check:
         return self.ok
 
     def __str__(self) -> str:
-        from .views.as_check import text
+        from .as_check import text
 
         return text(self)
 

@@ -12,12 +12,12 @@ from dataclasses import dataclass, fields
 from os import PathLike
 from typing import Any
 
-from .alignment import align
-from .cost import Cost
-from .module_tree import ModuleCost
-from .parameters import ParameterTotals
-from .reading import as_report
-from .report import Report
+from ..records.cost import Cost
+from ..report import Report
+from ..totals.alignment import align
+from ..totals.module_tree import ModuleCost
+from ..totals.parameters import ParameterTotals
+from ..views.from_json import as_report
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +135,7 @@ class Diff:
         Raises:
             UnknownNameError: there is no such format.
         """
-        from .views.as_diff import markdown, text
+        from .as_diff import markdown, text
 
         return markdown(self, depth=depth) if format == "markdown" else text(self, format, depth=depth)
 
@@ -145,13 +145,13 @@ class Diff:
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as plain data, in a versioned layout."""
-        from .views.as_diff import to_dict
+        from .as_diff import to_dict
 
         return to_dict(self)
 
     def to_json(self, path: str | PathLike[str] | None = None) -> str:
         """:meth:`to_dict` as JSON; written to `path` if one is given."""
-        from .views.as_diff import to_json
+        from .as_diff import to_json
 
         text = to_json(self)
         if path is not None:
@@ -161,7 +161,7 @@ class Diff:
 
     def to_html(self, path: str | PathLike[str] | None = None) -> str:
         """The page of the later report, with both side by side; written to `path` if one is given."""
-        from .views.as_html import page
+        from ..views.as_html import page
 
         text = page(self.after, diff=self.to_dict())
         if path is not None:
@@ -173,7 +173,7 @@ class Diff:
         return self.text()
 
     def __repr__(self) -> str:
-        from .views.as_diff import one_line
+        from .as_diff import one_line
 
         return f"<Diff: {one_line(self)}>"
 

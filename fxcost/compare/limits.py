@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from types import MappingProxyType
 
-from .amounts import parse_bytes, parse_count
-from .errors import BudgetError
+from ..errors import BudgetError
+from ..text.amounts import parse_bytes, parse_count
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from torch import nn
 from ..analyze import analyze
 from ..conventions.seen import Seen
 from ..conventions.torchsummary import MEBI, Row, elements, summary_rows
-from ..inputs import spec
+from ..model.inputs import spec
 
 _LINE = "-" * 64
 _DOUBLE = "=" * 64

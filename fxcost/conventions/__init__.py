@@ -6,23 +6,13 @@ whose docstring says what the tool sees and misses.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from difflib import get_close_matches
-from types import MappingProxyType
+from types import MappingProxyType, ModuleType
 
 from ..errors import ConventionError
-from . import (
-    deepspeed,
-    dispatch,
-    fvcore,
-    literature,
-    ptflops,
-    thop,
-    torchinfo,
-    torchprofile,
-    torchstat,
-    torchsummary,
-)
+from . import deepspeed, dispatch, fvcore, literature, ptflops, thop, torchinfo, torchprofile, torchstat, torchsummary
 from .convention import Convention, Counted, CountRule, Tally, by_function, by_module, by_operator, rows, rule
 from .seen import FunctionSeen, ModuleSeen, Seen
 
@@ -73,3 +63,13 @@ def lookup(convention: str | Convention) -> Convention:
         hint = f"did you mean {', '.join(map(repr, near))}? " if near else ""
         raise ConventionError(f"no convention {convention!r}; {hint}There are {', '.join(CONVENTIONS)}")
     return found
+
+
+class _Room(ModuleType):
+    """This module, which can also be called: `fxcost.conventions()` is public and is the name of the room too."""
+
+    def __call__(self) -> dict[str, str]:
+        return conventions()
+
+
+sys.modules[__name__].__class__ = _Room

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ..cost import OpCost
 from ..errors import ConventionError
-from ..records import Operator
+from ..records.cost import OpCost
+from ..records.recording import Operator
 
 if TYPE_CHECKING:
     from .seen import FunctionSeen, ModuleSeen, Seen

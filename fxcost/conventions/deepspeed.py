@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from ..errors import ConventionError
-from ..records import TensorSpec
+from ..records.recording import TensorSpec
 from .convention import Convention, Counted, Tally
 from .einsum import printed_count
 from .fvcore import batch_norm, linear, operands_of, other_norm

@@ -18,9 +18,9 @@ from typing import Any
 
 import torch
 
-from .. import units
-from ..cost import OpCost
-from ..records import OpRecord, TensorSpec
+from ..meta import units
+from ..records.cost import OpCost
+from ..records.recording import OpRecord, TensorSpec
 from ..rules.attention import attention
 from ..rules.common import argument
 from ..rules.conv import convolution

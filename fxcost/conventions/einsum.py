@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..records import TensorSpec
+from ..records.recording import TensorSpec
 
 
 def normalized(equation: str) -> str:

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from ..errors import ConventionError
-from ..records import TensorSpec
+from ..records.recording import TensorSpec
 from .convention import Convention, Counted, CountRule, Tally, function_amount, rows, rule
 from .einsum import normalized, printed_count
 from .kinds import CELL_FUNCTIONS, packet, product_macs

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..records import Operator, OpRecord, TensorSpec
+from ..records.recording import Operator, OpRecord, TensorSpec
 from ..rules.matmul import addmm, baddbmm, bmm, mm
 
 aten = torch.ops.aten

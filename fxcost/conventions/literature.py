@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import torch
 
-from .. import units
-from ..cost import OpCost
+from ..meta import units
+from ..records.cost import OpCost
 from ..rules.attention import attention
 from ..rules.common import argument
 from .convention import Convention, by_operator, rows, rule

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import nn
 
-from ..records import TensorSpec
+from ..records.recording import TensorSpec
 from .kinds import n
 from .seen import FunctionSeen, Seen
 

@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from .. import units
-from ..cost import NodeCost, OpCost
 from ..errors import ConventionError
-from ..records import OpRecord, TensorSpec, tensor_specs
+from ..meta import units
+from ..records.cost import NodeCost, OpCost
+from ..records.recording import OpRecord, TensorSpec, tensor_specs
 from .convention import Span
 
 if TYPE_CHECKING:

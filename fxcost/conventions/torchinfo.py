@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from math import prod
 from typing import Any
 
-from ..records import TensorSpec
+from ..records.recording import TensorSpec
 from .convention import Convention, Counted
 from .kinds import is_leaf
 from .seen import ModuleSeen, Seen

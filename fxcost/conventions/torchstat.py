@@ -18,7 +18,7 @@ from typing import Any
 from torch import nn
 
 from ..errors import ConventionError
-from ..records import TensorSpec
+from ..records.recording import TensorSpec
 from .convention import Convention, Counted, Tally
 from .kinds import is_leaf, repeated
 from .seen import ModuleSeen, Seen

@@ -18,7 +18,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ..errors import ConventionError
-from ..records import TensorSpec, tensor_specs
+from ..records.recording import TensorSpec, tensor_specs
 from .convention import Convention, Counted
 from .seen import ModuleSeen, Seen
 

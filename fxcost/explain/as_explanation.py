@@ -7,13 +7,13 @@ from dataclasses import asdict
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
-from . import units
-from .as_json import cost_dict, spec_dict
-from .words import printable
+from ..text import units
+from ..text.words import printable
+from ..views.as_json import cost_dict, spec_dict
 
 if TYPE_CHECKING:
-    from ..derivation import Function, Term
-    from ..explain import Explanation, Operation
+    from .derivation import Function, Term
+    from .explain import Explanation, Operation
 
 SCHEMA = "fxcost.explanation/1"
 """Name and version of the layout of :func:`to_dict`."""

@@ -319,7 +319,7 @@ def _described(code: CodeType, names: dict[str, Any], doc: str | None, arguments
     lines = [line.strip() for line in text.strip().splitlines()]
     body = " ".join(line for line in lines if line)
     summary, _, source = body.partition("Source: ")
-    package = Path(__file__).parent
+    package = Path(__file__).parents[1]
     path = Path(code.co_filename)
     file = str(path.relative_to(package.parent)) if path.is_relative_to(package) else code.co_filename
     name = code.co_qualname.partition(".<locals>")[0]

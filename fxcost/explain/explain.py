@@ -12,15 +12,15 @@ from typing import Any
 
 import torch
 
-from .cost import Cost, NodeCost, OpCost
+from ..errors import RuleError
+from ..records.cost import Cost, NodeCost, OpCost
+from ..records.recording import OpRecord, TensorSpec
+from ..report import Report
+from ..rules import default_registry
+from ..rules.expressions import expression_of
+from ..rules.pricing import cost_operation
+from ..rules.registry import OpKey, Registry, Rule, RuleFunction
 from .derivation import Function, Term, Traced, derive, function_of
-from .errors import RuleError
-from .pricing import cost_operation
-from .records import OpRecord, TensorSpec
-from .registry import OpKey, Registry, Rule, RuleFunction
-from .report import Report
-from .rules import default_registry
-from .rules.expressions import expression_of
 
 QUANTITIES = (
     "macs",
@@ -82,12 +82,12 @@ class Explanation:
 
     def to_dict(self) -> dict[str, Any]:
         """The explanation as plain data."""
-        from .views.as_explanation import to_dict
+        from .as_explanation import to_dict
 
         return to_dict(self)
 
     def __str__(self) -> str:
-        from .views.as_explanation import text
+        from .as_explanation import text
 
         return text(self)
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from .modules import function_is_pure
+from ..model.modules import function_is_pure
 
 _CONSTANTS = (int, float, bool, str, type(None), torch.dtype)
 _FUNCTIONS = (abs, all, any, isinstance, len, max, min, round, sorted, sum)

@@ -14,9 +14,9 @@ from typing import Any
 
 import torch
 
-from .modules import function_is_pure
+from ..model.modules import function_is_pure
+from ..records.recording import OpRecord, TensorSpec
 from .purity import proof
-from .records import OpRecord, TensorSpec
 from .world import World, replaced
 
 LIMIT = 10_000

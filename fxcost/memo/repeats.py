@@ -15,12 +15,12 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from .autocast import region_dtype
-from .modules import configuration, module_tensors
-from .recorder import Segment, outline
-from .records import InnerCall, OpRecord, TensorSpec, tensor_specs
+from ..meta.autocast import region_dtype
+from ..meta.recorder import Segment, outline
+from ..meta.values import ValueRecorder
+from ..model.modules import configuration, module_tensors
+from ..records.recording import InnerCall, OpRecord, TensorSpec, tensor_specs
 from .remembered import memory
-from .values import ValueRecorder
 
 _SCALARS = frozenset({float, int, bool})
 _ATOMS = frozenset({type(None), str, type(...), torch.dtype, torch.device, torch.memory_format, torch.layout})
@@ -28,7 +28,7 @@ _ROWS = frozenset({tuple, list, torch.Size})
 
 
 class Ran(NamedTuple):
-    """What ran in a call, as a :class:`~fxcost.recorder.Segment` has it."""
+    """What ran in a call, as a :class:`~fxcost.meta.recorder.Segment` has it."""
 
     operations: tuple[OpRecord, ...] = ()
     storages: tuple[int, ...] = ()

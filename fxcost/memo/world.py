@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .modules import NOT_PYTHON, with_inner
+from ..model.modules import NOT_PYTHON, with_inner
 
 _SHARED = (F, torch, torch._C._nn, torch._tensor, torch.functional, Tensor, nn.Module)
 _CLASSES = [value for value in vars(nn.modules).values() if isinstance(value, type)]

@@ -9,12 +9,12 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from . import units
-from .choice import choose
+from ..text import units
+from ..text.choice import choose
 
 if TYPE_CHECKING:
-    from ..lifetimes import LiveTensor
-    from ..memory import Memory
+    from .lifetimes import LiveTensor
+    from .memory import Memory
 
 BLOCKS = " ▁▂▃▄▅▆▇█"
 """Eighths of a character's height."""

@@ -7,11 +7,11 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 from ..errors import MissingLibraryError
-from . import units
+from ..text import units
 
 if TYPE_CHECKING:
-    from ..memory import Memory
-    from ..training import Training
+    from .memory import Memory
+    from .training import Training
 
 MEBIBYTE = 1 << 20
 AREA, LINE = "#4c78a8", "#1f3a5f"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from . import units
+from ..text import units
+from ..text.choice import choose
 from .as_memory import aligned, draw, tensor_table
-from .choice import choose
 
 if TYPE_CHECKING:
-    from ..cost import Cost
-    from ..training import Training
+    from ..records.cost import Cost
+    from .training import Training
 
 
 def training_table(training: Training, top: int, format: str) -> str:  # noqa: A002

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
-from .records import NodeRecord, Operator, OpRecord, ParameterRecord, TensorSpec, tensor_specs
+from ..records.recording import NodeRecord, Operator, OpRecord, ParameterRecord, TensorSpec, tensor_specs
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from os import PathLike
 
+from ..records.recording import NodeRecord, Recording
 from .lifetimes import Births, LiveTensor, Residents, alive, deaths_in_graph, live_bytes
-from .records import NodeRecord, Recording
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +85,13 @@ class Memory:
         Raises:
             UnknownNameError: the format is not known.
         """
-        from .views.as_memory import memory_table
+        from .as_memory import memory_table
 
         return memory_table(self, top, format)
 
     def chart(self, width: int = 80, height: int = 10) -> str:
         """Live bytes over the pass, drawn with block characters for a terminal."""
-        from .views.as_memory import chart
+        from .as_memory import chart
 
         return chart(self, width, height)
 
@@ -101,7 +101,7 @@ class Memory:
         Raises:
             MissingLibraryError: matplotlib is not installed.
         """
-        from .views.as_plot import plot_memory
+        from .as_plot import plot_memory
 
         plot_memory(self, path)
 

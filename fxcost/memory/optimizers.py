@@ -21,8 +21,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from .errors import TrainingError
-from .records import TensorSpec
+from ..errors import TrainingError
+from ..records.recording import TensorSpec
 
 Optimizer = str | int | float | torch.optim.Optimizer
 

@@ -14,12 +14,12 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from os import PathLike
 
-from .cost import Cost, OpCost
+from ..records.cost import Cost, OpCost
+from ..records.recording import ModuleRecord, OpRecord, TrainingRecord
+from ..rules.pricing import cost_operation
+from ..rules.registry import Registry
 from .lifetimes import Births, LiveTensor, Residents, alive, live_bytes
 from .optimizers import Optimizer, optimizer_name, state_bytes
-from .pricing import cost_operation
-from .records import ModuleRecord, OpRecord, TrainingRecord
-from .registry import Registry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,13 +125,13 @@ class Training:
         Raises:
             UnknownNameError: the format is not known.
         """
-        from .views.as_training import training_table
+        from .as_training import training_table
 
         return training_table(self, top, format)
 
     def chart(self, width: int = 80, height: int = 10) -> str:
         """Live bytes over the step, drawn with block characters for a terminal."""
-        from .views.as_training import chart
+        from .as_training import chart
 
         return chart(self, width, height)
 
@@ -141,7 +141,7 @@ class Training:
         Raises:
             MissingLibraryError: matplotlib is not installed.
         """
-        from .views.as_plot import plot_training
+        from .as_plot import plot_training
 
         plot_training(self, path)
 

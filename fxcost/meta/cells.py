@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import _disable_current_modes
 
-from .errors import UnknownValueError
+from ..errors import UnknownValueError
 from .user_code import asking_line
 
 CPU = torch.device("cpu")

@@ -12,8 +12,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from .errors import UnknownValueError
-from .records import Operator
+from ..errors import UnknownValueError
+from ..records.recording import Operator
 
 MAX_STEPS = 100_000
 """A while_loop that runs longer on known values is taken to be endless."""

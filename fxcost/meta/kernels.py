@@ -16,7 +16,7 @@ from torch import Tensor
 
 from .cells import tensors
 from .closed_forms import CLOSED_FORMS
-from .meta_gradients import META_GRADIENTS
+from .gradients import META_GRADIENTS
 from .nested import refuse
 from .sparse import PRODUCTS, dense_stand_ins, is_sparse
 

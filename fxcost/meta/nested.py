@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor, nn
 
-from .errors import MissingMetaKernelError
+from ..errors import MissingMetaKernelError
 
 _WHOLE = frozenset({torch.ops.aten.native_layer_norm.default})
 """Kernels for nested tensors that do not call operators in their turn."""

@@ -18,11 +18,11 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
+from ..records.recording import InnerCall, Operator, OpRecord, TensorSpec
 from .autocast import cast, cast_to
 from .higher_order import flex_attention, handler, run_on_one_score
-from .meta_kernels import ShapeMemo
+from .kernels import ShapeMemo
 from .nested import dense_parts, extent, is_nested, refuse
-from .records import InnerCall, Operator, OpRecord, TensorSpec
 from .sparse import meta_copy, stored
 from .storages import META, Storages
 from .units import composite_kernel

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from .records import TensorSpec
+from ..records.recording import TensorSpec
 
 META = torch.device("meta")
 

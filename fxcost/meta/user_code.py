@@ -9,8 +9,9 @@ from pathlib import Path
 
 import torch
 
-_OURS = tuple(str(Path(file).parent) + "/" for file in (torch.__file__, __file__) if file)
-_ENTRY = str(Path(__file__).with_name("capture.py"))
+_PACKAGE = Path(__file__).parents[1]
+_OURS = (f"{Path(torch.__file__).parent}/", f"{_PACKAGE}/")
+_ENTRY = str(_PACKAGE / "capture" / "capture.py")
 
 
 @lru_cache(maxsize=1024)

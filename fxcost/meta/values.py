@@ -21,6 +21,8 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import _disable_current_modes
 
+from ..errors import UnknownValueError
+from ..records.recording import Operator, written_arguments
 from .cells import (
     CPU,
     FLOAT_LIMIT,
@@ -37,9 +39,7 @@ from .cells import (
     tensors,
     window,
 )
-from .errors import UnknownValueError
 from .recorder import OpRecorder
-from .records import Operator, written_arguments
 from .storages import META, Storages
 from .user_code import asking_line
 

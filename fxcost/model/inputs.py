@@ -15,10 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .errors import InputError
+from ..errors import InputError
+from ..meta.nested import is_nested
+from ..meta.storages import META
 from .isolate import MetaCopier
-from .nested import is_nested
-from .storages import META
 
 
 @dataclass(frozen=True, slots=True)

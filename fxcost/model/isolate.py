@@ -18,10 +18,10 @@ import torch
 from torch import Tensor, fx, nn
 from torch.overrides import TorchFunctionMode
 
-from .errors import ModelCopyError
-from .nested import is_nested
-from .sparse import is_sparse, meta_copy
-from .storages import META
+from ..errors import ModelCopyError
+from ..meta.nested import is_nested
+from ..meta.sparse import is_sparse, meta_copy
+from ..meta.storages import META
 
 _ATOMIC = (
     int,

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from .recorder import Segment
-from .records import ModuleRecord, ParameterRecord
+from ..meta.recorder import Segment
+from ..records.recording import ModuleRecord, ParameterRecord
 
 _BOOKKEEPING = frozenset(nn.Module().__dict__) - {"training"}
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.DataParallel, nn.ParameterList, nn.ParameterDict)

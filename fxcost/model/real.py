@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .errors import InputError, MeasureError
+from ..errors import InputError, MeasureError
 from .inputs import Arguments, make_arguments, parameter_dtype, tensors_in
 from .isolate import MetaCopier
 

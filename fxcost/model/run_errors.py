@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from .errors import MissingMetaKernelError, ModelRunError
+from ..errors import MissingMetaKernelError, ModelRunError
+from ..meta.nested import is_nested
+from ..meta.user_code import raising_line
+from ..records.recording import tensor_specs
 from .inputs import Arguments
-from .nested import is_nested
-from .records import tensor_specs
-from .user_code import raising_line
 
 
 def run_error(error: Exception, what: str, module: str, values: Any) -> ModelRunError:

@@ -21,8 +21,8 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 import torch
 
-from .errors import ReportFileError
-from .records import Operator
+from ..errors import ReportFileError
+from .recording import Operator
 
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 _OURS = f"{__package__}."

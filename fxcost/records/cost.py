@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from functools import cached_property
 from operator import attrgetter
 
-from .records import NodeRecord, Operator, OpRecord, TensorSpec
+from .recording import NodeRecord, Operator, OpRecord, TensorSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

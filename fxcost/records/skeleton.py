@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .records import ParameterRecord, TensorSpec
+from .recording import ParameterRecord, TensorSpec
 
 _BOOKKEEPING = frozenset(nn.Module().__dict__)
 _LONGEST = 1000

@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import cache, lru_cache
 from importlib.metadata import entry_points
 
-from ..registry import OpKey, Registry, Rule, merge, user_rules
 from . import (
     attention,
     backward,
@@ -34,6 +33,7 @@ from . import (
     sorting,
     sparse,
 )
+from .registry import OpKey, Registry, Rule, merge, user_rules
 
 BUILT_IN = Registry(
     merge(

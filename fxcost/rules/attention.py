@@ -13,12 +13,12 @@ from math import prod
 
 import torch
 
-from .. import units as _units  # noqa: F401  (defines torch.ops.fxcost)
-from ..cost import Cost
-from ..records import OpRecord, TensorSpec
-from ..registry import OpKey, Rule
+from ..meta import units as _units  # noqa: F401  (defines torch.ops.fxcost)
+from ..records.cost import Cost
+from ..records.recording import OpRecord, TensorSpec
 from . import formulas
 from .common import argument, bytes_of, higher_order, optional, with_bytes
+from .registry import OpKey, Rule
 
 aten = torch.ops.aten
 

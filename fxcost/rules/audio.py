@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..cost import Cost
-from ..records import OpRecord
-from ..registry import Rule
+from ..records.cost import Cost
+from ..records.recording import OpRecord
 from . import formulas
 from .common import arithmetic, contraction
+from .registry import Rule
 
 
 def lfilter(op: OpRecord) -> Cost:

@@ -17,12 +17,12 @@ from math import prod
 
 import torch
 
-from .. import unit_gradients as _unit_gradients  # noqa: F401  (defines torch.ops.fxcost.*_backward)
-from ..cost import Cost
-from ..records import OpRecord, TensorSpec, tensor_specs
-from ..registry import OpKey, Rule
+from ..meta import unit_gradients as _unit_gradients  # noqa: F401  (defines torch.ops.fxcost.*_backward)
+from ..records.cost import Cost
+from ..records.recording import OpRecord, TensorSpec, tensor_specs
 from .common import argument, arithmetic, contraction, higher_order, optional, rows_and_length
 from .formulas import gradient
+from .registry import OpKey, Rule
 
 aten = torch.ops.aten
 

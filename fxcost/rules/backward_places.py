@@ -11,14 +11,14 @@ from math import prod
 
 import torch
 
-from ..cost import Cost
-from ..records import OpRecord
-from ..registry import OpKey, Rule
+from ..records.cost import Cost
+from ..records.recording import OpRecord
 from . import formulas
 from .common import argument, arithmetic, optional, with_bytes
 from .formulas import places
 from .interpolation import BILINEAR, NEAREST, coordinate_operations
 from .loss import ctc_states
+from .registry import OpKey, Rule
 
 aten = torch.ops.aten
 

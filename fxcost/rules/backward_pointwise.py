@@ -10,12 +10,12 @@ from collections.abc import Mapping
 
 import torch
 
-from ..cost import Cost
-from ..records import OpRecord
-from ..registry import OpKey, Rule
+from ..records.cost import Cost
+from ..records.recording import OpRecord
 from .common import argument, arithmetic, with_bytes
 from .loss import label_pairs
 from .pointwise import Entry
+from .registry import OpKey, Rule
 
 aten = torch.ops.aten
 

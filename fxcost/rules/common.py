@@ -12,9 +12,9 @@ from typing import Any
 
 import torch
 
-from ..cost import Cost
-from ..records import Operator, OpRecord, TensorSpec, written_arguments
-from ..registry import OpKey, Rule
+from ..records.cost import Cost
+from ..records.recording import Operator, OpRecord, TensorSpec, written_arguments
+from .registry import OpKey, Rule
 
 
 def optional(name: str, rule: Rule) -> dict[OpKey, Rule]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from ..records import Operator
-from ..registry import functional_variant
+from ..records.recording import Operator
 from . import loss, pointwise
+from .registry import functional_variant
 
 
 def expression_of(op: Operator) -> str:

@@ -9,13 +9,13 @@ from collections.abc import Callable, Mapping
 
 import torch
 
-from ..cost import Cost
-from ..records import OpRecord, TensorSpec, tensor_specs
-from ..registry import OpKey, Rule
+from ..records.cost import Cost
+from ..records.recording import OpRecord, TensorSpec, tensor_specs
 from . import formulas
 from .common import argument, arithmetic, optional
 from .movement import move, overwrite
 from .pointwise import TABLE
+from .registry import OpKey, Rule
 
 
 def _tensors(op: OpRecord) -> tuple[TensorSpec, ...]:

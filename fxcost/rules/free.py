@@ -10,8 +10,8 @@ from collections.abc import Mapping
 
 import torch
 
-from ..registry import OpKey, Rule
 from .common import optional
+from .registry import OpKey, Rule
 
 aten = torch.ops.aten
 

@@ -12,11 +12,11 @@ from math import prod
 
 import torch
 
-from ..cost import Cost
-from ..records import OpRecord, TensorSpec, tensor_specs
-from ..registry import OpKey, Rule
+from ..records.cost import Cost
+from ..records.recording import OpRecord, TensorSpec, tensor_specs
 from . import formulas
 from .common import argument, arithmetic, bytes_of, in_place, with_bytes
+from .registry import OpKey, Rule
 
 aten = torch.ops.aten
 

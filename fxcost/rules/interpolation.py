@@ -11,11 +11,11 @@ from math import prod
 
 import torch
 
-from ..cost import Cost
-from ..records import OpRecord
-from ..registry import OpKey, Rule
+from ..records.cost import Cost
+from ..records.recording import OpRecord
 from . import formulas
 from .common import argument, arithmetic, contraction, optional, with_bytes
+from .registry import OpKey, Rule
 
 aten = torch.ops.aten
 

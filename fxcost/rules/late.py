@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import torch
 
-from ..registry import OpKey, Rule
 from . import attention, audio, loss, vision
+from .registry import OpKey, Rule
 
 LATE_RULES: Mapping[str, Rule] = {
     **vision.LATE_RULES,

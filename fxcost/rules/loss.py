@@ -11,12 +11,12 @@ from typing import Any
 
 import torch
 
-from ..cost import Cost
-from ..records import OpRecord, TensorSpec
-from ..registry import OpKey, Rule
+from ..records.cost import Cost
+from ..records.recording import OpRecord, TensorSpec
 from . import formulas
 from .common import argument, arithmetic, optional
 from .pointwise import Entry
+from .registry import OpKey, Rule
 
 aten = torch.ops.aten
 

@@ -10,11 +10,11 @@ from math import prod
 
 import torch
 
-from ..cost import Cost
-from ..records import OpRecord, TensorSpec
-from ..registry import OpKey, Rule
+from ..records.cost import Cost
+from ..records.recording import OpRecord, TensorSpec
 from . import formulas
 from .common import argument, arithmetic, contraction
+from .registry import OpKey, Rule
 
 aten = torch.ops.aten
 

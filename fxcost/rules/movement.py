@@ -10,10 +10,10 @@ from math import prod
 
 import torch
 
-from ..cost import Cost
-from ..records import OpRecord, tensor_specs
-from ..registry import OpKey, Rule
+from ..records.cost import Cost
+from ..records.recording import OpRecord, tensor_specs
 from .common import bytes_of, optional, with_bytes
+from .registry import OpKey, Rule
 
 aten = torch.ops.aten
 

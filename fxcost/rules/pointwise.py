@@ -19,10 +19,10 @@ from typing import Any
 
 import torch
 
-from ..cost import Cost
-from ..records import OpRecord, TensorSpec
-from ..registry import OpKey, Rule
+from ..records.cost import Cost
+from ..records.recording import OpRecord, TensorSpec
 from .common import argument, arithmetic
+from .registry import OpKey, Rule
 
 aten = torch.ops.aten
 

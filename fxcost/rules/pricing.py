@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from .cost import Cost, NodeCost, OpCost
-from .errors import RuleError
-from .records import NodeRecord, OpRecord, out_arguments, tensor_specs
+from ..errors import RuleError
+from ..memo.remembered import prices
+from ..records.cost import Cost, NodeCost, OpCost
+from ..records.recording import NodeRecord, OpRecord, out_arguments, tensor_specs
 from .registry import Registry
-from .remembered import prices
 
 _NOTHING = Cost()
 

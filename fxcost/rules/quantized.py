@@ -17,12 +17,12 @@ from math import prod
 
 import torch
 
-from ..cost import Cost
-from ..records import OpRecord, TensorSpec, tensor_specs
-from ..registry import OpKey, Rule
+from ..records.cost import Cost
+from ..records.recording import OpRecord, TensorSpec, tensor_specs
 from . import formulas
 from .common import argument, optional, rows_and_length
 from .movement import move
+from .registry import OpKey, Rule
 
 REQUANTIZE = 5
 DEQUANTIZE = 2

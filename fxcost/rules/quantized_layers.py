@@ -12,12 +12,12 @@ from math import prod
 
 import torch
 
-from ..cost import Cost
-from ..records import OpRecord, tensor_specs
-from ..registry import OpKey, Rule
+from ..records.cost import Cost
+from ..records.recording import OpRecord, tensor_specs
 from . import formulas
 from .common import argument, bytes_of, optional, with_bytes
 from .quantized import DEQUANTIZE, REQUANTIZE
+from .registry import OpKey, Rule
 from .rnn import cell
 
 aten = torch.ops.aten

@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping
 
 import torch
 
-from ..cost import Cost
-from ..records import OpRecord
-from ..registry import OpKey, Rule
+from ..records.cost import Cost
+from ..records.recording import OpRecord
 from . import formulas
 from .common import argument, arithmetic, optional, rows_and_length
+from .registry import OpKey, Rule
 
 aten = torch.ops.aten
 

@@ -1,7 +1,7 @@
 """Which rule prices which operator: an immutable table, and how an operator is looked up in it.
 
-To add a rule, write a function from :class:`~fxcost.records.OpRecord` to :class:`~fxcost.cost.Cost` and put it
-into the `RULES` of its family's file in `fxcost/rules/`, or register it from outside with :func:`rule`.
+To add a rule, write a function from :class:`~fxcost.records.recording.OpRecord` to
+:class:`~fxcost.records.cost.Cost` and put it into the `RULES` of its family's file in `fxcost/rules/`, or register it from outside with :func:`rule`.
 
 Lookup goes from the exact overload to its packet, then to the functional operator that an in-place or `out=`
 variant repeats, then to what PyTorch's own schema and tags say: an operator that only aliases its input is free,
@@ -17,9 +17,9 @@ from typing import Any
 
 import torch
 
-from .cost import Cost
-from .errors import DuplicateRuleError, RuleError
-from .records import Operator, OpRecord
+from ..errors import DuplicateRuleError, RuleError
+from ..records.cost import Cost
+from ..records.recording import Operator, OpRecord
 
 RuleFunction = Callable[[OpRecord], Cost]
 OpKey = Any
@@ -144,7 +144,7 @@ def rule(*ops: OpKey, family: str = "custom", override: bool = False) -> Callabl
         DuplicateRuleError: an operator already has a rule and `override` is false.
         RuleError: a key is no operator.
     """
-    from .rules import BUILT_IN
+    from . import BUILT_IN
 
     def register(function: RuleFunction) -> RuleFunction:
         with _user_lock:

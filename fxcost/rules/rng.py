@@ -9,12 +9,12 @@ from collections.abc import Mapping
 
 import torch
 
-from ..cost import Cost
-from ..records import OpRecord
-from ..registry import OpKey, Rule
+from ..records.cost import Cost
+from ..records.recording import OpRecord
 from . import formulas
 from .common import argument, arithmetic, in_place, optional
 from .movement import make, overwrite
+from .registry import OpKey, Rule
 
 aten = torch.ops.aten
 

@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
-from .. import units as _units  # noqa: F401  (defines torch.ops.fxcost)
-from ..cost import Cost
-from ..records import OpRecord, TensorSpec
-from ..registry import OpKey, Rule
+from ..meta import units as _units  # noqa: F401  (defines torch.ops.fxcost)
+from ..records.cost import Cost
+from ..records.recording import OpRecord, TensorSpec
 from . import formulas
 from .common import argument, arithmetic, optional
+from .registry import OpKey, Rule
 
 aten = torch.ops.aten
 

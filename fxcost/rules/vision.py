@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..cost import Cost
-from ..records import OpRecord
-from ..registry import Rule
+from ..records.cost import Cost
+from ..records.recording import OpRecord
 from . import formulas
 from .common import argument, arithmetic
 from .formulas import places
 from .quantized import DEQUANTIZE, REQUANTIZE
+from .registry import Rule
 
 _ASSUMED_SAMPLES = 2
 """Samples per bin and dimension where `sampling_ratio` ≤ 0 lets the box's size decide: torchvision's own default."""

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from ..errors import InputError, ModelLoadError
-from ..shapes import Inputs
+from .shapes import Inputs
 
 
 @dataclass(frozen=True, slots=True)

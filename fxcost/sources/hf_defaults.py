@@ -14,8 +14,7 @@ from typing import Any
 import torch
 
 from ..errors import InputError
-from ..inputs import InputSpec, spec
-from ..shapes import Inputs
+from ..model.inputs import InputSpec, spec
 from .hf_inputs import (
     AUDIO_FRAMES,
     GRID,
@@ -31,6 +30,7 @@ from .hf_inputs import (
     text,
     transposed,
 )
+from .shapes import Inputs
 
 
 def default_inputs(model: torch.nn.Module, batch: int) -> Inputs:

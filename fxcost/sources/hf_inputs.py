@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from ..inputs import InputSpec, spec
+from ..model.inputs import InputSpec, spec
 
 TEXT_LENGTH = 128
 """Tokens of a text, where the model takes as many."""

@@ -24,9 +24,9 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
-from .errors import FxcostError, InputError, ModelLoadError
+from ..errors import FxcostError, InputError, ModelLoadError
+from . import SOURCES, Source, as_spec, no_inputs
 from .shapes import Inputs
-from .sources import SOURCES, Source, as_spec, no_inputs
 
 LARGE_FLOAT = 2**16
 """Floating-point tensors with more elements than this are built on meta."""

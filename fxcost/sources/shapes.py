@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch.utils import _pytree as pytree
 
-from .errors import InputError
-from .inputs import InputSpec, spec
+from ..errors import InputError
+from ..model.inputs import InputSpec, spec
 
 EXAMPLE = "examples: 1,3,224,224 or 1,128:int64 or input_ids=1,128:int64"
 

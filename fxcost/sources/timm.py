@@ -8,9 +8,9 @@ from typing import Any
 import torch
 
 from ..errors import ModelLoadError
-from ..inputs import spec
-from ..shapes import Inputs
+from ..model.inputs import spec
 from .base import Source, library, no_such_model
+from .shapes import Inputs
 
 
 def names() -> list[str]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from . import units
-from .choice import choose
+from ..text import units
+from ..text.choice import choose
 
 if TYPE_CHECKING:
-    from ..devices import Device
-    from ..roofline import NodeTime, Roofline
+    from .devices import Device
+    from .roofline import NodeTime, Roofline
 
 ALIGNED = {"l": "left", "r": "right"}
 COLUMNS = ("node", "module", "family", "FLOPs", "bytes", "FLOPs/B", "compute", "memory", "time", "share", "bound by")

@@ -12,12 +12,12 @@ from math import sqrt
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
-from . import units
-from .as_plot import figure_and_axes
+from ..memory.as_plot import figure_and_axes
+from ..text import units
 from .as_roofline import unit_of
 
 if TYPE_CHECKING:
-    from ..roofline import NodeTime, Roofline
+    from .roofline import NodeTime, Roofline
 
 COLOURS = (
     "#4c78a8", "#f58518", "#54a24b", "#e45756", "#72b7b2", "#b279a2", "#eeca3b", "#9d755d", "#ff9da6", "#bab0ac",

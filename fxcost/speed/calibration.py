@@ -18,8 +18,8 @@ from typing import Any
 
 import torch
 
+from ..errors import DeviceError
 from .devices import Device, dtype_key
-from .errors import DeviceError
 from .stopwatch import Clock, Stopwatch, find_place
 
 DTYPES = ("float32", "bfloat16", "float16", "float64")

@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
-from .errors import DeviceError
+from ..errors import DeviceError
 
 if TYPE_CHECKING:
-    from .measurement import Measurement
+    from ..timing.measurement import Measurement
 
 _ALIASES = {"bf16": "bfloat16", "fp16": "float16", "half": "float16", "fp32": "float32", "fp64": "float64"} | {
     "float": "float32", "double": "float64", "fp8": "float8", "fp4": "float4", "bfloat": "bfloat16",

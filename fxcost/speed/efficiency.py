@@ -11,11 +11,11 @@ from dataclasses import replace
 from math import exp, log
 from typing import TYPE_CHECKING
 
+from ..errors import DeviceError
 from .devices import Device
-from .errors import DeviceError
 
 if TYPE_CHECKING:
-    from .measurement import Measurement
+    from ..timing.measurement import Measurement
 
 
 def fitted(device: Device, measurements: Iterable[Measurement]) -> Device:

@@ -13,8 +13,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from .cost import NodeCost, OpCost
-from .records import TensorSpec
+from ..records.cost import NodeCost, OpCost
+from ..records.recording import TensorSpec
 
 FUSIONS = ("none", "pointwise")
 

@@ -20,16 +20,16 @@ from functools import cached_property
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
-from .cost import Cost, NodeCost, OpCost
+from ..errors import DeviceError, UnknownNameError
+from ..records.cost import Cost, NodeCost, OpCost
+from ..totals.sums import UNCOSTED_FAMILY, Sums
 from .devices import Device, dtype_key
-from .errors import DeviceError, UnknownNameError
 from .fusion import FUSIONS, Kernel, kernels, shares_memory_known
-from .sums import UNCOSTED_FAMILY, Sums
 
 if TYPE_CHECKING:
     import networkx as nx
 
-    from .training import Training
+    from ..memory.training import Training
 
 BOUNDS = ("compute", "memory", "overhead")
 """What can bound a node."""
@@ -185,7 +185,7 @@ class Roofline:
         Raises:
             UnknownNameError: the format is not known.
         """
-        from .views.as_roofline import roofline_table
+        from .as_roofline import roofline_table
 
         return roofline_table(self, top, format, sort)
 
@@ -195,7 +195,7 @@ class Roofline:
         Raises:
             MissingLibraryError: matplotlib is not installed.
         """
-        from .views.as_roofline_plot import plot_roofline
+        from .as_roofline_plot import plot_roofline
 
         plot_roofline(self, path)
 

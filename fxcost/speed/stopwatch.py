@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from .errors import DeviceError
+from ..errors import DeviceError
 
 Clock = Callable[[], float]
 """Gives a time in seconds; only differences count."""

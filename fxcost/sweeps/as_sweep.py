@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterable, Sequence
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
-from . import units
-from .as_table import HTML
-from .choice import choose
-from .words import printable, shortened
+from ..text import units
+from ..text.choice import choose
+from ..text.words import printable, shortened
+from ..views.as_table import HTML
 
 if TYPE_CHECKING:
-    from ..sweeps.rows import Row
-    from ..sweeps.run import Sweep
+    from .rows import Row
+    from .run import Sweep
 
 NAME_WIDTH, ERROR_WIDTH = 60, 60
 

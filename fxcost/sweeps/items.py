@@ -18,7 +18,7 @@ from torch import nn
 
 from ..analyze import analyze
 from ..errors import InputError
-from ..inputs import InputSpec, is_shape, tensors_in
+from ..model.inputs import InputSpec, is_shape, tensors_in
 from ..sources import matching
 
 

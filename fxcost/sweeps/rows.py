@@ -12,10 +12,10 @@ from typing import Any
 from torch import nn
 
 from ..analyze import analyze
-from ..inputs import parameter_dtype
-from ..load import Loaded, build, load
+from ..model.inputs import parameter_dtype
 from ..report import Report
-from ..shapes import Inputs, with_data
+from ..sources.load import Loaded, build, load
+from ..sources.shapes import Inputs, with_data
 from .items import Item, described_inputs, model_name
 
 LONGEST_ERROR = 900

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from os import PathLike
 from typing import Any
 
-from ..amounts import parse_bytes
 from ..errors import InputError
+from ..text.amounts import parse_bytes
 from .items import Item, items_of
 from .journal import appending, read
 from .pool import Processes, outcomes
@@ -57,13 +57,13 @@ class Sweep:
         Raises:
             UnknownNameError: a column or the format is not known; the message lists the choices.
         """
-        from ..views.as_sweep import table
+        from .as_sweep import table
 
         return table(self, columns=columns, sort=sort, top=top, format=format)
 
     def to_csv(self, path: Path | None = None) -> str:
         """The rows as CSV with exact integers, a heading first; written to `path` if one is given."""
-        from ..views.as_sweep import to_csv
+        from .as_sweep import to_csv
 
         text = to_csv(self.rows, Row)
         if path is not None:

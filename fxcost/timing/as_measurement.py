@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from . import units
-from .as_roofline import device_facts, labelled, tabulated
+from ..speed.as_roofline import device_facts, labelled, tabulated
+from ..text import units
 
 if TYPE_CHECKING:
-    from ..measurement import Measurement, NodeMeasurement, OperatorTime, Timing
+    from .measurement import Measurement, NodeMeasurement, OperatorTime, Timing
 
 NODE_COLUMNS = (
     "node", "module", "family", "measured", "± spread", "share", "predicted", "reached", "FLOPS", "B/s", "bound by",

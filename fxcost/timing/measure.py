@@ -15,20 +15,20 @@ from typing import Any
 
 import torch
 
-from .analyze import analyze
-from .capture import Loss, exported, record_real
-from .devices import Device, dtype_key
-from .errors import DeviceError, FxcostError, InputError, MeasureError
-from .inputs import parameter_dtype
+from ..analyze import analyze
+from ..capture.capture import Loss, exported, record_real
+from ..capture.step import sum_of_outputs
+from ..errors import DeviceError, FxcostError, InputError, MeasureError
+from ..model.inputs import parameter_dtype
+from ..model.real import RealModel, home, same_random_numbers
+from ..model.unchanged import without_collection
+from ..records.recording import Recording
+from ..report import Report
+from ..speed.devices import Device, dtype_key
+from ..speed.roofline import Roofline, step_seconds
+from ..speed.stopwatch import Clock, Stopwatch, find_place
 from .measurement import Measurement, NodeMeasurement, OperatorTime, StepMeasurement, Timing
-from .real import RealModel, home, same_random_numbers
-from .records import Recording
 from .replay import Replay
-from .report import Report
-from .roofline import Roofline, step_seconds
-from .step import sum_of_outputs
-from .stopwatch import Clock, Stopwatch, find_place
-from .unchanged import without_collection
 
 
 def measure(

@@ -12,9 +12,9 @@ from os import PathLike
 from statistics import median, quantiles
 from typing import Any
 
-from .cost import Cost
-from .report import Report
-from .roofline import NodeTime, Roofline
+from ..records.cost import Cost
+from ..report import Report
+from ..speed.roofline import NodeTime, Roofline
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +193,7 @@ class Measurement:
         Raises:
             UnknownNameError: the format is not known.
         """
-        from .views.as_measurement import measurement_table
+        from .as_measurement import measurement_table
 
         return measurement_table(self, top, format, sort)
 
@@ -203,13 +203,13 @@ class Measurement:
         Raises:
             MissingLibraryError: matplotlib is not installed.
         """
-        from .views.as_roofline_plot import plot_roofline
+        from ..speed.as_roofline_plot import plot_roofline
 
         plot_roofline(self.roofline, path, {node.name: node.timing.median for node in self.nodes})
 
     def to_dict(self) -> Mapping[str, Any]:
         """The numbers as plain data: seconds, counts and names."""
-        from .views.as_measurement import measurement_dict
+        from .as_measurement import measurement_dict
 
         return measurement_dict(self)
 

@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from .errors import MeasureError
-from .inputs import tensors_in
-from .records import Recording
-from .stopwatch import Stopwatch
+from ..errors import MeasureError
+from ..model.inputs import tensors_in
+from ..records.recording import Recording
+from ..speed.stopwatch import Stopwatch
 
 
 class Replay(fx.Interpreter):

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
 
-from .records import ModuleCall, ParameterRecord, Recording, tensor_specs
-from .rules.formulas import distinct
+from ..records.recording import ModuleCall, ParameterRecord, Recording, tensor_specs
+from ..rules.formulas import distinct
 
 
 @dataclass(frozen=True, slots=True)

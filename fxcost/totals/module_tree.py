@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from .cost import Cost, NodeCost
+from ..records.cost import Cost, NodeCost
+from ..records.recording import ParameterRecord, Recording, TensorSpec, tensor_specs
 from .parameters import ParameterTotals, totals_of
-from .records import ParameterRecord, Recording, TensorSpec, tensor_specs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,7 +139,7 @@ def module_tree(
 ) -> dict[str, ModuleCost]:
     """Every module by its canonical FQN, parents before children; the root is "".
 
-    `parameters` must be unique (:func:`~fxcost.parameters.unique_parameters`).
+    `parameters` must be unique (:func:`~fxcost.totals.parameters.unique_parameters`).
     """
     builder = _Builder(recording)
     for node in nodes:

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from operator import attrgetter
 
-from .records import ParameterRecord
+from ..records.recording import ParameterRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

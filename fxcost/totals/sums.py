@@ -13,12 +13,12 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
-from .cost import Cost, NodeCost, OpCost
-from .errors import UnknownNameError
+from ..errors import UnknownNameError
+from ..model.unchanged import without_collection
+from ..records.cost import Cost, NodeCost, OpCost
+from ..records.recording import ParameterRecord, Recording
 from .module_tree import ModuleCost, module_tree
 from .parameters import ParameterTotals, add_up, params_by_dtype, unique_parameters
-from .records import ParameterRecord, Recording
-from .unchanged import without_collection
 
 UNCOSTED_FAMILY = "uncosted"
 """The name under which :meth:`Report.by_family` adds up the traffic of operators that have no rule."""

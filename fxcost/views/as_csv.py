@@ -9,8 +9,8 @@ import csv
 from io import StringIO
 from typing import TYPE_CHECKING
 
-from ..cost import NodeCost
-from . import units
+from ..records.cost import NodeCost
+from ..text import units
 from .as_json import COST_FIELDS
 
 if TYPE_CHECKING:

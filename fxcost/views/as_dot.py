@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from ..cost import Cost, NodeCost
-from . import units
+from ..records.cost import Cost, NodeCost
+from ..text import units
+from ..text.words import printable, shortened
 from .as_json import COST_FIELDS
 from .blocks import Blocks, Box, Cluster, blocks, readable_blocks
 from .columns import broken, column_breaks, crosses
 from .rows import operation_name, run_name
 from .summary import caveats, coverage
-from .words import printable, shortened
 
 if TYPE_CHECKING:
     from ..report import Report

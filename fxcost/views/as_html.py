@@ -18,13 +18,13 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__
-from . import units
+from ..text import units
+from ..text.words import printable
 from .page.cards import cards
 from .page.data import page_data
 from .page.memory import largest
 from .page.tools import tool_numbers
 from .summary import caveats, header
-from .words import printable
 
 if TYPE_CHECKING:
     import jinja2
@@ -54,8 +54,8 @@ def page(report: Report, *, diff: Mapping[str, Any] | None = None) -> str:
 
     Args:
         report: what the page shows.
-        diff: a comparison to show as well, side by side: what :meth:`fxcost.diff.Diff.to_dict` gives. `report` should
-            be the later of the two.
+        diff: a comparison to show as well, side by side: what :meth:`fxcost.compare.diff.Diff.to_dict` gives.
+            `report` should be the later of the two.
     """
     styles, scripts = _styles(), _scripts()
     sources = {

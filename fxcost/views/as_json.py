@@ -13,19 +13,19 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from ..codec import Packer
-from ..cost import Cost, NodeCost, OpCost
-from ..records import ParameterRecord, TensorSpec
-from ..skeleton import bones
+from ..records.codec import Packer
+from ..records.cost import Cost, NodeCost, OpCost
+from ..records.recording import ParameterRecord, TensorSpec
+from ..records.skeleton import bones
 
 if TYPE_CHECKING:
-    from ..lifetimes import LiveTensor
-    from ..memory import Memory
-    from ..module_tree import ModuleCost
-    from ..parameters import ParameterTotals
+    from ..memory.lifetimes import LiveTensor
+    from ..memory.memory import Memory
+    from ..memory.training import StepCost, Training
     from ..report import Report
-    from ..sums import OperatorCost
-    from ..training import StepCost, Training
+    from ..totals.module_tree import ModuleCost
+    from ..totals.parameters import ParameterTotals
+    from ..totals.sums import OperatorCost
 
 SCHEMA = "fxcost.report/1"
 """Name and version of the layout. The version goes up when a field is removed or changes its meaning."""

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 
 from tabulate import tabulate
 
-from ..cost import Cost
-from . import units
-from .as_memory import memory_facts, tensor_table
+from ..memory.as_memory import memory_facts, tensor_table
+from ..records.cost import Cost
+from ..text import units
+from ..text.words import printable
 from .summary import facts, header
-from .words import printable
 
 if TYPE_CHECKING:
-    from ..lifetimes import LiveTensor
-    from ..memory import Memory
+    from ..memory.lifetimes import LiveTensor
+    from ..memory.memory import Memory
+    from ..memory.training import Training
     from ..report import Report
-    from ..training import Training
 
 FORMAT = "github"
 MOST_TENSORS = 5

@@ -10,9 +10,9 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..cost import Cost, NodeCost
-from ..records import TensorSpec
-from . import units
+from ..records.cost import Cost, NodeCost
+from ..records.recording import TensorSpec
+from ..text import units
 from .as_dot import RAMP, readable_on
 from .blocks import MOST_LEVELS, call_paths
 from .rows import operation_name

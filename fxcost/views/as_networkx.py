@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..cost import NodeCost
-from ..records import TensorSpec
+from ..records.cost import NodeCost
+from ..records.recording import TensorSpec
 from .as_json import COST_FIELDS
 
 if TYPE_CHECKING:

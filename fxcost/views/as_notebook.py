@@ -11,17 +11,17 @@ from collections.abc import Iterable, Iterator
 from html import escape
 from typing import TYPE_CHECKING
 
-from ..cost import Cost
-from ..parameters import ParameterTotals
-from . import units
+from ..records.cost import Cost
+from ..text import units
+from ..text.words import printable, shortened
+from ..totals.parameters import ParameterTotals
 from .page.cards import cards
 from .rows import own_label, run_label, runs_of
 from .summary import caveats, header
-from .words import printable, shortened
 
 if TYPE_CHECKING:
-    from ..module_tree import ModuleCost
     from ..report import Report
+    from ..totals.module_tree import ModuleCost
 
 MOST_MODULES = 300
 """Rows of the module tree; a report has more to offer than a notebook's output should hold."""

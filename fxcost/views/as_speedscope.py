@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..cost import NodeCost, OpCost
 from ..errors import UnknownNameError
+from ..records.cost import NodeCost, OpCost
 from .blocks import MOST_LEVELS, call_paths
 
 if TYPE_CHECKING:
-    from ..devices import Device
     from ..report import Report
+    from ..speed.devices import Device
 
 SCHEMA = "https://www.speedscope.app/file-format-schema.json"
 WEIGHTS: Mapping[str, tuple[str, str, Callable[[OpCost], int]]] = {

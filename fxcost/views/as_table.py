@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
 
-from . import units
-from .choice import choose
+from ..text import units
+from ..text.choice import choose
+from ..text.words import printable, shortened
 from .rows import Row, module_rows, rows_of
 from .summary import facts, header
-from .words import printable, shortened
 
 if TYPE_CHECKING:
-    from ..records import TensorSpec
+    from ..records.recording import TensorSpec
     from ..report import Report
 
 Number = int | float | None

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from .rows import operation_name, stem_and_number
 
 if TYPE_CHECKING:
-    from ..cost import NodeCost
+    from ..records.cost import NodeCost
     from ..report import Report
 
 Part = tuple[str, int]

@@ -8,11 +8,12 @@ from dataclasses import replace
 from os import PathLike, fspath
 from typing import Any
 
-from .codec import Unpacker
-from .cost import Cost, NodeCost, OpCost
-from .errors import InputError, ReportFileError
-from .lifetimes import LiveTensor
-from .records import (
+from ..errors import InputError, ReportFileError
+from ..memory.lifetimes import LiveTensor
+from ..memory.training import NodeStep, StepCost, Training
+from ..records.codec import Unpacker
+from ..records.cost import Cost, NodeCost, OpCost
+from ..records.recording import (
     InnerCall,
     ModuleCall,
     ModuleRecord,
@@ -22,10 +23,9 @@ from .records import (
     Recording,
     TensorSpec,
 )
-from .report import Report
-from .skeleton import HeldTensor, ModuleBone, ModuleKind, skeleton
-from .training import NodeStep, StepCost, Training
-from .views.as_json import SCHEMA, cost_dict
+from ..records.skeleton import HeldTensor, ModuleBone, ModuleKind, skeleton
+from ..report import Report
+from .as_json import SCHEMA, cost_dict
 
 CLASSES = (
     Cost,

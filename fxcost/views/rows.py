@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ..cost import Cost
-from ..parameters import ParameterTotals
-from ..records import TensorSpec
+from ..records.cost import Cost
+from ..records.recording import TensorSpec
+from ..totals.parameters import ParameterTotals
 
 if TYPE_CHECKING:
-    from ..module_tree import ModuleCost
     from ..report import Report
-    from ..sums import OperatorCost
+    from ..totals.module_tree import ModuleCost
+    from ..totals.sums import OperatorCost
 
 MOST_OPERATORS = 3
 """How many operators the label of a module's own row names."""

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import fx, nn
 
 import fxcost
-from fxcost.records import TensorSpec
+from fxcost.records.recording import TensorSpec
 from fxcost.report import Report
 
 

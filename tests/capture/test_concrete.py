@@ -12,12 +12,12 @@ from models import Lambda
 from torch import Tensor, nn
 
 import fxcost
-from fxcost.capture import record
-from fxcost.cost import Cost
-from fxcost.recorder import OpRecorder, Segment
-from fxcost.records import NodeRecord
+from fxcost.capture.capture import record
+from fxcost.meta.recorder import OpRecorder, Segment
+from fxcost.meta.storages import Storages
+from fxcost.records.cost import Cost
+from fxcost.records.recording import NodeRecord
 from fxcost.rules import default_registry
-from fxcost.storages import Storages
 
 
 def graph(model: Any, inputs: Any) -> list[tuple[str, str, tuple[str, ...]]]:
@@ -229,7 +229,7 @@ def test_meta_counts_what_a_cpu_runs(name: str, grad: bool) -> None:
 
 
 def _priced(segment: Segment) -> Cost:
-    from fxcost.pricing import cost_nodes
+    from fxcost.rules.pricing import cost_nodes
 
     node = NodeRecord("all", "call_function", "all", "", operations=tuple(segment.operations))
     return cost_nodes([node], default_registry())[0].cost

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from torch import fx, nn
 
 import fxcost
-from fxcost.products import noting_products
-from fxcost.recorder import Segment
+from fxcost.capture.products import noting_products
+from fxcost.meta.recorder import Segment
 
 
 @fx.wrap

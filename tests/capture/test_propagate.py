@@ -10,10 +10,10 @@ from models import Lambda, Residual
 from torch import Tensor, fx, nn
 
 import fxcost
-from fxcost.capture import record
-from fxcost.propagate import Propagator
-from fxcost.records import NodeRecord, Recording
-from fxcost.remembered import forgotten
+from fxcost.capture.capture import record
+from fxcost.capture.propagate import Propagator
+from fxcost.memo.remembered import forgotten
+from fxcost.records.recording import NodeRecord, Recording
 
 
 def nodes(recording: Recording) -> dict[str, NodeRecord]:
@@ -199,7 +199,7 @@ def test_a_graph_of_two_thousand_nodes(capture: str) -> None:
 
 def test_repetition_is_run_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """The number of nodes that are executed does not grow with the depth of a repetitive model."""
-    monkeypatch.setattr("fxcost.capture.Propagator", Counting)
+    monkeypatch.setattr("fxcost.capture.capture.Propagator", Counting)
     counts = []
     for blocks in (10, 1000):
         Counting.ran = 0

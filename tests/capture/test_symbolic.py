@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch._higher_order_ops.scan import scan
 
 import fxcost
-from fxcost.capture import record
+from fxcost.capture.capture import record
 from fxcost.errors import CaptureError
 
 Pair = namedtuple("Pair", "left right")

@@ -275,7 +275,7 @@ def test_help(run):
 
 def test_every_option_is_in_the_documentation():
     """docs/cli.md says what each option of each command does."""
-    page = (Path(__file__).parent.parent / "docs" / "cli.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "cli.md").read_text(encoding="utf-8")
     for name, command in cli.fxcost.commands.items():
         assert f"fxcost {name}" in page
         for parameter in command.params:

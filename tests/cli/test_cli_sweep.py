@@ -19,8 +19,8 @@ from sweep_models import Net
 import fxcost
 from fxcost import cli
 
-HERE = Path(__file__).parent
-FILE = str(HERE / "sweep_models.py")
+HERE = Path(__file__).parents[1]
+FILE = str(HERE / "sweeps" / "sweep_models.py")
 SWEEP = importlib.import_module("fxcost.sweeps.run")
 
 

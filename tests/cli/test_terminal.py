@@ -18,7 +18,7 @@ from fxcost.cli.group import fxcost as group
 pexpect = pytest.importorskip("pexpect", reason="pexpect is not installed")
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals on Windows")
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1]
 ESCAPE = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 PATIENCE_S = 120
 NET = """
@@ -254,9 +254,9 @@ def test_offered_models_exist(prefix, library):
 def test_offered_values_are_taken():
     """The lists in complete.py are those of the library."""
     from fxcost.conventions import CONVENTIONS
-    from fxcost.devices import Device
-    from fxcost.inputs import as_dtype
-    from fxcost.optimizers import NAMES
+    from fxcost.memory.optimizers import NAMES
+    from fxcost.model.inputs import as_dtype
+    from fxcost.speed.devices import Device
     from fxcost.views.as_table import COLUMNS
 
     assert set(complete.VALUES["--as"]) == set(CONVENTIONS)

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from fxcost import cli
-from fxcost.budgets import find_project, read_budgets
+from fxcost.compare.budgets import find_project, read_budgets
 from fxcost.errors import BudgetError
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1]
 EXAMPLES = HERE.parent / "examples"
 yaml = pytest.importorskip("yaml")
 

@@ -7,8 +7,8 @@ from hand_made import residual_net
 from torch import nn
 
 import fxcost
-from fxcost.amounts import parse_count, parse_share
 from fxcost.errors import BudgetError, InputError, ReportFileError
+from fxcost.text.amounts import parse_count, parse_share
 
 
 def report(hidden: int = 8, rows: int = 2) -> fxcost.Report:

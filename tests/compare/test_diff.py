@@ -13,9 +13,9 @@ from strategies import drawn
 from torch import nn
 
 import fxcost
-from fxcost.alignment import align
-from fxcost.diff import NOTHING, Diff
+from fxcost.compare.diff import NOTHING, Diff
 from fxcost.errors import UnknownNameError
+from fxcost.totals.alignment import align
 
 WIDTH = 4
 

@@ -17,14 +17,14 @@ from recording import record
 from torch import nn
 
 import fxcost
-from fxcost.derivation import Traced, derive
 from fxcost.errors import RuleError, UnknownNameError
-from fxcost.explain import QUANTITIES, explain_operation
-from fxcost.pricing import cost_operation
-from fxcost.records import TensorSpec
+from fxcost.explain.derivation import Traced, derive
+from fxcost.explain.explain import QUANTITIES, explain_operation
+from fxcost.records.recording import TensorSpec
 from fxcost.rules import default_registry
+from fxcost.rules.pricing import cost_operation
 
-sys.path.insert(0, str(Path(__file__).parent / "rules"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "rules"))
 from test_coverage import examples
 
 SMALL = 64

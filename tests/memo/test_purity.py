@@ -15,7 +15,7 @@ from models import Lambda
 from torch import Tensor, fx, nn
 
 import fxcost
-from fxcost.purity import is_pure
+from fxcost.memo.purity import is_pure
 
 COUNTS = {"calls": 0}
 SCALE = [2.0]

@@ -14,10 +14,11 @@ from models import Lambda
 from torch import Tensor, fx, nn
 
 import fxcost
-from fxcost import pricing, remembered
-from fxcost.propagate import Propagator
-from fxcost.recorder import OpRecorder
-from fxcost.remembered import forgotten
+from fxcost.capture.propagate import Propagator
+from fxcost.memo import remembered
+from fxcost.memo.remembered import forgotten
+from fxcost.meta.recorder import OpRecorder
+from fxcost.rules import pricing
 
 
 @pytest.fixture(autouse=True)

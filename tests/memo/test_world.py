@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from fxcost.world import World, replaced
+from fxcost.memo.world import World, replaced
 
 REACHED: tuple[tuple[Any, Any, str], ...] = (
     (nn.Linear(3, 4), F, "linear"),

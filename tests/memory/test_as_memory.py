@@ -3,13 +3,13 @@
 import pytest
 import torch
 
-from fxcost.cost import Cost
 from fxcost.errors import UnknownNameError
-from fxcost.lifetimes import LiveTensor
-from fxcost.memory import Memory, NodeMemory
-from fxcost.records import TensorSpec
-from fxcost.training import NodeStep, StepCost, Training
-from fxcost.views.as_memory import draw
+from fxcost.memory.as_memory import draw
+from fxcost.memory.lifetimes import LiveTensor
+from fxcost.memory.memory import Memory, NodeMemory
+from fxcost.memory.training import NodeStep, StepCost, Training
+from fxcost.records.cost import Cost
+from fxcost.records.recording import TensorSpec
 
 KIB = 1024
 

@@ -15,9 +15,9 @@ from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 
 import fxcost
-from fxcost import autocast_gradients
 from fxcost.errors import TrainingError
-from fxcost.optimizers import state_bytes
+from fxcost.memory.optimizers import state_bytes
+from fxcost.meta import autocast_gradients
 
 WIDTH = 8
 
@@ -159,7 +159,7 @@ def test_everything_belongs_to_a_node(makers):
     """Costs by node and by module add up; only gradients that add up at a parameter belong to no node."""
     report = fxcost.analyze(built(makers), (2, 4, WIDTH), training=True)
     training = report.training
-    by_node = sum((n.cost for n in training.nodes), fxcost.training.StepCost())
+    by_node = sum((n.cost for n in training.nodes), fxcost.memory.training.StepCost())
     assert by_node.forward == training.forward
     assert by_node.backward.macs == training.backward.macs
     assert by_node.saved_bytes == training.saved_bytes
@@ -358,7 +358,7 @@ def test_optimizer_names():
 def test_names_are_their_classes(name, make):
     """A name keeps what PyTorch's class of that name keeps after a step."""
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.LayerNorm(4), nn.Linear(4, 4))
-    specs = [fxcost.records.TensorSpec(tuple(p.shape), p.dtype, p.stride()) for p in model.parameters()]
+    specs = [fxcost.records.recording.TensorSpec(tuple(p.shape), p.dtype, p.stride()) for p in model.parameters()]
     assert state_bytes(name, specs) == state_bytes(make(model.parameters()), ())
 
 

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_meta_kernels import looks, meta
 
-from fxcost.closed_forms import BINARY, CLOSED_FORMS, UNARY
-from fxcost.meta_kernels import ShapeMemo
+from fxcost.meta.closed_forms import BINARY, CLOSED_FORMS, UNARY
+from fxcost.meta.kernels import ShapeMemo
 
 aten = torch.ops.aten
 FLOATS = [torch.float32, torch.float64, torch.float16, torch.bfloat16]

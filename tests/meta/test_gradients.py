@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_meta_kernels import looks
 
-from fxcost.meta_gradients import META_GRADIENTS, elementwise
+from fxcost.meta.gradients import META_GRADIENTS, elementwise
 
 aten = torch.ops.aten
 dtypes = st.sampled_from([torch.float32, torch.float64])

@@ -59,7 +59,7 @@ def test_while_loop_on_unknown_values_is_one_step_by_assumption() -> None:
 
 def test_an_endless_loop_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """A loop whose known condition never fails ends in an error instead of never."""
-    monkeypatch.setattr("fxcost.higher_order.MAX_STEPS", 50)
+    monkeypatch.setattr("fxcost.meta.higher_order.MAX_STEPS", 50)
 
     def loop(x: Tensor) -> Tensor:
         return torch.while_loop(lambda i, x: i < 1, lambda i, x: (i * 1, x * 2), (torch.tensor(0), x))[1]

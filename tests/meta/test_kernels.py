@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from fxcost.meta_kernels import ShapeMemo, returns_fresh, rewrites_elements
+from fxcost.meta.kernels import ShapeMemo, returns_fresh, rewrites_elements
 
 aten = torch.ops.aten
 

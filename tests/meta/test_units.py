@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import fxcost
-from fxcost.units import attention, rnn
+from fxcost.meta.units import attention, rnn
 
 S, B, E, H = 5, 2, 8, 2
 """Sequence, batch, width, heads."""

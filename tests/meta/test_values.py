@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 import fxcost
 from fxcost.errors import UnknownValueError
-from fxcost.values import INTEGER_LIMIT
+from fxcost.meta.values import INTEGER_LIMIT
 
 Function = Callable[[Tensor, Tensor], Any]
 

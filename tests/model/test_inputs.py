@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 import fxcost
 from fxcost.errors import InputError
-from fxcost.inputs import InputSpec, as_dtype, bind, is_shape, make_arguments, parameter_dtype
-from fxcost.isolate import MetaCopier
+from fxcost.model.inputs import InputSpec, as_dtype, bind, is_shape, make_arguments, parameter_dtype
+from fxcost.model.isolate import MetaCopier
 
 Pair = namedtuple("Pair", "left right")
 

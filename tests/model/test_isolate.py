@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from fxcost.errors import ModelCopyError
-from fxcost.isolate import MetaCopier
+from fxcost.model.isolate import MetaCopier
 
 
 class Mode(enum.Enum):

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 import fxcost
-from fxcost.real import RealModel, home, same_random_numbers
+from fxcost.model.real import RealModel, home, same_random_numbers
 
 CPU = torch.device("cpu")
 

@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import fxcost
-from fxcost import unchanged
-from fxcost.units import whole_units
+from fxcost.meta.units import whole_units
+from fxcost.model import unchanged
 
 CAPTURES = ("auto", "symbolic", "concrete")
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import torch
 
-from fxcost import records
-from fxcost.records import NodeRecord, TensorSpec
+from fxcost.records.recording import NodeRecord, TensorSpec
+from fxcost.records.recording import recording as records
 
 RECORDS: list[Any] = [
     value

@@ -6,7 +6,7 @@ import re
 
 import torch
 
-import fxcost.unit_gradients  # noqa: F401  (defines torch.ops.fxcost.*_backward)
+import fxcost.meta.unit_gradients  # noqa: F401  (defines torch.ops.fxcost.*_backward)
 from examples import C4, ONE, L, M, V, X, Y, f, i
 from fxcost.rules.backward_pointwise import TABLE
 

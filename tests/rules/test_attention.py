@@ -11,7 +11,7 @@ from recording import operations, price, price_of
 from strategies import drawn, flags, sizes, values
 
 import fxcost
-from fxcost.records import OpRecord, TensorSpec
+from fxcost.records.recording import OpRecord, TensorSpec
 from fxcost.rules import default_registry
 
 F = torch.nn.functional

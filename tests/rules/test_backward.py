@@ -11,7 +11,7 @@ from oracle import numbers as counted
 from recording import price, price_of
 from strategies import drawn, flags, sizes, values
 
-from fxcost.cost import Cost
+from fxcost.records.cost import Cost
 from fxcost.rules import BUILT_IN
 from fxcost.rules.backward_pointwise import GELU, TABLE
 

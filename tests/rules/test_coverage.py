@@ -8,15 +8,15 @@ from backward_examples import BACKWARD
 from recording import described, record
 
 from examples import CALLS, FOREIGN
-from fxcost import Cost, registry
+from fxcost import Cost
 from fxcost.errors import DuplicateRuleError, RuleError
-from fxcost.pricing import cost_operation
-from fxcost.records import OpRecord, TensorSpec
-from fxcost.registry import Rule, merge
-from fxcost.rules import BUILT_IN, default_registry
+from fxcost.records.recording import OpRecord, TensorSpec
+from fxcost.rules import BUILT_IN, default_registry, registry
 from fxcost.rules.common import optional
 from fxcost.rules.late import LATE_RULES
 from fxcost.rules.pointwise import TABLE
+from fxcost.rules.pricing import cost_operation
+from fxcost.rules.registry import Rule, merge
 
 aten = torch.ops.aten
 FAMILIES = {

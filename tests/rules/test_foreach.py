@@ -5,7 +5,7 @@ import torch
 from recording import price, price_of
 from strategies import values
 
-from fxcost.cost import Cost
+from fxcost.records.cost import Cost
 
 aten = torch.ops.aten
 A, B = values(3, 4), values(5)

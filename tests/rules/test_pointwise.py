@@ -11,7 +11,7 @@ from oracle import numbers as counted
 from recording import price, price_of
 from strategies import broadcastable, drawn, values
 
-from fxcost.cost import Cost
+from fxcost.records.cost import Cost
 from fxcost.rules.loss import QUANTIZE
 from fxcost.rules.loss import TABLE as LOSSES
 from fxcost.rules.pointwise import COMPLEX, TABLE

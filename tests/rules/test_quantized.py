@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import fxcost
-from fxcost.records import OpRecord, TensorSpec
+from fxcost.records.recording import OpRecord, TensorSpec
 from fxcost.rules.quantized import RULES
 
 quantized = torch.ops.quantized

@@ -10,7 +10,7 @@ from torch import nn
 
 import fxcost
 from fxcost.errors import InputError, ModelLoadError
-from fxcost.load import LARGE_FLOAT, build, load
+from fxcost.sources.load import LARGE_FLOAT, build, load
 
 NET = """
     import torch

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fxcost.errors import InputError
-from fxcost.shapes import parse_inputs, parse_spec, parse_value
+from fxcost.sources.shapes import parse_inputs, parse_spec, parse_value
 
 
 @given(st.lists(st.integers(0, 10**12), min_size=1, max_size=6), st.sampled_from([",", ", ", "x", " × "]))

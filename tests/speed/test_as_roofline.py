@@ -5,11 +5,11 @@ from io import BytesIO
 import pytest
 from hand_made import residual_net
 
-from fxcost.cost import Cost
-from fxcost.devices import Device
 from fxcost.errors import UnknownNameError
-from fxcost.measurement import Measurement, NodeMeasurement, OperatorTime, StepMeasurement, Timing
-from fxcost.roofline import NodeTime, Roofline
+from fxcost.records.cost import Cost
+from fxcost.speed.devices import Device
+from fxcost.speed.roofline import NodeTime, Roofline
+from fxcost.timing.measurement import Measurement, NodeMeasurement, OperatorTime, StepMeasurement, Timing
 
 BOX = Device(
     name="Box", flops_per_s={"float32": 1e12, "int8": 4e12}, bytes_per_s=1e11, memory_bytes=8 * 10**9, source="a page"
@@ -144,7 +144,7 @@ def test_a_picture(tmp_path):
 def test_dots_stand_at_the_speed_that_was_reached(monkeypatch):
     """Predicted: 1 TFLOPS for the convolution; measured: 6 GFLOPs in 12 ms."""
     pytest.importorskip("matplotlib")
-    from fxcost.views import as_roofline_plot
+    from fxcost.speed import as_roofline_plot
 
     figures = []
     make = as_roofline_plot.figure_and_axes

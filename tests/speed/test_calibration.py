@@ -6,7 +6,8 @@ import pytest
 import torch
 
 import fxcost
-from fxcost import Device, calibration
+from fxcost import Device
+from fxcost.speed import calibration
 
 
 def test_speeds_follow_from_the_clock(monkeypatch):

@@ -8,7 +8,7 @@ import torch
 
 import fxcost
 from fxcost import Device
-from fxcost.devices import dtype_key
+from fxcost.speed.devices import dtype_key
 
 
 def device(**changes):

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import fxcost
-from fxcost.fusion import kernels
+from fxcost.speed.fusion import kernels
 
 X = 4 * 2 * 3 * 8 * 8
 """Bytes of an image of shape (2, 3, 8, 8)."""

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import fxcost
-from fxcost.stopwatch import Stopwatch, find_place
+from fxcost.speed.stopwatch import Stopwatch, find_place
 
 CUDA = torch.device("cuda", 0)
 

@@ -7,8 +7,8 @@ import sys
 import pytest
 from hand_made import ADD, Builder, module, operation, residual_net
 
-from fxcost.cost import Cost
 from fxcost.errors import MissingLibraryError, UnknownNameError
+from fxcost.records.cost import Cost
 
 pytest.importorskip("pandas")
 

@@ -22,8 +22,8 @@ from hostile import NAMES, SCRIPT, hostile_model, name_of_module
 from torch import nn
 
 import fxcost
-from fxcost.cost import Cost
-from fxcost.diff import diff
+from fxcost.compare.diff import diff
+from fxcost.records.cost import Cost
 from fxcost.report import Report
 from fxcost.views.as_html import LIBRARIES, LICENCES, page
 from fxcost.views.as_json import COST_FIELDS

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hand_made import ADD, ADD_COST, Builder, module, operation, residual_net, spec
 
-from fxcost.cost import Cost
+from fxcost.records.cost import Cost
 from fxcost.views.as_json import COST_FIELDS, SCHEMA
 
 

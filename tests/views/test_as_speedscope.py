@@ -24,8 +24,8 @@ from hand_made import (
 from torch import nn
 
 import fxcost
-from fxcost.cost import Cost
 from fxcost.errors import DeviceError, UnknownNameError
+from fxcost.records.cost import Cost
 from fxcost.report import Report
 
 SCHEMA = json.loads((Path(__file__).parent.parent / "data" / "speedscope-1.25.0.schema.json").read_text("utf-8"))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from hand_made import ADD, ADD_COST, LINEAR, Builder, deep_chain, module, operation, residual_net, spec, transformer
 
-from fxcost.cost import Cost
-from fxcost.records import ModuleCall
+from fxcost.records.cost import Cost
+from fxcost.records.recording import ModuleCall
 from fxcost.report import Report
 from fxcost.views.blocks import MOST_LEVELS, Blocks, Box, Cluster, blocks, readable_blocks
 from fxcost.views.columns import broken, column_breaks, crosses

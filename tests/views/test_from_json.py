@@ -20,11 +20,11 @@ from reports_alike import answers
 from torch import nn
 
 import fxcost
-from fxcost.codec import NamedOperator, Opaque, Packer, Unpacker
 from fxcost.conventions import by_module, rule
 from fxcost.errors import ReportFileError
-from fxcost.reading import CLASSES
+from fxcost.records.codec import NamedOperator, Opaque, Packer, Unpacker
 from fxcost.report import Report
+from fxcost.views.from_json import CLASSES
 
 OUR_OWN = torch.library.Library("fxcost_reading", "DEF")
 OUR_OWN.define("scaled(Tensor x, float by) -> Tensor")
@@ -261,7 +261,7 @@ def test_another_process_reads_the_same(tmp_path: Path) -> None:
     assert "fxcost_reading.grow_.default" in report.uncosted
     path = tmp_path / "report.json"
     report.to_json(path)
-    script = textwrap.dedent(SCRIPT).format(path=str(path), tests=str(Path(__file__).parent))
+    script = textwrap.dedent(SCRIPT).format(path=str(path), tests=str(Path(__file__).parents[1]))
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
     first, _, rest = ran.stdout.partition("\n")

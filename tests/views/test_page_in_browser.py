@@ -14,9 +14,9 @@ from hostile import SCRIPT, hostile_model
 from torch import nn
 
 import fxcost
-from fxcost.diff import diff
+from fxcost.compare.diff import diff
 from fxcost.report import Report
-from fxcost.views import units
+from fxcost.text import units
 from fxcost.views.as_html import page
 
 NODES = 10_000

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fxcost.views import units
+from fxcost.text import units
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from .. import units
+from ...text import units
 from ..summary import coverage
 
 if TYPE_CHECKING:
+    from ...memory.training import Training
     from ...report import Report
-    from ...training import Training
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

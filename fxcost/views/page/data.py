@@ -7,18 +7,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ...parameters import ParameterTotals
+from ...text.words import printable
+from ...totals.parameters import ParameterTotals
 from ..as_json import COST_FIELDS
 from ..rows import operation_name
-from ..words import printable
 from .graph import graph_data
 from .memory import memory_data
 from .store import Store, number
 
 if TYPE_CHECKING:
-    from ...cost import NodeCost
-    from ...module_tree import ModuleCost
+    from ...records.cost import NodeCost
     from ...report import Report
+    from ...totals.module_tree import ModuleCost
 
 
 def page_data(report: Report) -> dict[str, Any]:

@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ...cost import Cost
+from ...records.cost import Cost
+from ...text.words import printable
 from ..blocks import MOST_LEVELS, Blocks, Box, Cluster, blocks
 from ..rows import operation_name, run_name
-from ..words import printable
 from .store import Store, number
 
 if TYPE_CHECKING:
-    from ...cost import NodeCost
+    from ...records.cost import NodeCost
     from ...report import Report
 
 MOST_MEMBERS = 40

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from .store import number
 
 if TYPE_CHECKING:
-    from ...lifetimes import LiveTensor
+    from ...memory.lifetimes import LiveTensor
     from ...report import Report
 
 MOST_COLUMNS = 1000

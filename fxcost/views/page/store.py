@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from ...cost import Cost, OpCost
-from ...records import TensorSpec
-from ...sums import UNCOSTED_FAMILY
+from ...records.cost import Cost, OpCost
+from ...records.recording import TensorSpec
+from ...text.words import printable
+from ...totals.sums import UNCOSTED_FAMILY
 from ..as_json import COST_FIELDS
-from ..words import printable
 from .formulas import explained
 
 if TYPE_CHECKING:
-    from ...explain import Operation
+    from ...explain.explain import Operation
 
 EXACT_IN_JAVASCRIPT = 2**53
 """Integers beyond this are handed over as text, since JavaScript's numbers would round them."""
