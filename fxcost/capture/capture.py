@@ -1,41 +1,29 @@
 """Model + inputs → a :class:`~fxcost.records.recording.Recording`: the graph, its shapes, and the operators that ran.
 
-`symbolic` traces with proxies and then propagates shapes; `concrete` runs the model's forward on meta tensors and
-notes what it calls; `auto` takes the first where it is beyond doubt, and the second elsewhere. A graph that is given
-(a GraphModule, an ExportedProgram) is propagated as it is.
+Numbers come from a run of the model's own code on meta tensors (concrete.py), which can't take another way than the
+model does. `auto` also traces symbolically, for a graph that serves any shape, and believes it where running that graph
+does the same as the model did, operator by operator (confirm.py). A graph that is given (a GraphModule, an
+ExportedProgram) runs as it is.
 """
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Mapping
-from difflib import get_close_matches
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
-from itertools import chain
-from types import FunctionType, MappingProxyType
 from typing import Any
 
 import torch
 from torch import fx, nn
-from torch.nn.parameter import is_lazy
 
 from ..errors import CaptureError, FxcostError, InputError, MissingMetaKernelError, ModelRunError
-from ..meta.nested import is_nested
-from ..meta.recorder import is_plain, outline
-from ..meta.sparse import is_sparse
 from ..meta.storages import Storages
 from ..meta.units import whole_units
-from ..meta.values import NeedsRealRunError, ValueRecorder
-from ..model.inputs import Arguments, bind, make_arguments, make_real_arguments, parameter_dtype
-from ..model.isolate import MetaCopier
-from ..model.modules import inventory, is_leaf, module_records, parameter_records, signature_source
-from ..model.run_errors import model_raised
+from ..meta.values import NeedsRealRunError
 from ..model.unchanged import unchanged_state
-from ..records.recording import ModuleCall, Recording, TensorSpec, TrainingRecord
-from ..records.sketch import Node, Sketch
-from .concrete import ConcreteTracer
-from .propagate import Propagator
-from .symbolic import TracedCall, trace_symbolically
+from ..records.recording import NodeRecord, Recording, TrainingRecord
+from .confirm import difference
+from .job import Job, placeholder_values
 
 CAPTURES = ("auto", "symbolic", "concrete")
 Loss = Callable[[Any], torch.Tensor]
@@ -52,7 +40,7 @@ def record(
     leaf_modules: tuple[Any, ...] = (),
     real_limit: int = 2**30,
 ) -> Recording:
-    """Capture a model's graph and run it on meta tensors. The model is left as it is, also when this fails.
+    """Run a model on meta tensors and capture its graph. The model is left as it is, also when this fails.
 
     Where that fails (control flow hangs on a value that only data can tell, an operator has no meta kernel) and the
     model and its inputs hold data of at most `real_limit` bytes, a real run of a copy is recorded instead.
@@ -60,7 +48,7 @@ def record(
     Raises:
         InputError: the inputs do not fit, or `capture` is none of the known ways.
         ModelCopyError: a module holds something that can't be copied.
-        CaptureError: `capture="symbolic"`, and the model can't be traced symbolically.
+        CaptureError: `capture="symbolic"`, and the model can't be traced so, or does something else than its trace.
         ModelRunError: the model raised, or an operator has no meta kernel.
     """
     if capture not in CAPTURES:
@@ -69,35 +57,82 @@ def record(
         model, inputs, kwargs = exported(model, inputs, kwargs)
     if not callable(model):
         raise InputError(f"a {type(model).__name__} is no model: give an nn.Module, a GraphModule or a function")
-    make = partial(_Job, model, inputs, kwargs, dtype, leaf_modules, real_limit)
+    make = partial(Job, model, inputs, kwargs, dtype, leaf_modules, real_limit)
     with unchanged_state(), whole_units(), torch.inference_mode(False), torch.no_grad():
-        if isinstance(model, fx.GraphModule):
-            return make().given()
-        if capture == "symbolic":
-            return make().symbolic()
-        if capture == "auto":
-            try:
-                return make().symbolic()
-            except (CaptureError, ModelRunError):
-                pass  # concrete capture says what is wrong, if anything is, in terms of the user's code
-        return _run(make, model, inputs, kwargs)
+        if isinstance(model, fx.GraphModule) and _runs_its_graph(model):
+            return _run(make, Job.given, Job.given_real, model, inputs, kwargs)[1]
+        job, ran = _run(make, Job.run, Job.run_real, model, inputs, kwargs)
+        if capture == "concrete":
+            return ran
+        try:
+            return _confirmed(job, ran)
+        except CaptureError as error:
+            if capture == "symbolic":
+                raise
+            return replace(ran, capture_reason=str(error))
 
 
-def _run(make: Callable[[], _Job], model: Any, inputs: Any, kwargs: dict[str, Any] | None) -> Recording:
-    """Record a run on meta tensors, or on real ones where that fails and they are at hand."""
+def _runs_its_graph(model: fx.GraphModule) -> bool:
+    """True if calling a GraphModule runs its graph and nothing else: no hooks, no forward of its own."""
+    hooks = ("_forward_hooks", "_forward_pre_hooks")
+    generated = type(model).forward.__code__.co_filename.startswith("<eval_with_key>")
+    return generated and "forward" not in vars(model) and not any(getattr(model, name) for name in hooks)
+
+
+def _run(
+    make: Callable[[], Job],
+    on_meta: Callable[[Job], Recording],
+    on_real: Callable[[Job, Any, Any, Any], Recording],
+    *user: Any,
+) -> tuple[Job, Recording]:
+    """Record a run on meta tensors; with gradients where the model takes some of its own; on real ones if it must."""
     job = make()
     try:
-        return job.concrete()
+        return job, on_meta(job)
     except ModelRunError as error:
-        if not job.real_possible:
-            raise
-        on_meta = error
+        failed = error
+    if _takes_gradients(failed):
+        job = make()
+        job.takes_gradients = True
+        with torch.enable_grad():
+            return job, on_meta(job)
+    if not job.real_possible:
+        raise failed
     try:
-        return make().real(model, inputs, kwargs)
+        job = make()
+        return job, on_real(job, *user)
     except ModelRunError:
-        if isinstance(on_meta, (NeedsRealRunError, MissingMetaKernelError)):
+        if isinstance(failed, (NeedsRealRunError, MissingMetaKernelError)):
             raise  # on meta the model got no further than to that value or kernel
-        raise on_meta from on_meta.__cause__
+        raise failed from failed.__cause__
+
+
+def _takes_gradients(error: ModelRunError) -> bool:
+    """True if the model differentiates in its forward (forces, penalties), which needs gradients to be on."""
+    text = str(error.__cause__)
+    return "does not require grad" in text or "not require gradients" in text or "grad_fn" in text
+
+
+def _confirmed(job: Job, ran: Recording) -> Recording:
+    """The model's symbolic graph, if running it does what the model did.
+
+    Raises:
+        CaptureError: the model can't be traced symbolically, or its graph does something else.
+    """
+    if ran.capture == "real":
+        raise CaptureError("control flow needs values that a real run alone has, and symbolic tracing has none")
+    if job.takes_gradients:
+        raise CaptureError("the model takes gradients in its forward")
+    try:
+        traced = job.traced()
+    except CaptureError:
+        raise
+    except FxcostError as error:
+        raise CaptureError(f"the graph that symbolic tracing gives does not run: {error}") from error
+    differs = difference(traced.nodes, ran.nodes)
+    if differs is not None:
+        raise CaptureError(f"symbolic tracing takes another way than the model does: {differs}")
+    return traced
 
 
 def record_real(model: Any, inputs: Any, kwargs: dict[str, Any]) -> Recording:
@@ -108,7 +143,7 @@ def record_real(model: Any, inputs: Any, kwargs: dict[str, Any]) -> Recording:
         ModelRunError: the model raised.
     """
     with unchanged_state(), whole_units(), torch.inference_mode(False), torch.no_grad():
-        return _Job(model, inputs, kwargs, None, (), 0).real(model, inputs, kwargs)
+        return Job(model, inputs, kwargs, None, (), 0).run_real(model, inputs, kwargs)
 
 
 def record_step(
@@ -122,7 +157,9 @@ def record_step(
     real_limit: int = 2**30,
     loss: Loss | None = None,
 ) -> TrainingRecord:
-    """Run one training step of a model that was recorded: its graph again, or its own code where that was recorded.
+    """Run one training step of a model that was recorded: its own code, or the graph that was given.
+
+    Of a model that was captured symbolically the nodes of the step are those of its graph.
 
     Raises:
         TrainingError: there is nothing to train, the loss is no scalar, or the model raised.
@@ -135,175 +172,49 @@ def record_step(
         model, inputs, kwargs = exported(model, inputs, kwargs)
 
     def run(casts: bool) -> TrainingRecord:
-        job = _Job(model, inputs, kwargs, dtype, leaf_modules, real_limit)
+        job = Job(model, inputs, kwargs, dtype, leaf_modules, real_limit)
         if recording.capture == "real":
             job.make_real(model, inputs, kwargs)
         recorder = StepRecorder(Storages(), real=recording.capture == "real", casts=casts)
-        if recording.capture in ("concrete", "real"):
-            job.tell(recorder, job.root)
+        job.tell(recorder, job.root)
+        if not isinstance(model, fx.GraphModule) or not _runs_its_graph(model):
             return train_model(job.model, job.arguments, job.root, recorder, leaf_modules, loss)
-        job.tell(recorder, recording.root)
-        values = job.values_of(recording.sketch, recording.capture)
-        return train_graph(recording.root, recording.sketch, values, recorder, loss)
+        sketch = job.sketch()
+        return train_graph(job.root, sketch, placeholder_values(sketch, job.arguments), recorder, loss)
 
-    with unchanged_state(), whole_units():
+    def run_graph(casts: bool) -> TrainingRecord:
+        job = Job(model, inputs, kwargs, dtype, leaf_modules, real_limit)
+        recorder = StepRecorder(Storages(), casts=casts)
+        job.tell(recorder, recording.root)
+        return train_graph(recording.root, recording.sketch, list(job.arguments.tensors()), recorder, loss)
+
+    def step(run: Callable[[bool], TrainingRecord]) -> TrainingRecord:
         try:
-            return run(casts=False)
+            return run(False)
         except AutocastRegionError:
             with differentiable_casts():
-                return run(casts=True)
+                return run(True)
+
+    with unchanged_state(), whole_units():
+        ran = step(run)
+        if recording.capture != "symbolic":
+            return ran
+        named = _under_names_of(recording.nodes, ran)
+        if named is not None:
+            return named
+        of_graph = step(run_graph)
+        alike = difference(of_graph.nodes, ran.nodes) is difference(of_graph.backward, ran.backward) is None
+        return of_graph if alike else ran
 
 
-class _Job:
-    """One capture: the meta copy of the model and its arguments."""
-
-    def __init__(
-        self,
-        model: Any,
-        inputs: Any,
-        kwargs: Any,
-        dtype: torch.dtype | None,
-        leaf_modules: tuple[Any, ...],
-        real_limit: int,
-    ) -> None:
-        self.copier = MetaCopier(dtype)
-        captured: dict[str, Any] = {}
-        self.model: Any
-        self._graph: fx.Graph | None = None
-        if isinstance(model, FunctionType):
-            self.model, captured = self.copier.function(model)
-        elif isinstance(model, fx.GraphModule) and not any(map(is_lazy, model.parameters())):
-            self.model, self._graph = self.copier.owner(model), model.graph
-        else:
-            self.model = self.copier.model(model)
-        of_model = len(self.copier.real)
-        self.arguments = make_arguments(inputs, kwargs, self.copier, parameter_dtype(model, dtype))
-        of_inputs = [(m, r) for m, r in self.copier.real[of_model:] if not r.is_floating_point()]
-        self._known = self.copier.real[:of_model] + of_inputs
-        bind(signature_source(model), self.arguments)
-        self.leaf_modules = leaf_modules
-        owner = getattr(self.model, "__self__", self.model)
-        self.root = owner if isinstance(owner, nn.Module) else _holder(captured)
-        _check_leaves(leaf_modules, self.root)
-        self.type_name = (
-            type(owner).__name__ if owner is self.root else getattr(model, "__name__", type(model).__name__)
-        )
-
-        self.real_possible = dtype is None and self._all_real(real_limit)
-        if self.copier.lazy:
-            self.model(*self.arguments.args, **self.arguments.kwargs)  # gives lazy modules of the copy their shapes
-
-    def symbolic(self) -> Recording:
-        if isinstance(self.model, nn.Module) and (self.model._forward_hooks or self.model._forward_pre_hooks):
-            raise CaptureError("symbolic tracing starts at forward and would not run the hooks of the model itself")
-        leaves: Callable[[nn.Module, str], bool] = lambda m, name: is_leaf(m, name, self.leaf_modules)  # noqa: E731
-        sketch, root, calls = trace_symbolically(self.model, self.arguments, leaves)
-        return self._propagated(sketch, root, "symbolic", calls)
-
-    def given(self) -> Recording:
-        return self._propagated(Sketch.of(self._graph or self.model.graph, node_owner), self.model, "given", [])
-
-    def _propagated(self, sketch: Sketch, root: nn.Module, capture: str, calls: list[TracedCall]) -> Recording:
-        recorder = self._recorder()
-        propagator = Propagator(root, sketch, recorder)
-        values = self.values_of(sketch, capture)
-        propagator.run([recorder.spec(v) if is_plain(v) else v for v in values])
-        resolved = tuple([_resolved_call(call, propagator.outputs) for call in calls])
-        return self._recording(sketch, root, capture, recorder, propagator.records, resolved, propagator.given)
-
-    def values_of(self, sketch: Sketch, capture: str) -> list[Any]:
-        """The arguments in the order of a graph's placeholders."""
-        return list(self.arguments.tensors()) if capture == "symbolic" else _flat_arguments(sketch, self.arguments)
-
-    def tell(self, recorder: ValueRecorder, root: nn.Module) -> None:
-        """Tell a recorder the values of inputs and of the tensors of `root`, which is a copy of the model too."""
-        if recorder.real:
-            return
-        if not self._known:
-            return
-        names = inventory(self.root).names()
-        copies = inventory(root).tensors()
-        for meta, real in self._known:
-            recorder.know(copies.get(names.get(id(meta), ""), meta), real)
-
-    def _all_real(self, limit: int) -> bool:
-        """True if every tensor of the model and its inputs holds data, and not more than `limit` bytes."""
-        originals = {id(meta) for meta, _ in self.copier.real}
-        if not all(id(t) in originals for t in self.arguments.tensors()):
-            return False
-        if not all(id(t) in originals for t in chain(self.root.parameters(), self.root.buffers())):
-            return False
-        real = [t for _, t in self.copier.real]
-        sizes = {t.untyped_storage()._cdata: t.untyped_storage().nbytes() for t in real if is_plain(t)}
-        others = sum(t.numel() * t.element_size() for t in real if not is_plain(t))  # sparse, nested, quantized
-        return limit > 0 and sum(sizes.values()) + others <= limit
-
-    def concrete(self) -> Recording:
-        return self._run_concretely(self._recorder(), "concrete")
-
-    def real(self, model: Any, inputs: Any, kwargs: Any) -> Recording:
-        """Record a run on real tensors."""
-        self.make_real(model, inputs, kwargs)
-        return self._run_concretely(ValueRecorder(Storages(), real=True), "real")
-
-    def make_real(self, model: Any, inputs: Any, kwargs: Any) -> None:
-        """Take a deep copy of the model, and copies of the inputs, in place of those on meta."""
-        arguments = make_real_arguments(inputs, kwargs)
-        held = getattr(model, "__self__", model)
-        tensors = (*held.parameters(), *held.buffers()) if isinstance(held, nn.Module) else ()
-        memo = {id(t): _clone(t) for t in (*arguments.tensors(), *tensors) if is_nested(t) or is_sparse(t)}
-        self.model, self.arguments = copy.deepcopy((model, arguments), memo)
-        owner = getattr(self.model, "__self__", self.model)
-        self.root = owner if isinstance(owner, nn.Module) else nn.Module()
-
-    def _run_concretely(self, recorder: ValueRecorder, capture: str) -> Recording:
-        tracer = ConcreteTracer(self.root, recorder, self.leaf_modules)
-        try:
-            with recorder:
-                tracer.trace(self.model, self.arguments)
-        except FxcostError:
-            raise
-        except Exception as error:
-            raise model_raised(error, tracer.failed_in, self.arguments) from error
-        return self._recording(tracer.sketch, self.root, capture, recorder, tracer.records, tuple(tracer.calls))
-
-    def _recorder(self) -> ValueRecorder:
-        recorder = ValueRecorder(Storages(), real_available=self.real_possible)
-        for meta, real in self._known:
-            recorder.know(meta, real)
-        return recorder
-
-    def _recording(
-        self,
-        sketch: Sketch,
-        root: nn.Module,
-        capture: str,
-        recorder: ValueRecorder,
-        nodes: Any,
-        calls: Any,
-        known: Mapping[int, TensorSpec] = MappingProxyType({}),
-    ) -> Recording:
-        found = inventory(self.root)
-        return Recording(
-            graph=sketch,  # type: ignore[arg-type]  # becomes an fx graph when it is read
-            root=root,
-            capture=capture,
-            model_type=self.type_name,
-            nodes=tuple(nodes),
-            modules=module_records(found),
-            calls=calls,
-            parameters=parameter_records(found, lambda tensor: known.get(id(tensor)) or recorder.spec(tensor)),
-            storage_bytes=tuple(recorder.storages.nbytes),
-            assumptions=tuple(recorder.assumptions),
-            deaths=tuple(recorder.deaths.items()) if capture in ("concrete", "real") else None,
-        )
-
-
-def _clone(tensor: torch.Tensor) -> torch.Tensor:
-    """A copy of a nested or sparse tensor, which know no deepcopy."""
-    copied = tensor.detach().clone()
-    is_parameter = isinstance(tensor, nn.Parameter)
-    return nn.Parameter(copied, requires_grad=tensor.requires_grad) if is_parameter else copied
+def _under_names_of(nodes: tuple[NodeRecord, ...], ran: TrainingRecord) -> TrainingRecord | None:
+    """A step whose nodes bear the names of a graph's nodes; None if the two are not one to one."""
+    running = [node for node in nodes if node.operations]
+    *forward, loss = ran.nodes
+    if [(n.kind, n.module) for n in running] != [(n.kind, n.module) for n in forward]:
+        return None
+    renamed = [replace(n, name=of.name, target=of.target) for n, of in zip(forward, running, strict=True)]
+    return replace(ran, nodes=(*renamed, loss))
 
 
 def exported(program: torch.export.ExportedProgram, inputs: Any, kwargs: Any) -> tuple[nn.Module, Any, Any]:
@@ -311,74 +222,3 @@ def exported(program: torch.export.ExportedProgram, inputs: Any, kwargs: Any) ->
     if not isinstance(inputs, torch.Tensor) and not inputs and not kwargs:
         inputs, kwargs = program.example_inputs
     return program.module(check_guards=False), inputs, kwargs
-
-
-def _check_leaves(leaf_modules: tuple[Any, ...], root: nn.Module) -> None:
-    names = [name for name, _ in root.named_modules()] if leaf_modules else []
-    for leaf in leaf_modules:
-        if isinstance(leaf, str) and leaf not in names:
-            near = get_close_matches(leaf, names, n=3)
-            hint = f"; did you mean {' or '.join(near)}?" if near else ""
-            raise InputError(f"leaf_modules names {leaf!r}, and the model has no such module{hint}")
-        if not isinstance(leaf, (str, type)):
-            raise InputError(f"leaf_modules takes module classes and names, not a {type(leaf).__name__}")
-
-
-def _holder(captured: dict[str, Any]) -> nn.Module:
-    """A root for a function's graph, with the modules and tensors that the function uses."""
-    root = nn.Module()
-    for name, value in captured.items():
-        if isinstance(value, nn.Module):
-            root.add_module(name, value)
-        elif isinstance(value, nn.Parameter):
-            root.register_parameter(name, value)
-        else:
-            root.register_buffer(name, value)
-    return root
-
-
-def node_owner(node: fx.Node) -> str:
-    """FQN of the module that a node stands in: the called one, or the innermost around it."""
-    if node.op == "call_module":
-        return str(node.target)
-    if node.op == "get_attr":
-        return str(node.target).rpartition(".")[0]
-    stack = node.meta.get("nn_module_stack")
-    if not stack:
-        return str(node.meta.get("nn_module", ""))
-    path, _ = next(reversed(stack.values()))
-    return str(path)
-
-
-def _flat_arguments(sketch: Sketch, arguments: Arguments) -> list[Any]:
-    """Arguments in the order of a given graph's placeholders."""
-    rest, named, values = list(arguments.args), dict(arguments.kwargs), []
-    for node in sketch.nodes:
-        if node.op != "placeholder":
-            continue
-        if node.target in named:
-            values.append(named.pop(node.target))
-        elif rest:
-            values.append(rest.pop(0))
-        elif node.args:
-            values.append(node.args[0])
-        else:
-            raise InputError(f"the graph needs an input for {node.target!r}, and none is left")
-    if rest or named:
-        raise InputError(f"the graph takes {len(values)} inputs; {len(rest) + len(named)} too many are given")
-    return values
-
-
-def _resolved_call(call: TracedCall, outputs: dict[Node, Any]) -> ModuleCall:
-    def specs(value: Any) -> Any:
-        kind = type(value)
-        if kind is Node:
-            return outputs.get(value)
-        if kind is tuple:
-            return tuple([specs(v) for v in value])
-        if kind is dict:
-            return {k: specs(v) for k, v in value.items()}
-        return outline(value) if isinstance(value, torch.Tensor) else value  # a buffer handed to a module
-
-    kwargs = tuple([(k, specs(v)) for k, v in call.kwargs.items()]) if call.kwargs else ()
-    return ModuleCall(call.module, specs(call.args), kwargs, specs(call.output), call.start, call.stop)

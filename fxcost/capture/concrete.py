@@ -5,7 +5,7 @@ calls (with the vocabulary of symbolic tracing: call_module for leaf modules, ca
 :class:`~fxcost.meta.recorder.OpRecorder` sees the operators below them. An operator that ran outside any call that the
 function mode can see (in TorchScript, in C++) becomes a node of its own, so nothing is missed.
 
-A call that equals an earlier one is not run again (repeats.py); the Python code around it always runs.
+The model's Python code always runs, all of it: only what operators answer is remembered (answers.py).
 
 Not here: values of tensors (values.py), the graph (drawing.py).
 """
@@ -22,10 +22,8 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from ..memo.repeats import Memo, Ran, Replay
-from ..meta.cells import CPU
 from ..meta.nested import taking_the_fast_path
-from ..meta.recorder import Segment
+from ..meta.recorder import Ran, Segment
 from ..meta.values import ValueRecorder
 from ..model.inputs import Arguments
 from ..model.modules import argument_names, is_leaf
@@ -36,11 +34,8 @@ from .host import Taken, note_function, translate
 from .spelling import operator_of, written_as
 from .vocabulary import has_tensor, vocabulary
 
-_METADATA = frozenset(
-    getattr(Tensor, name).__get__ for name in ("shape", "dtype", "ndim", "device", "layout", "requires_grad", "is_meta")
-)
+_METADATA = frozenset(getattr(Tensor, name).__get__ for name in ("shape", "dtype", "ndim", "layout", "requires_grad"))
 """Reads of attributes that are no tensors."""
-_DEVICE = getattr(Tensor, "device").__get__  # noqa: B009 - its type has no __get__ for mypy
 
 
 class ConcreteTracer(TorchFunctionMode):
@@ -56,7 +51,6 @@ class ConcreteTracer(TorchFunctionMode):
         self._drawing = Drawing(root, recorder)
         self._specs = self._drawing.specs
         self._scopes = self._drawing.scopes
-        self._memo, self._replays = Memo(), False
         self._spellings: dict[Any, tuple[str, Any, str, tuple[str, ...]]] = {}
         self.sketch = self._drawing.sketch
         self.records = self._drawing.records
@@ -72,7 +66,6 @@ class ConcreteTracer(TorchFunctionMode):
             self._drawing.placeholders(value, names[i] if i < len(names) else f"arg{i}")
         for name, value in arguments.kwargs.items():
             self._drawing.placeholders(value, name)
-        self._replays = not self.recorder.real and not torch.is_grad_enabled()
         unwrap = self._wrap_modules()
         try:
             with self:
@@ -121,7 +114,6 @@ class ConcreteTracer(TorchFunctionMode):
                 return self._call_leaf(module, name, forward, args, kwargs)
             return self._call_container(name, forward, args, kwargs)
 
-        call.routed = "forward" not in module.__dict__  # type: ignore[attr-defined]  # it stands for its class's own
         return call
 
     def _relative(self, name: str) -> str:
@@ -142,11 +134,11 @@ class ConcreteTracer(TorchFunctionMode):
     def _call_leaf(self, module: nn.Module, name: str, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         start = len(self.records)
         with _Inside(self, name):
-            call, replay = self._read(module, args, kwargs)
+            call = Call(self._drawing, args, kwargs)
             call.make_nodes()
-            did = self._run(call, forward, args, kwargs, True) if replay is None else replay
+            out, ran = self._run(forward, args, kwargs, whole=True)
         node = self.sketch.create_node("call_module", name, call.nodes, call.named_nodes)
-        out, outputs = self._record(node, name, name, call, did)
+        outputs = self._record(node, name, name, call, out, ran)
         self._called(name, (call.args, call.kwargs), outputs, start)
         return out
 
@@ -154,27 +146,24 @@ class ConcreteTracer(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func in _METADATA:  # most of what models ask for, and never a node
-            if func == _DEVICE and "autocast" in sys._getframe(1).f_code.co_names:
-                return CPU  # torch.autocast(x.device.type) knows no meta device
             return func(*args)
         kwargs = kwargs or {}
         if self.recorder.segment is not None:
             return self._call_inside(self.recorder.segment, func, args, kwargs, sys._getframe(1))
-        did: Any
-        call, did = self._read(func, args, kwargs)
-        if did is None:
-            try:
-                did = self._run(call, *translate(self.recorder, func, args, kwargs))
-            except Taken as taken:
-                return taken.result
-            if not did[1].operations and not has_tensor(did[0]):
-                return did[0]
+        call = Call(self._drawing, args, kwargs)
+        try:
+            out, ran = self._run(*translate(self.recorder, func, args, kwargs, sys._getframe(1)))
+        except Taken as taken:
+            return taken.result
+        if not ran.operations and not has_tensor(out):
+            return out
         call.make_nodes()
         kind, target, text, attribute = self._spelled(func, sys._getframe(1))
         if attribute:
             call.insert(attribute)
         node = self.sketch.create_node(kind, target, call.nodes, call.named_nodes)
-        return self._record(node, text, self._scopes[-1], call, did)[0]
+        self._record(node, text, self._scopes[-1], call, out, ran)
+        return out
 
     def _spelled(self, func: Any, caller: FrameType) -> tuple[str, Any, str, tuple[str, ...]]:
         """How a graph writes a call: opcode, target, the target as text, and the name of an attribute in a tuple."""
@@ -189,7 +178,7 @@ class ConcreteTracer(TorchFunctionMode):
     def _call_inside(self, segment: Segment, func: Any, args: Any, kwargs: Any, caller: FrameType) -> Any:
         """A call of a function within a node."""
         try:
-            func, args, kwargs = translate(self.recorder, func, args, kwargs)
+            func, args, kwargs = translate(self.recorder, func, args, kwargs, caller)
         except Taken as taken:
             return taken.result
         start = len(segment.operations)
@@ -200,57 +189,30 @@ class ConcreteTracer(TorchFunctionMode):
 
     def _orphan(self, func: Operator, args: Any, kwargs: Any, out: Any, segment: Segment) -> None:
         """An operator that ran outside every call that the function mode saw gets a node of its own."""
-        call = Call(self._drawing)
-        call.take(args, kwargs)
+        call = Call(self._drawing, args, kwargs)
         call.make_nodes()
         self._drawing.age += 1
         node = self.sketch.create_node("call_function", func, call.nodes, call.named_nodes)
-        self._record(node, str(func), self._scopes[-1], call, (out, Ran.of(segment)))
+        self._record(node, str(func), self._scopes[-1], call, out, segment.ran())
 
-    # -------------------------------------------------------------------------------------------- running and replaying
+    # ------------------------------------------------------------------------------------------------------- recording
 
-    def _read(self, target: Any, args: Any, kwargs: Any) -> tuple[Call, Replay | None]:
-        """Read a call of a module or function, and what it did before; None if it must run.
-
-        It must on values, for gradients, under a mode of the user's, and where the user's code has replaced a function
-        of PyTorch's for the time being.
-        """
-        call = Call(self._drawing)
-        alone = torch._C._len_torch_dispatch_stack() == 1 and torch._C._functorch.peek_interpreter_stack() is None
-        with torch._C.DisableTorchFunction():
-            asks = self._replays and alone and not torch.is_grad_enabled() and self._memo.holds(target)
-            decides = call.target(self._memo, target) if asks else None
-            frozen = call.take(args, kwargs)
-            replay = call.ask(self._memo, decides, *frozen)
-        return call, None if replay is not None and replay.only_asks else replay
-
-    def _run(
-        self, call: Call, function: Callable[..., Any], args: Any, kwargs: Any, whole: bool = False
-    ) -> tuple[Any, Ran]:
+    def _run(self, function: Callable[..., Any], args: Any, kwargs: Any, whole: bool = False) -> tuple[Any, Ran]:
         """What a call returns, and what it ran."""
         segment = self.recorder.segment = Segment(whole)
-        segment.slots.update(call.slots)
-        self.recorder.values_used, self.recorder.storages_before = False, len(self.recorder.storages.nbytes)
         try:
             out = function(*args, **kwargs)
         finally:
             self.recorder.segment = None
             self._drawing.age += 1
-        ran = Ran.of(segment)
-        if call.key is not None:
-            with torch._C.DisableTorchFunction():
-                self._memo.put(call.key, call.returned(ran, out))
-        return out, ran
+        return out, segment.ran()
 
-    def _record(self, node: Node, target: str, module: str, call: Call, did: Replay | tuple[Any, Ran]) -> Any:
-        """Record a node: what its call returned and ran, or how to replay it. Returns the result, and its specs."""
-        if isinstance(did, Replay):
-            out, outputs, ran = call.answer(did, node)
-        else:
-            (out, ran), outputs = did, self._specs(did[0])
-            self._drawing.bind(out, node)
+    def _record(self, node: Node, target: str, module: str, call: Call, out: Any, ran: Ran) -> Any:
+        """Record a node: what its call returned and ran. Returns the specs of the result."""
+        outputs = self._specs(out)
+        self._drawing.bind(out, node)
         self._drawing.add(node, target, module, call, outputs, ran)
-        return out, outputs
+        return outputs
 
 
 class _Inside:

@@ -11,13 +11,12 @@ import functools
 import operator
 import weakref
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 
-from ..memo.repeats import Given, Question, Ran, Replay, mapped, renumbered
-from ..meta.recorder import described, fields_of, is_plain, outline
+from ..meta.recorder import Ran, described, fields_of, outline
 from ..meta.values import ValueRecorder
 from ..model.modules import inventory
 from ..records.recording import NodeRecord, TensorSpec, tensor_specs
@@ -29,20 +28,16 @@ class Met:
     """A tensor that a run has met: its spec, as it was when it was read last, and who made it.
 
     `node` is None for a tensor that no call returned (a parameter, a buffer, a constant), and what makes the node for
-    an element of a sequence that nobody has used. `form` is what decides of the spec, None if that does not say all.
+    an element of a sequence that nobody has used.
     """
 
-    __slots__ = ("age", "form", "node", "spec", "tensor")
+    __slots__ = ("age", "node", "spec", "tensor")
 
     def __init__(self, tensor: Tensor) -> None:
         self.tensor = weakref.ref(tensor)
         self.node: Node | Callable[[], Node] | None = None
+        self.spec: TensorSpec
         self.age = -1
-
-    def learn(self, spec: TensorSpec, age: int, plain: bool = True) -> None:
-        """Note what was read, and when; `plain` if the spec says all that there is to say."""
-        self.spec, self.age = spec, age
-        self.form = (spec.shape, spec.dtype, spec.stride, spec.offset) if plain else None
 
 
 class Drawing:
@@ -80,8 +75,7 @@ class Drawing:
 
     def output(self, out: Any) -> None:
         """The node of what the model returned."""
-        call = Call(self)
-        call.take((out,), {})
+        call = Call(self, (out,), {})
         call.make_nodes()
         specs = tuple(call.inputs)
         self._add_plain(self.sketch.create_node("output", "output", call.nodes), "", specs, specs)
@@ -121,15 +115,7 @@ class Drawing:
             found = self._met[id(tensor)] = Met(tensor)
         if found.age != self.age:
             with torch._C.DisableTorchFunction():  # looking at a tensor must not come back to us, call by call
-                spec = self.recorder.spec(tensor)
-                plain = spec.storage >= 0 and tensor.is_meta and not tensor.is_complex()  # may be a lazy conjugate
-            found.learn(spec, self.age, plain)
-        return found
-
-    def made(self, tensor: Tensor, spec: TensorSpec) -> Met:
-        """Meet a tensor that was made to be as a spec says."""
-        found = self._met[id(tensor)] = Met(tensor)
-        found.learn(spec, self.age)
+                found.spec, found.age = self.recorder.spec(tensor), self.age
         return found
 
     def specs(self, value: Any) -> Any:
@@ -185,25 +171,17 @@ class Drawing:
         return self._attribute_nodes[name]
 
 
-class Call(Question):
-    """A call in a run, its arguments read as what decides, as specs (`args`, `kwargs`), and as nodes."""
+class Call:
+    """A call in a run, its arguments read once: as specs (`args`, `kwargs`) and as nodes; `inputs` has all specs."""
 
-    __slots__ = ("_drawing", "_given", "_later", "_places", "args", "kwargs", "named_nodes", "nodes")
-    LEAVES: ClassVar[frozenset[type]] = frozenset({Tensor, nn.Parameter})
+    __slots__ = ("_drawing", "_later", "args", "inputs", "kwargs", "named_nodes", "nodes")
 
-    def __init__(self, drawing: Drawing) -> None:
-        super().__init__(drawing.recorder, {})
+    def __init__(self, drawing: Drawing, args: Any, kwargs: dict[str, Any]) -> None:
         self._drawing = drawing
-        self._places: dict[int, int] = {}
-        self._given: list[tuple[Tensor, TensorSpec]] = []
         self._later = False
-
-    def take(self, args: Any, kwargs: dict[str, Any]) -> tuple[list[Any], Any]:
-        """Read all arguments; returns what decides of them."""
-        frozen, described, written = self.read(args)
-        named, self.kwargs, self.named_nodes = self.read_named(kwargs)
-        self.args, self.nodes = tuple(described), tuple(written)
-        return frozen, named
+        self.inputs: list[TensorSpec] = []
+        self.args, self.nodes = self._row(args)
+        self.kwargs, self.named_nodes = self._table(kwargs) if kwargs else ({}, {})
 
     def make_nodes(self) -> None:
         """Make the nodes that are still to be made, as the call becomes a node itself."""
@@ -215,82 +193,41 @@ class Call(Question):
         self.args = (*self.args[:1], *attribute, *self.args[1:])
         self.nodes = (*self.nodes[:1], *attribute, *self.nodes[1:])
 
-    def leaf(self, tensor: Tensor) -> tuple[Any, Any, Any]:
-        """Read a tensor."""
+    def _row(self, values: Any) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        pairs = [self._read(value) for value in values]
+        return tuple([described for described, _ in pairs]), tuple([written for _, written in pairs])
+
+    def _table(self, values: dict[Any, Any]) -> tuple[dict[Any, Any], dict[Any, Any]]:
+        pairs = {name: self._read(value) for name, value in values.items()}
+        return {k: described for k, (described, _) in pairs.items()}, {k: written for k, (_, written) in pairs.items()}
+
+    def _read(self, value: Any) -> tuple[Any, Any]:
+        """A value as records describe it and as a graph writes it."""
+        kind = type(value)
+        if kind in _AS_THEY_ARE:
+            return value, value
+        if isinstance(value, Tensor):
+            return self._tensor(value)
+        if isinstance(value, (tuple, list)):
+            described, written = self._row(value)
+            return described, list(written) if isinstance(value, list) else written
+        if isinstance(value, dict):
+            named, nodes = self._table(value)
+            return named, {str(name): node for name, node in nodes.items()}
+        if kind is slice:
+            return outline(value), slice(*self._row((value.start, value.stop, value.step))[1])
+        if (fields := fields_of(value)) is not None:
+            return self._table(fields)
+        return outline(value), value if isinstance(value, fx.node.base_types) else opaque(value)
+
+    def _tensor(self, tensor: Tensor) -> tuple[TensorSpec, Any]:
         known = self._drawing.met(tensor)
         self.inputs.append(known.spec)
         node: Any = known.node
         if type(node) is not Node:
             self._later = True
             node = Later(functools.partial(self._drawing.node_of, tensor))
-        return self._decides(tensor, known), known.spec, node
+        return known.spec, node
 
-    def held(self, tensor: Tensor) -> Any:
-        """Read a tensor of the module that is called."""
-        return self._decides(tensor, self._drawing.met(tensor))
 
-    def _decides(self, tensor: Tensor, known: Met) -> Any:
-        if known.form is None:
-            self._keyed = False
-            return None
-        place = self._places.get(id(tensor))
-        if place is None:
-            place = self._places[id(tensor)] = len(self._given)
-            self._given.append((tensor, known.spec))
-        slot = self.slots.setdefault(known.spec.storage, len(self.slots))
-        return place, known.form, slot  # one tensor given twice is not two that are alike
-
-    def other(self, value: Any) -> tuple[Any, Any, Any]:
-        """Read what no key can hold."""
-        self._keyed = False
-        if isinstance(value, Tensor):
-            return self.leaf(value)
-        fields = fields_of(value)
-        if fields is not None:
-            return self.read_named(fields)
-        written = value if isinstance(value, fx.node.base_types) else opaque(value)
-        return None, outline(value), written
-
-    # ------------------------------------------------------------------------------------------------------ replaying
-
-    def answer(self, replay: Replay, node: Node) -> tuple[Any, Any, Ran]:
-        """What a call returns that is not run, as tensors that `node` made and as specs, and what it ran."""
-        drawing, storages, ran = self._drawing, self._recorder.storages, replay.ran
-        numbers = (*self.slots, *map(storages.reserve, replay.new_bytes))
-        with torch._C._DisableTorchDispatch(), torch._C.DisableTorchFunction():
-            if type(replay.output) is TensorSpec:  # nearly always
-                outputs = renumbered(replay.output, numbers)
-                out = storages.tensor(outputs)
-                drawing.made(out, outputs).node = node
-            else:
-                out = mapped(replay.output, lambda leaf: self._result(leaf, numbers))
-                outputs = drawing.specs(out)
-                drawing.bind(out, node)
-        self._recorder.skipped([(numbers[slot], after) for slot, after in ran.freed], len(ran.operations))
-        return out, outputs, ran.with_storages(numbers)
-
-    def _result(self, leaf: Any, numbers: tuple[int, ...]) -> Any:
-        if type(leaf) is Given:
-            return self._given[leaf.position][0]
-        if type(leaf) is not TensorSpec:
-            return leaf
-        spec = renumbered(leaf, numbers)
-        tensor = self._recorder.storages.tensor(spec)
-        self._drawing.made(tensor, spec)
-        return tensor
-
-    def returned(self, ran: Ran, out: Any) -> Replay | None:
-        """How to replay the call that has run and returned `out`; not if the shape of what was given has changed."""
-        spec = self._recorder.spec
-        if any(spec(tensor) != before for tensor, before in self._given):
-            return None
-
-        def change(leaf: Any) -> Any:
-            if not isinstance(leaf, Tensor):
-                return leaf
-            if id(leaf) in self._places:
-                return Given(self._places[id(leaf)])
-            plain = is_plain(leaf) and leaf.is_meta and not leaf.is_complex() and not leaf.requires_grad
-            return spec(leaf) if plain else leaf
-
-        return self.replay(ran, mapped(out, change))
+_AS_THEY_ARE = frozenset({int, float, bool, str, type(None), torch.dtype})

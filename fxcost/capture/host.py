@@ -2,7 +2,8 @@
 
 `x.tolist()`, `x.numpy()` and `f"{x}"` take values out; `torch.tensor([1, 2], device=…)` brings values in;
 `x.cuda()` and `x.to("cuda:1")` ask for a device that this machine need not have, and on which nothing would change.
-On meta tensors PyTorch refuses these or drops the values. :func:`translate` turns them into what works.
+On meta tensors PyTorch refuses these or drops the values. :func:`translate` turns them into what works. Code that asks
+a tensor for its device is told where the user's own tensors are, not that it runs on meta.
 """
 
 from __future__ import annotations
@@ -40,6 +41,13 @@ _SPLITS = frozenset({torch.tensor_split, Tensor.tensor_split})
 _MOVES = frozenset({Tensor.cpu, Tensor.cuda, Tensor.pin_memory})
 _INDEXES = frozenset({Tensor.__getitem__, Tensor.__setitem__})
 _SHAPE: Any = Tensor.shape
+_DEVICE_QUESTIONS: dict[Any, Callable[[torch.device], Any]] = {
+    getattr(Tensor, "device").__get__: lambda home: home,  # noqa: B009 - mypy knows no __get__ of it
+    getattr(Tensor, "is_meta").__get__: lambda home: home.type == "meta",  # noqa: B009
+    getattr(Tensor, "is_cpu").__get__: lambda home: home.type == "cpu",  # noqa: B009
+    getattr(Tensor, "is_cuda").__get__: lambda home: home.type == "cuda",  # noqa: B009
+    Tensor.get_device: lambda home: -1 if home.type == "cpu" else home.index or 0,
+}
 _ATTENTION = torch.nn.functional.scaled_dot_product_attention
 _ASKS_SIZE = frozenset({Tensor.size, _SHAPE.__get__, Tensor.numel, torch.numel})
 
@@ -52,8 +60,10 @@ class Taken(Exception):  # noqa: N818 - carries a result, not an error
         self.result = result
 
 
-def translate(recorder: ValueRecorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
-    """The call to make instead of `func(*args, **kwargs)`; mostly the same.
+def translate(
+    recorder: ValueRecorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], caller: FrameType
+) -> Call:
+    """The call to make instead of `func(*args, **kwargs)` in the code of `caller`; mostly the same.
 
     Raises:
         Taken: there is nothing to call; the exception carries the result.
@@ -61,6 +71,8 @@ def translate(recorder: ValueRecorder, func: Any, args: tuple[Any, ...], kwargs:
     """
     if recorder.real:
         return func, args, kwargs
+    if (answer := device_answer(func, recorder.home, caller)) is not None:
+        raise Taken(answer)
     recorder.region = region_dtype()
     if func in _TAKE_VALUES and args[0].is_meta and (func is not Tensor.__format__ or args[0].dim() == 0):
         real = recorder.host_value(args[0], f"Tensor.{func.__name__}", scalar=args[0].dim() == 0)
@@ -89,6 +101,17 @@ def translate(recorder: ValueRecorder, func: Any, args: tuple[Any, ...], kwargs:
         if kwargs.get("pin_memory"):
             kwargs["pin_memory"] = False
     return func, args, kwargs
+
+
+def device_answer(func: Any, home: torch.device, caller: FrameType) -> Any:
+    """What a question for a tensor's device is answered; None if `func` asks none, or may know that it is on meta."""
+    return _DEVICE_QUESTIONS[func](home) if func in _DEVICE_QUESTIONS and not _is_torchs(caller) else None
+
+
+def _is_torchs(caller: FrameType) -> bool:
+    """True for code of PyTorch's own, which knows meta tensors; but `torch.autocast(x.device.type)` knows none."""
+    name = caller.f_globals.get("__name__", "")
+    return (name == "torch" or name.startswith("torch.")) and "autocast" not in caller.f_code.co_names
 
 
 def _numbers(recorder: ValueRecorder, data: Any) -> Any:
@@ -131,7 +154,7 @@ class HostCalls(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         try:
-            func, args, kwargs = translate(self._recorder, func, args, kwargs or {})
+            func, args, kwargs = translate(self._recorder, func, args, kwargs or {}, sys._getframe(1))
         except Taken as taken:
             return taken.result
         segment = self._recorder.segment

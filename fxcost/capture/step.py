@@ -18,39 +18,15 @@ from ..errors import FxcostError, TrainingError
 from ..meta import unit_gradients as _unit_gradients  # noqa: F401  (registers them)
 from ..meta.recorder import Segment, is_plain
 from ..model.inputs import Arguments, tensors_in
-from ..model.modules import InnerScopes, inventory, parameter_records
+from ..model.modules import inventory, parameter_records
 from ..records.recording import NodeRecord, TrainingRecord
-from ..records.sketch import Interpreter, Node, Sketch
+from ..records.sketch import Sketch
 from .concrete import ConcreteTracer
 from .host import HostCalls
+from .run_graph import GraphRunner
 from .step_recorder import NOBODY, StepRecorder
 
 Loss = Callable[[Any], Tensor]
-
-
-class GraphRunner(Interpreter):
-    """Runs a graph on tensors and records its nodes, as :class:`~fxcost.capture.propagate.Propagator` does on specs."""
-
-    def __init__(self, root: nn.Module, sketch: Sketch, recorder: StepRecorder) -> None:
-        super().__init__(root, sketch)
-        self.records: list[NodeRecord] = []
-        self._recorder = recorder
-        self._host_calls = HostCalls(recorder)
-
-    def call(self, n: Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Execute and record one node that computes."""
-        segment = self._recorder.segment = Segment()
-        try:
-            with self._recorder, self._host_calls:
-                if n.op == "call_module" and self.attribute(n.target)._modules:
-                    with InnerScopes(self.attribute(n.target), segment):
-                        result = super().call(n, args, kwargs)
-                else:
-                    result = super().call(n, args, kwargs)
-        finally:
-            self._recorder.segment = None
-        self.records.append(_node(n.name, n.op, str(n.target), n.module, segment))
-        return result
 
 
 def _node(name: str, kind: str, target: str, module: str, segment: Segment) -> NodeRecord:

@@ -1,34 +1,42 @@
-"""Capture by symbolic tracing: `torch.fx.Tracer` with what costing needs on top.
+"""Capture by symbolic tracing: the model's own code on proxies of `torch.fx`, with what costing needs on top.
 
 - Inputs of any nesting are traced leaf by leaf, and arguments that are no tensors are passed as they are, so that
   defaults such as `mask=None` take the path that they take when the model runs.
+- The model is called as a user calls it: hooks run, and a forward of the instance or a `__call__` of the class.
 - In-place operators (`x += y`) stay in place; a plain Proxy turns them into out-of-place ones.
 - What is computed without the inputs (from buffers, constants, factories such as `torch.arange`) is traced as well;
   plain tracing computes it on the spot and leaves it out of the graph.
 - A proxy is no tensor, and Python code that asks (`isinstance(x, Tensor)`, `hasattr(x, …)`) may silently take another
-  way than it would in a run. Such a question raises :class:`DoubtError`.
+  way than it would in a run. Such a question raises :class:`DoubtError`, and so does a setting that holds for a part of
+  forward only (gradients, autocast, a mode), which a graph does not keep. A doubt that the code itself swallows
+  (`except Exception`) is raised when it is done.
 
-Not here: shapes and operators, which come from propagate.py.
+No class of PyTorch's is patched meanwhile, as `torch.fx.Tracer.trace` does: modules of the copy have a forward of their
+own. What was marked by `torch.fx.wrap` alone is replaced in its module, as there is no other way to see its calls.
+
+Not here: whether the graph does what the model does (confirm.py), shapes and operators (run_graph.py).
 """
 
 from __future__ import annotations
 
 import dis
-import math
-import operator
+import functools
+import os
 import sys
 import threading
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from types import BuiltinFunctionType, CodeType, MethodWrapperType
+from types import CodeType, MethodWrapperType
 from typing import Any
 
+import torch
 from torch import ScriptObject, Tensor, device, dtype, fx, nn
 from torch._C import ScriptMethod
 from torch._ops import HigherOrderOperator
-from torch.fx._symbolic_trace import _create_wrapped_func
+from torch.fx import _symbolic_trace as fx_tracing
 from torch.overrides import TorchFunctionMode, is_tensor_method_or_property
 from torch.utils import _pytree as pytree
 
@@ -37,34 +45,14 @@ from ..meta.autocast import region_dtype
 from ..model.inputs import Arguments
 from ..model.modules import argument_names, inventory
 from ..records.sketch import Node, Sketch
-from .spelling import names_unpacked, written_as
+from .host import device_answer
+from .proxies import PROXIES, DoubtError, ParameterProxy, Proxy
+from .spelling import operator_of, written_as
+from .vocabulary import vocabulary
 
-_MAY_ASK = ("fxcost", "torch.fx", "torch.nn.parameter", "torch._", "torch.overrides", "torch.utils")
-_HIDE_GRADIENTS = ("torch._higher_order_ops", "torch._functorch.utils", "torch.utils.checkpoint")
-"""Who asks for types on behalf of bodies with a backward of their own; a graph would show the forward alone."""
-_TENSOR_ATTRIBUTES = frozenset(dir(Tensor))
 _ATTRIBUTES = (Tensor, ScriptObject)
 _LEFT_TO_FX = (ScriptMethod, HigherOrderOperator)
 _AS_THEY_ARE = frozenset({int, float, bool, str, type(None), dtype, device})
-_INPLACE = (
-    "iadd",
-    "isub",
-    "imul",
-    "itruediv",
-    "ifloordiv",
-    "imod",
-    "ipow",
-    "iand",
-    "ior",
-    "ixor",
-    "ilshift",
-    "irshift",
-)
-_fx_lock = threading.RLock()  # torch.fx patches nn.Module process-wide while it traces
-
-
-class DoubtError(CaptureError):
-    """Symbolic tracing may have taken another path than the model's run does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,56 +67,13 @@ class TracedCall:
     stop: int
 
 
-class _Proxy(fx.Proxy):
-    """A proxy that is in place where the code is, and tells when it is asked what only a tensor can answer."""
-
-    def __getattr__(self, name: str) -> Any:
-        if name not in _TENSOR_ATTRIBUTES and not name.startswith("__"):
-            raise DoubtError(f"the code asks for attribute {name!r} of what may be a tensor")
-        return super().__getattr__(name)
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
-        raise DoubtError("the code copies a value")
-
-    def __iter__(self) -> Iterator[Any]:
-        """The elements, where they are unpacked into names; as in `fx.Proxy`, which reads the whole code each time."""
-        count, pick = names_unpacked(sys._getframe(1)), operator.getitem
-        return self.tracer.iter(self) if count is None else (pick(self, i) for i in range(count))
-
-    @property
-    def __class__(self) -> type:
-        caller = sys._getframe(1).f_globals.get("__name__", "")
-        if not caller.startswith(_MAY_ASK) or caller.startswith(_HIDE_GRADIENTS):
-            raise DoubtError(
-                f"{caller or 'code'} asks for the type of a value, isinstance(x, …), which a proxy can't answer"
-            )
-        return _Proxy
-
-    @__class__.setter
-    def __class__(self, value: type) -> None:
-        raise TypeError("the class of a proxy is fixed")
-
-
-def _in_place(name: str) -> Callable[[_Proxy, Any], Any]:
-    function = getattr(operator, name)
-
-    def method(self: _Proxy, other: Any) -> Any:
-        return self.tracer.create_proxy("call_function", function, (self, other), {})
-
-    return method
-
-
-for _name in _INPLACE:
-    setattr(_Proxy, f"__{_name}__", _in_place(_name))
-
-
 class _OwnCalls(TorchFunctionMode):
     """Makes nodes of torch calls that touch no proxy and return a tensor; the others just run.
 
     Nothing is computed with the user's own tensors: what is not on meta is not of the copy.
     """
 
-    def __init__(self, tracer: fx.Tracer) -> None:
+    def __init__(self, tracer: SymbolicTracer) -> None:
         super().__init__()
         self._tracer = tracer
 
@@ -136,78 +81,95 @@ class _OwnCalls(TorchFunctionMode):
         kwargs = kwargs or {}
         if not isinstance(func, _LEFT_TO_FX) and (_has_proxy(args) or (kwargs and _has_proxy(kwargs))):
             if is_tensor_method_or_property(func):
-                return self._tracer.create_proxy("call_method", func.__name__, args, kwargs)
+                return self._node_of(func, args, kwargs, sys._getframe(1))
             return self._tracer.create_proxy("call_function", func, args, kwargs)
         leaves = pytree.tree_leaves((args, kwargs))
-        if any(type(value) is _Proxy for value in leaves):
+        if any(type(value) in PROXIES for value in leaves):
             return func(*args, **kwargs)
         given = [t for t in leaves if type(t) in (Tensor, nn.Parameter)]
         if any(not t.is_meta for t in given):
-            raise DoubtError(f"{getattr(func, '__name__', func)} is called on a tensor that is not the model's")
+            self._tracer.doubt(f"{getattr(func, '__name__', func)} is called on a tensor that is not the model's")
+        if (answer := device_answer(func, self._tracer.home, sys._getframe(1))) is not None:
+            return answer
         out = func(*args, **kwargs)
         if out is None and given:
-            raise DoubtError(f"{getattr(func, '__name__', func)} changes a constant")
-        if type(out) is Tensor and not isinstance(func, MethodWrapperType):
-            return self._tracer.create_proxy("call_function", func, tuple(args), kwargs)
+            self._tracer.doubt(f"{getattr(func, '__name__', func)} changes a constant")
+        if type(out) is Tensor:
+            return self._node_of(func, tuple(args), kwargs, sys._getframe(1))
         if isinstance(out, Tensor) or (isinstance(out, (tuple, list)) and any(isinstance(o, Tensor) for o in out)):
-            raise DoubtError(f"{getattr(func, '__name__', func)} is called on constants")
+            self._tracer.doubt(f"{getattr(func, '__name__', func)} is called on constants")
         return out
+
+    def _node_of(self, func: Any, args: Any, kwargs: Any, caller: Any) -> Any:
+        kind, target, attribute = vocabulary(func, operator_of(getattr(func, "__name__", ""), caller))
+        if isinstance(func, MethodWrapperType) and not attribute:
+            self._tracer.doubt(f"{getattr(func, '__name__', func)} is called on constants")
+        return self._tracer.create_proxy(kind, target, (*args[:1], *attribute, *args[1:]), kwargs)
 
 
 def _has_proxy(value: Any) -> bool:
     kind = type(value)
     if kind is tuple or kind is list:
         return any(map(_has_proxy, value))
-    return kind is _Proxy or (kind is dict and any(map(_has_proxy, value.values())))
+    return kind in PROXIES or (kind is dict and any(map(_has_proxy, value.values())))
+
+
+def _settings() -> tuple[Any, ...]:
+    """What holds for the code that runs, and may hold for a part of it only."""
+    return (
+        region_dtype(),
+        torch.is_grad_enabled(),
+        torch.is_inference_mode_enabled(),
+        torch.get_default_dtype(),
+        torch._C._functorch.peek_interpreter_stack() is None,
+    )
 
 
 class SymbolicTracer(fx.Tracer):
     """Traces a module or function on proxies into `sketch`; `leaves` decides which modules stay whole."""
 
-    def __init__(self, leaves: Callable[[nn.Module, str], bool], arguments: Arguments) -> None:
-        super().__init__(autowrap_modules=())  # type: ignore[arg-type]  # _math_traced is for it
-        self._autowrap_function_ids = _MATH_IDS
+    def __init__(self, leaves: Callable[[nn.Module, str], bool], arguments: Arguments, home: device) -> None:
+        super().__init__(autowrap_modules=())  # type: ignore[arg-type]  # math is not traced
+        self.home = home
         self._leaves = leaves
         self._arguments = arguments
-        self._model: nn.Module | None = None
         self._held: dict[Any, str] | None = None
-        self._thread = threading.get_ident()
-        self._region = region_dtype()
+        self._settings: tuple[Any, ...] = ()
+        self._modes = 0
         self._module = ""
         self._parameter_names: dict[int, str] = {}
         self._module_names: dict[int, str] = {}
+        self._doubts: list[str] = []
+        self._made: dict[str, Node] = {}
         self.sketch = Sketch()
         self.calls: list[TracedCall] = []
         self.given: tuple[Any, Any] = (), {}
 
-    def draw(self, model: nn.Module | Callable[..., Any]) -> None:
-        """Trace a model.
+    def doubt(self, text: str) -> None:
+        """Say that the code may take another way in a run.
 
-        `Tracer.trace` is given a module's forward instead of the module, all of which it would walk through.
+        Raises:
+            DoubtError: at once; it is remembered, as the code may swallow it.
         """
-        if isinstance(model, nn.Module):
-            self._model = model
-            self.trace(type(model).forward)
-        else:
-            self.trace(model)
+        self._doubts.append(text)
+        raise DoubtError(text)
 
-    def proxy(self, node: Any) -> fx.Proxy:
-        """Wrap a node."""
-        return _Proxy(node, self)
-
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        """True for modules that become one call_module node."""
-        return self._leaves(m, module_qualified_name)
-
-    def create_args_for_root(
-        self, root_fn: Any, is_module: bool, concrete_args: Any = None
-    ) -> tuple[Callable[..., Any], list[Any]]:
-        """One placeholder per tensor among the arguments; everything else is passed as it is."""
-        if self._model is not None:
-            self.root = self._model
-        found = inventory(self.root)
+    def draw(self, model: nn.Module | Callable[..., Any], root: nn.Module) -> None:
+        """Trace a call of `model`, which is `root` or uses its modules and tensors."""
+        self.root = root
+        found = inventory(root)
         self._parameter_names = found.names()
         self._module_names = {id(module): names[0] for module, names in found.modules}
+        args, kwargs = self._placeholders(model)
+        with _OwnCalls(self), self._routed(found.modules):
+            self._settings, self._modes = _settings(), torch._C._len_torch_function_stack()
+            out = model(*args, **kwargs)
+            self.create_node("output", "output", (self.create_arg(out),), {})
+        if self._doubts:
+            raise DoubtError(self._doubts[0])
+
+    def _placeholders(self, model: Any) -> tuple[list[Any], dict[str, Any]]:
+        """One placeholder per tensor among the arguments; everything else is passed as it is."""
 
         def placeholders(value: Any, name: str) -> Any:
             if isinstance(value, Tensor):
@@ -220,14 +182,48 @@ class SymbolicTracer(fx.Tracer):
                 return {k: placeholders(v, f"{name}_{k}") for k, v in value.items()}
             return value
 
-        positional = argument_names(self._model or root_fn)
-        args = [
-            placeholders(v, positional[i] if i < len(positional) else f"arg{i}")
-            for i, v in enumerate(self._arguments.args)
-        ]
+        names = argument_names(model)
+        args = [placeholders(v, names[i] if i < len(names) else f"arg{i}") for i, v in enumerate(self._arguments.args)]
         kwargs = {k: placeholders(v, k) for k, v in self._arguments.kwargs.items()}
         self.given = _as_nodes(tuple(args)), _as_nodes(kwargs)
-        return (lambda *a: root_fn(*a, **kwargs)), (args if self._model is None else [self._model, *args])
+        return args, kwargs
+
+    @contextmanager
+    def _routed(self, modules: Any) -> Iterator[None]:
+        """Meanwhile each module's forward comes here first, its parameters are proxies, and a leaf runs no hooks.
+
+        Hooks of a leaf run when the graph does, whose node calls it.
+        """
+        proxies: dict[int, ParameterProxy] = {}
+        before: list[tuple[dict[str, Any], dict[str, Any]]] = []
+        for module, names in modules:
+            if isinstance(module, torch.jit.ScriptModule):
+                continue
+            state, leaf = module.__dict__, bool(names[0]) and self._leaves(module, names[0])
+            kept = {name: state[name] for name in _HOOKS if leaf and state.get(name)}
+            if state["_parameters"]:
+                kept["_parameters"] = own = state["_parameters"]
+                state["_parameters"] = {
+                    k: p if p is None else proxies.setdefault(id(p), ParameterProxy(self, p)) for k, p in own.items()
+                }
+            if "forward" in state:
+                kept["forward"] = state["forward"]
+            before.append((state, kept))
+            state.update({name: OrderedDict() for name in kept if name in _HOOKS})
+            state["forward"] = self._route(module, names[0], module.forward, leaf)
+        try:
+            yield
+        finally:
+            for state, kept in before:
+                state.pop("forward", None)
+                state.update(kept)
+
+    def _route(self, module: nn.Module, name: str, forward: Callable[..., Any], leaf: bool) -> Callable[..., Any]:
+        @functools.wraps(forward)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            return self.called(module, name, forward, leaf, args, kwargs)
+
+        return call
 
     @property
     def tensor_attrs(self) -> dict[Any, str]:
@@ -246,10 +242,28 @@ class SymbolicTracer(fx.Tracer):
         """FQN of a module; the first name of a module that has several."""
         return self._module_names[id(mod)] if id(mod) in self._module_names else super().path_of_module(mod)
 
+    def proxy(self, node: Any) -> fx.Proxy:
+        """Wrap a node."""
+        return Proxy(node, self)
+
+    def to_bool(self, obj: fx.Proxy) -> bool:
+        """A value decides: `if x:`."""
+        self.doubt("the code decides by a value, which is known in a run alone")
+        raise AssertionError
+
+    def iter(self, obj: fx.Proxy) -> Iterator[Any]:
+        """A value is iterated, by as many steps as a run alone knows."""
+        self.doubt("the code iterates over a value, whose length is known in a run alone")
+        raise AssertionError
+
+    def keys(self, obj: fx.Proxy) -> Any:
+        """A value is unpacked by `**`."""
+        self.doubt("the code unpacks a value by **, whose keys are known in a run alone")
+
     def create_arg(self, a: Any) -> Any:
         """Turn a value into an argument of a node. Parameters are found by identity instead of by a search."""
         kind = type(a)
-        if kind is _Proxy:
+        if kind in PROXIES:
             return a.node
         if kind is tuple:
             return tuple([self.create_arg(v) for v in a])
@@ -263,67 +277,95 @@ class SymbolicTracer(fx.Tracer):
             return self.create_node("get_attr", self._parameter_names[id(a)], (), {})
         return super().create_arg(a)
 
-    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
-        """Reading a parameter gives a get_attr node, one per parameter, found by identity instead of by a search."""
-        name = self._parameter_names.get(id(attr_val))
-        if name is None or not isinstance(attr_val, nn.Parameter):
-            return attr_val
-        if name not in parameter_proxy_cache:
-            parameter_proxy_cache[name] = self.create_proxy("get_attr", name, (), {})
-        return parameter_proxy_cache[name]
-
     def create_node(  # type: ignore[override]  # what it returns stands in for an fx.Node
         self, kind: str, target: Any, args: Any, kwargs: Any, name: str | None = None, type_expr: Any = None
     ) -> Node:
-        """Create a node, under the function's name in the code. No autocast region may begin or end while tracing."""
-        if region_dtype() is not self._region:
-            raise DoubtError("the code runs under torch.autocast in parts, which a graph does not keep")
+        """Create a node, under the function's name in the code; not where a setting holds that held not at first."""
+        modes = torch._C._len_torch_function_stack()
+        if self._settings and kind != "get_attr" and (modes > self._modes or _settings() != self._settings):
+            self.doubt(
+                "a part of the code runs under other settings (gradients, autocast, a mode): no graph keeps them"
+            )
         module = self._module
         if kind == "get_attr":
+            if target in self._made:
+                return self._made[target]
             module = target.rpartition(".")[0]
         elif kind == "call_function":
             target = written_as(target, sys._getframe(1))
-        return self.sketch.create_node(kind, target, args, kwargs, name, module)
+        node = self.sketch.create_node(kind, target, args, kwargs, name, module)
+        if kind == "get_attr":
+            self._made[target] = node
+        return node
 
-    def call_module(
-        self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    def called(
+        self, m: nn.Module, name: str, forward: Callable[..., Any], leaf: bool, args: tuple[Any, ...], kwargs: Any
     ) -> Any:
-        """Note the call, then trace into it or make it one node."""
-        if threading.get_ident() != self._thread:  # someone else's module: torch.fx patches the class, for all threads
-            return forward(*args, **kwargs)
-        name, outer, start = self.path_of_module(m), self._module, len(self.sketch.nodes)
+        """Note a call of a module, then trace into it or make it one node."""
+        outer, start = self._module, len(self.sketch.nodes)
         self._module = name
         try:
-            if self._leaves(m, name):
+            if leaf:
                 output = self.create_proxy("call_module", name, args, kwargs)
             else:
-                _doubt_types(getattr(type(m), "forward", None))
+                _doubt_types(getattr(type(m), "forward", None), self)
                 output = forward(*args, **kwargs)
         finally:
             self._module = outer
-        named = _as_nodes(kwargs) if kwargs else {}
-        self.calls.append(TracedCall(name, _as_nodes(args), named, _as_nodes(output), start, len(self.sketch.nodes)))
+        if name:
+            named = _as_nodes(kwargs) if kwargs else {}
+            stop = len(self.sketch.nodes)
+            self.calls.append(TracedCall(name, _as_nodes(args), named, _as_nodes(output), start, stop))
         return output
 
 
-_MATH = {name: function for name, function in vars(math).items() if isinstance(function, BuiltinFunctionType)}
-_MATH_IDS = set(map(id, _MATH.values()))
-_TRACED_MATH = {name: _create_wrapped_func(function) for name, function in _MATH.items()}
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+_lock = threading.RLock()  # two threads that replace a function and put it back would leave the other's
+_replaced: list[tuple[dict[str, Any], str, Any]] = []
+
+
+def _put_back() -> None:
+    while _replaced:
+        names, name, function = _replaced.pop()
+        names[name] = function
+
+
+def _after_fork() -> None:
+    """A child starts without what another thread of its parent was tracing."""
+    global _lock
+    _lock = threading.RLock()
+    _put_back()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 @contextmanager
-def _math_traced() -> Iterator[None]:
-    """Calls of functions in `math` become nodes, as `torch.fx` has it, which makes the wrappers for each trace anew."""
-    vars(math).update(_TRACED_MATH)
-    try:
+def _wrapped_functions(root: nn.Module, model: Any) -> Iterator[None]:
+    """Meanwhile a call of a function that `torch.fx.wrap` marks, in a module of the model's code, becomes a node."""
+    code = {type(m).__module__ for m in root.modules()} | {getattr(model, "__module__", None)}
+    marked = [
+        (names, name)
+        for (_, name), names in fx_tracing._wrapped_fns_to_patch.items()
+        if names.get("__name__") in code and callable(names.get(name))
+    ]
+    if not marked:
         yield
-    finally:
-        vars(math).update(_MATH)
+        return
+    with _lock:
+        try:
+            for names, name in marked:
+                _replaced.append((names, name, names[name]))
+                names[name] = fx_tracing._create_wrapped_func(names[name])
+            yield
+        finally:
+            _put_back()
 
 
 def _as_nodes(value: Any) -> Any:
     kind = type(value)
-    if kind is _Proxy:
+    if kind in PROXIES:
         return value.node
     if kind in _AS_THEY_ARE:
         return value
@@ -331,14 +373,14 @@ def _as_nodes(value: Any) -> Any:
         return tuple([_as_nodes(v) for v in value])
     if isinstance(value, dict):
         return {k: _as_nodes(v) for k, v in value.items()}
-    return value.node if isinstance(value, fx.Proxy) else value
+    return value
 
 
-def _doubt_types(function: Any) -> None:
+def _doubt_types(function: Any, tracer: SymbolicTracer) -> None:
     """`type(x)` can't be intercepted as `isinstance` can: code that calls it is doubted as a whole."""
     code = getattr(function, "__code__", None)
     if isinstance(code, CodeType) and _calls_type(code):
-        raise DoubtError(f"{code.co_qualname} asks for type(…), which may be that of a proxy")
+        tracer.doubt(f"{code.co_qualname} asks for type(…), which may be that of a proxy")
 
 
 @lru_cache(maxsize=4096)
@@ -349,23 +391,29 @@ def _calls_type(code: CodeType) -> bool:
 
 
 def trace_symbolically(
-    root: nn.Module | Callable[..., Any], arguments: Arguments, leaves: Callable[[nn.Module, str], bool]
-) -> tuple[Sketch, nn.Module, list[TracedCall]]:
-    """Trace `root` (a meta copy) and return its graph, the module that this refers to, and the calls seen.
+    model: nn.Module | Callable[..., Any],
+    root: nn.Module,
+    arguments: Arguments,
+    leaves: Callable[[nn.Module, str], bool],
+    home: device,
+) -> tuple[Sketch, list[TracedCall]]:
+    """Trace a call of `model`, whose modules and tensors are those of `root`; its graph, and the module calls seen.
+
+    `home` is the device that the code is told where it asks for one.
 
     Raises:
         CaptureError: the code needs a value, or asks something that a proxy can't answer (:class:`DoubtError`).
     """
-    tracer = SymbolicTracer(leaves, arguments)
-    _doubt_types(getattr(type(root), "forward", None) if isinstance(root, nn.Module) else root)
-    with _fx_lock:
-        try:
-            with _OwnCalls(tracer), _math_traced():
-                tracer.draw(root)
-        except CaptureError:
-            raise
-        except Exception as error:
-            raise CaptureError(f"symbolic tracing failed: {type(error).__name__}: {error}") from error
+    tracer = SymbolicTracer(leaves, arguments, home)
+    try:
+        if not isinstance(model, nn.Module):
+            _doubt_types(getattr(model, "__func__", model), tracer)
+        with _wrapped_functions(root, model), torch.enable_grad():
+            tracer.draw(model, root)
+    except CaptureError:
+        raise
+    except Exception as error:
+        raise CaptureError(f"symbolic tracing failed: {type(error).__name__}: {error}") from error
     nodes = tracer.sketch.nodes
     tracer.calls.append(TracedCall("", *tracer.given, nodes[-1].args[0], 0, len(nodes)))
-    return tracer.sketch, tracer.root, tracer.calls
+    return tracer.sketch, tracer.calls

@@ -1,9 +1,4 @@
-"""Runs operators on meta tensors: closed forms, PyTorch's meta kernels, and our own where there is none that fits.
-
-Half of PyTorch's meta kernels are Python code that takes up to half a millisecond, and deep models ask the same
-question over and over. An operator that returns fresh tensors is a function of its arguments' shapes, strides, dtypes
-and scalars on meta, so :class:`ShapeMemo` asks once per analysis.
-"""
+"""Runs operators on meta tensors: closed forms, PyTorch's meta kernels, and our own where there is none that fits."""
 
 from __future__ import annotations
 
@@ -14,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .cells import tensors
 from .closed_forms import CLOSED_FORMS
 from .gradients import META_GRADIENTS
 from .nested import refuse
@@ -108,23 +102,6 @@ if hasattr(aten, "_grouped_mm"):
     META_KERNELS[aten._grouped_mm.default] = grouped_mm
 
 
-Made = tuple[tuple[torch.Size, tuple[int, ...], torch.dtype] | None, ...]
-"""Shape, stride and dtype of each result in fresh memory; None where an operator returned none."""
-_SCALARS = frozenset({int, float, bool})
-_PLAIN = frozenset({str, type(None), torch.dtype, torch.device, torch.memory_format, torch.layout})
-_VALUE_TAGS = (torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape, torch.Tag.inplace_view)
-
-
-@lru_cache(maxsize=4096)
-def returns_fresh(op: Any) -> bool:
-    """True if an operator writes nothing, aliases nothing and returns only tensors, by its schema."""
-    if not isinstance(op, torch._ops.OpOverload) or any(tag in op.tags for tag in _VALUE_TAGS):
-        return False
-    schema = op._schema
-    tensors = all(str(r.type) == "Tensor" and r.alias_info is None for r in schema.returns)
-    return tensors and bool(schema.returns) and not schema.is_mutable
-
-
 @lru_cache(maxsize=4096)
 def rewrites_elements(op: Any) -> bool:
     """True for pointwise operators in place on their only tensor (`relu_`): on meta there is nothing to do."""
@@ -148,74 +125,11 @@ def _first(x: Tensor, *_: Any, **__: Any) -> Tensor:
     return x
 
 
-class ShapeMemo:
-    """What operators returned on meta tensors, by what they were given."""
-
-    def __init__(self) -> None:
-        self._made: dict[Any, Made | None] = {}
-
-    def run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Run an operator on meta tensors, or make what it returned before for the same question."""
-        if func in PRODUCTS and any(map(is_sparse, args)):
-            return META_KERNELS.get(func, func)(*dense_stand_ins(args), **kwargs)
-        closed = CLOSED_FORMS.get(func)
-        if closed is not None and (out := closed(*args, **kwargs)) is not None:
-            return out
-        kernel = kernel_for(func, args)
-        if not returns_fresh(func):
-            return kernel(*args, **kwargs)
-        key = (func, _question(args), _question(tuple(kwargs.items())))
-        try:
-            made = self._made.get(key, _UNASKED)
-        except TypeError:  # an argument that can't be hashed
-            return kernel(*args, **kwargs)
-        if made is _UNASKED:
-            out = kernel(*args, **kwargs)
-            self._made[key] = describe(out, args)
-            return out
-        if made is None:
-            return kernel(*args, **kwargs)
-        return fresh(made, len(func._schema.returns) == 1)
-
-
-def fresh(made: Made, single: bool) -> Any:
-    """New meta tensors as described; without a tuple around it if there is a `single` one."""
-    tensors = [m and torch.empty_strided(m[0], m[1], dtype=m[2], device="meta") for m in made]
-    return tensors[0] if single else tuple(tensors)
-
-
-_UNASKED: Any = object()
-
-
-def _question(value: Any) -> Any:
-    """A hashable stand-in for an argument; unhashable itself for what it does not know."""
-    kind = type(value)
-    if kind is Tensor or kind is torch.nn.Parameter:
-        if value.layout is not torch.strided or value.is_complex() or value.is_quantized:
-            return [value]
-        return (value.shape, value.stride(), value.dtype)
-    if kind is tuple or isinstance(value, list):
-        return tuple([_question(v) for v in value])
-    if kind in _SCALARS:
-        return (kind, value)  # 1, 1.0 and True are equal, and not the same argument
-    if kind in _PLAIN:
-        return value
-    return [value]
-
-
-def describe(out: Any, args: Any) -> Made | None:
-    """What an operator returned, if all of it is dense and in fresh memory."""
-    given = {t.untyped_storage()._cdata for t in tensors(args)}
-    made: list[Any] = []
-    for tensor in out if isinstance(out, (tuple, list)) else (out,):
-        if tensor is None:
-            made.append(None)
-            continue
-        if type(tensor) is not Tensor or tensor.layout is not torch.strided:
-            return None
-        storage = tensor.untyped_storage()
-        dense = storage.nbytes() == tensor.numel() * tensor.element_size()
-        if storage._cdata in given or not dense or tensor.storage_offset():
-            return None
-        made.append((tensor.shape, tensor.stride(), tensor.dtype))
-    return tuple(made)
+def run_on_meta(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Run an operator on meta tensors."""
+    if func in PRODUCTS and any(map(is_sparse, args)):
+        return META_KERNELS.get(func, func)(*dense_stand_ins(args), **kwargs)
+    closed = CLOSED_FORMS.get(func)
+    if closed is not None and (out := closed(*args, **kwargs)) is not None:
+        return out
+    return kernel_for(func, args)(*args, **kwargs)

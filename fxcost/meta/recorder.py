@@ -4,24 +4,27 @@ An :class:`OpRecorder` is a dispatch mode. While it is active, every operator ru
 tensors whatever device they were asked for, and a real tensor that turns up (a constant, a weight captured in a
 closure) is replaced by a meta twin, so nothing of the user's is ever computed with or written to.
 
+The second time that an operator is asked the same, it is answered and recorded from memory (answers.py).
+
 Not here: graph nodes. The caller opens a :class:`Segment` per node and gets what ran meanwhile.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
 from ..records.recording import InnerCall, Operator, OpRecord, TensorSpec
+from .answers import Answer, Answers, answers_by_metadata, describe, returns_fresh
 from .autocast import cast, cast_to
 from .higher_order import flex_attention, handler, run_on_one_score
-from .kernels import ShapeMemo
+from .kernels import kernel_for, run_on_meta
 from .nested import dense_parts, extent, is_nested, refuse
 from .sparse import meta_copy, stored
 from .storages import META, Storages
@@ -30,6 +33,9 @@ from .units import composite_kernel
 _MISSING = object()
 _PLAIN_TYPES = frozenset({Tensor, torch.nn.Parameter, torch.nn.Buffer})
 _PLAIN_DATA = frozenset({type(None), int, float, bool, str, torch.dtype, TensorSpec})
+_SCALARS = frozenset({int, float, bool})
+_SETTINGS = frozenset({str, type(None), torch.dtype, torch.memory_format, torch.layout})
+_SEQUENCES = frozenset({tuple, list, torch.Size})
 
 
 def is_plain(value: Any) -> bool:
@@ -73,10 +79,17 @@ def _composite(op: Operator) -> Callable[..., Any] | None:
     return composite_kernel(op) if isinstance(op, torch._ops.OpOverload) else None
 
 
-@lru_cache(maxsize=4096)
-def runs_as_one(op: Operator) -> bool:
-    """True if an operator is recorded as it comes: it has no body that is run in its place."""
-    return handler(op) is None and _composite(op) is None
+class _UnusualError(Exception):
+    """An argument that can't stand in a question."""
+
+
+class Ran(NamedTuple):
+    """What ran in a :class:`Segment` that is done."""
+
+    operations: tuple[OpRecord, ...] = ()
+    storages: tuple[int, ...] = ()
+    calls: tuple[InnerCall, ...] = ()
+    freed: tuple[tuple[int, int], ...] = ()
 
 
 class Segment:
@@ -95,6 +108,10 @@ class Segment:
         self.scope = ""
         self.whole = whole
         self.calls: list[InnerCall] = []
+
+    def ran(self) -> Ran:
+        """What ran in it."""
+        return Ran(tuple(self.operations), tuple(self.slots), tuple(self.calls), tuple(self.freed))
 
     def note(self, target: str, is_module: bool, args: Any, kwargs: Any, out: Any, start: int) -> None:
         """Note a call that began when `start` operations had run and has just returned."""
@@ -160,7 +177,10 @@ class OpRecorder(TorchDispatchMode):
         self.region: torch.dtype | None = None
         """Dtype of the autocast region that runs; whoever opens a segment says so, as operators can't see it."""
         self.orphan: Callable[[Operator, Any, Any, Any, Segment], None] | None = None
-        self._shapes = ShapeMemo()
+        self.followed: Container[int] = ()
+        """Numbers of the storages of whose contents something is known. For subclasses that follow values."""
+        self._answers = Answers()
+        self._repeating: dict[int, tuple[Operator, bool]] = {}
         self._twins: dict[int, tuple[torch.UntypedStorage, torch.UntypedStorage]] = {}
 
     def __torch_dispatch__(
@@ -182,18 +202,90 @@ class OpRecorder(TorchDispatchMode):
             with self:
                 return parts(*args, **kwargs)
         if self.segment is not None:
-            out = self.run(func, args, kwargs)
-            self.segment.operations.append(self.record(func, args, kwargs, out, self.segment))
-            return out
+            return self._ask(func, args, kwargs, self.segment)
         segment = self.segment = Segment()
         try:
-            out = self.run(func, args, kwargs)
+            out = self._ask(func, args, kwargs, segment)
         finally:
             self.segment = None
-        segment.operations.append(self.record(func, args, kwargs, out, segment))
         if self.orphan is not None:
             self.orphan(func, args, kwargs, out, segment)
         return out
+
+    # ------------------------------------------------------------------------------------------------------ repetition
+
+    def _ask(self, func: Operator, args: tuple[Any, ...], kwargs: dict[str, Any], segment: Segment) -> Any:
+        """Run an operator and record it, or answer as before."""
+        key = self._question(func, args, kwargs, segment.slots) if not self.real and self._repeats(func) else None
+        answer = self._answers.get(key) if key is not None else None
+        if answer is not None:
+            return self._repeated(answer, args, kwargs, segment)
+        out = self.run(func, args, kwargs)
+        record = self.record(func, args, kwargs, out, segment)
+        segment.operations.append(record)
+        self.noted(record)
+        if key is not None and self._is_settled(out):
+            made = describe(out, args) if returns_fresh(func) else None
+            self._answers.put(key, Answer(made, isinstance(out, Tensor), kernel_for(func, args), record))
+        return out
+
+    def _repeats(self, func: Operator) -> bool:
+        known = self._repeating.get(id(func))  # hashing an operator is Python code
+        if known is None:
+            known = self._repeating[id(func)] = func, answers_by_metadata(func)
+        return known[1]
+
+    def _question(self, func: Operator, args: Any, kwargs: dict[str, Any], slots: dict[int, int]) -> Any:
+        """What decides an operator's answer and record, hashable; None if it can't be told.
+
+        Without a tensor there is little to remember; what is done with a tensor of which something is known, is done.
+        """
+        before = len(slots)
+        try:
+            asked = tuple([self._asked(a, slots) for a in args])
+            named = tuple([(k, self._asked(v, slots)) for k, v in kwargs.items()]) if kwargs else ()
+        except _UnusualError:
+            return None
+        return (id(func), before, asked, named, torch.get_default_dtype())
+
+    def _asked(self, value: Any, slots: dict[int, int]) -> Any:
+        kind = type(value)
+        if kind is Tensor or kind is torch.nn.Parameter:
+            plain = value.layout is torch.strided and value.is_meta and not (value.is_nested or value.is_quantized)
+            number = self.storages.number_of(value.untyped_storage()) if plain else -1
+            dtype = value.dtype
+            if not plain or number in self.followed or dtype.is_complex:
+                raise _UnusualError
+            return (value.shape, value.stride(), dtype, value.storage_offset(), slots.setdefault(number, len(slots)))
+        if kind in _SETTINGS:
+            return value
+        if kind in _SCALARS:
+            return (kind, value)  # 1, 1.0 and True are equal, and not the same argument
+        if kind in _SEQUENCES:
+            return tuple([self._asked(v, slots) for v in value])
+        if kind is torch.device:
+            return "meta"  # whatever was asked for
+        raise _UnusualError
+
+    def _is_settled(self, out: Any) -> bool:
+        """True if what an operator returned follows from the metadata of what it was given."""
+        return all(t is None or is_plain(t) for t in (out if isinstance(out, (tuple, list)) else (out,)))
+
+    def _repeated(self, answer: Answer, args: Any, kwargs: dict[str, Any], segment: Segment) -> Any:
+        out = answer.results(args, kwargs)
+        slots, number_of = segment.slots, self.storages.number_of
+        for tensor in out if isinstance(out, (tuple, list)) else (out,):
+            if tensor is not None:
+                slots.setdefault(number_of(tensor.untyped_storage()), len(slots))
+        known = answer.record
+        record = OpRecord(known.op, known.args, known.outputs, segment.scope)  # its own: records are told apart by it
+        segment.operations.append(record)
+        self.ticks += 1
+        self.noted(record)
+        return out
+
+    def noted(self, record: OpRecord) -> None:
+        """An operator has run and been recorded. For subclasses that say whose it is."""
 
     def run(self, func: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run one operator."""
@@ -201,7 +293,7 @@ class OpRecorder(TorchDispatchMode):
             return func(*args, **kwargs)
         if isinstance(func, torch._ops.HigherOrderOperator) and func.name() == "flex_attention":
             return flex_attention(self, *args, **kwargs)
-        return self._shapes.run(func, args, kwargs)
+        return run_on_meta(func, args, kwargs)
 
     # ------------------------------------------------------------------------------------------- everything on meta
 
@@ -301,12 +393,6 @@ class OpRecorder(TorchDispatchMode):
         with _disable_current_modes(), apart:
             run_on_one_score(score_mod, query, *(rest[3] if len(rest) > 3 else ()))
         return tuple(segment.operations)
-
-    def skipped(self, freed: Iterable[tuple[int, int]], operations: int) -> None:
-        """Operations that ran before were not run again; `freed` has storages, and after how many each would die."""
-        for number, after in freed:
-            self.deaths[number] = self.ticks + after
-        self.ticks += operations
 
     def _freed(self, number: int) -> None:
         self.deaths[number] = self.ticks

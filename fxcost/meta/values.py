@@ -39,7 +39,7 @@ from .cells import (
     tensors,
     window,
 )
-from .recorder import OpRecorder
+from .recorder import OpRecorder, Segment
 from .storages import META, Storages
 from .user_code import asking_line
 
@@ -83,11 +83,12 @@ class ValueRecorder(OpRecorder):
     def __init__(self, storages: Storages, *, real: bool = False, real_available: bool = False) -> None:
         super().__init__(storages, real=real)
         self.cells: dict[int, Cell] = {}
+        self.followed = self.cells
         self.assumptions: dict[str, None] = {}
         self.values_used = False
-        """Set when a value, or what follows from one, decided what a node did: such a node must not be replayed."""
-        self.storages_before = 0
-        """How many storages there were when the running node began: those that it makes itself are its own affair."""
+        """Set when a value, or what follows from one, decided what an operator did: it is not remembered."""
+        self.home = CPU
+        """Where the user's tensors are: what code is told that asks for a device."""
         self.running = "the model"
         """What messages name where no line of the model's code is running, as when a graph is propagated."""
         self._real_available = real_available
@@ -139,6 +140,8 @@ class ValueRecorder(OpRecorder):
         if not tensor.is_meta:
             return tensor
         cell = self._cell(tensor)
+        if cell is None and not tensor.numel():
+            return torch.empty(tensor.shape, dtype=tensor.dtype)
         if cell is None:
             if tensor.is_floating_point() or tensor.is_complex():
                 kind = NeedsRealRunError if self._real_available else UnknownValueError
@@ -171,18 +174,12 @@ class ValueRecorder(OpRecorder):
     def assume(self, text: str) -> None:
         """Note what was taken for granted."""
         self.assumptions[text] = None
-        self.values_used = True  # who replays what was done here would not hear of it
+        self.values_used = True  # who repeats what was done here would not hear of it
 
     def host_value(self, tensor: Tensor, why: str, scalar: bool = False) -> Tensor:
         """:meth:`demand` from outside an operator, while this mode is active; the result is the caller's own."""
         with _disable_current_modes():
             return self.demand(tensor, why, scalar).clone()
-
-    def knows(self, storages: dict[int, int]) -> tuple[bool, ...]:
-        """Of which of these storages the value is known (part of what decides how a node behaves); () if of none."""
-        if self.cells.keys().isdisjoint(storages):
-            return ()
-        return tuple([number in self.cells for number in storages])
 
     def _line(self) -> str:
         return asking_line(self.running)
@@ -197,6 +194,17 @@ class ValueRecorder(OpRecorder):
         return value
 
     # --------------------------------------------------------------------------------------------------- one operator
+
+    def _ask(self, func: Operator, args: tuple[Any, ...], kwargs: dict[str, Any], segment: Segment) -> Any:
+        self.values_used = False
+        return super()._ask(func, args, kwargs, segment)
+
+    def _is_settled(self, out: Any) -> bool:
+        """True if nothing is known of the results' values, and none was needed."""
+        if self.values_used or not super()._is_settled(out):
+            return False
+        numbers = map(self.storages.number, tensors(out))
+        return not any(number in self.cells or number in self.ranges for number in numbers)
 
     def run(self, func: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run one operator on meta tensors, and on real values as far as they are known and small."""
@@ -248,7 +256,7 @@ class ValueRecorder(OpRecorder):
             self._written(func, packet, args, kwargs, written, inputs)
         elif packet in _UNDEFINED:
             if packet in _EMPTY and all(map(is_integer, outputs)):
-                for tensor in outputs:  # uninitialised integers count as zeros
+                for tensor in filter(Tensor.numel, outputs):  # uninitialised integers count as zeros
                     self._attach(tensor, torch.zeros(tensor.shape, dtype=tensor.dtype), sampled=False)
         elif all(self._cell(t) is not None for t in outputs):
             return  # a view of what is known
@@ -304,7 +312,6 @@ class ValueRecorder(OpRecorder):
         if packet in _UNDEFINED or not (known or (integers and all(small(t) for t in inputs))):
             self._forget(numbers)
             return
-        self._changes(numbers)
         sampled = any(c is None or c.sampled for c in cells)
         for number in numbers:
             old = self.cells[number].get()
@@ -315,13 +322,7 @@ class ValueRecorder(OpRecorder):
         if self._evaluation(func, args, kwargs, [])() is None:
             self._forget(numbers)
 
-    def _changes(self, numbers: Iterable[int]) -> None:
-        """What is known of storages changes, which matters to later nodes unless they are the running node's own."""
-        if any(number < self.storages_before and number in self.cells for number in numbers):
-            self.values_used = True
-
     def _forget(self, numbers: Iterable[int]) -> None:
-        self._changes(numbers)
         for number in numbers:
             self.cells.pop(number, None)
 

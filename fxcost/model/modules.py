@@ -1,13 +1,12 @@
-"""What is known of modules: which stay whole, what decides their behaviour, where in them code is running."""
+"""What is known of modules: which stay whole, what they are called, where in them code is running."""
 
 from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from operator import itemgetter
-from types import BuiltinFunctionType, FunctionType, MethodDescriptorType, TracebackType, WrapperDescriptorType
+from types import BuiltinFunctionType, MethodDescriptorType, TracebackType, WrapperDescriptorType
 from typing import Any
 
 import torch
@@ -16,13 +15,9 @@ from torch import nn
 from ..meta.recorder import Segment
 from ..records.recording import ModuleRecord, ParameterRecord
 
-_BOOKKEEPING = frozenset(nn.Module().__dict__) - {"training"}
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.DataParallel, nn.ParameterList, nn.ParameterDict)
-_SETTINGS = frozenset({int, float, bool, str, type(None), torch.dtype, torch.device, torch.Size})
-_UNTOLD = object()
-_FUNCTIONS = (FunctionType, BuiltinFunctionType)
-NOT_PYTHON = (BuiltinFunctionType, MethodDescriptorType, WrapperDescriptorType, torch._ops.OpOverload)
-_PURE_MODULES = ("torch.nn.functional", "torch._C._nn", "torch._C._fft", "torch._C._linalg", "torch._C._special")
+_NOT_PYTHON = (BuiltinFunctionType, MethodDescriptorType, WrapperDescriptorType, torch._ops.OpOverload)
+_LIBRARY = ("torch.nn.functional", "torch._C._nn", "torch._C._fft", "torch._C._linalg", "torch._C._special")
 
 
 def is_leaf(module: nn.Module, name: str, leaf_modules: tuple[Any, ...] = ()) -> bool:
@@ -38,78 +33,13 @@ def is_leaf(module: nn.Module, name: str, leaf_modules: tuple[Any, ...] = ()) ->
     return own.startswith(("torch.nn.", "torch.ao.nn.")) and not isinstance(module, _CONTAINERS)
 
 
-def configuration(module: nn.Module) -> Any:
-    """What decides how a module of PyTorch's own behaves, besides its tensors' specs: hashable, equal for equal ones.
-
-    None if that can't be told: a class of the user's, a hook, a parametrization, an attribute that is no plain data.
-    """
-    if nn.modules.module._has_any_global_hook():
-        return None
-    parts = [_own_configuration(inner) for inner in with_inner(module)]
-    return None if None in parts else tuple(parts)
-
-
-def _own_configuration(module: nn.Module) -> Any:
-    state, cls = module.__dict__, type(module)
-    hooked = state["_forward_hooks"] or state["_forward_pre_hooks"] or state["_backward_hooks"]
-    if hooked or state["_backward_pre_hooks"] or not cls.__module__.startswith("torch.nn.modules."):
-        return None
-    if "forward" in state and not getattr(state["forward"], "routed", False):
-        return None  # it is not concrete capture's way round the class's own forward
-    names, pick = _settings(tuple(state))
-    values = pick(tuple(state.values()))
-    kinds = tuple(map(type, values))
-    if not _SETTINGS.issuperset(kinds):
-        values = tuple([value if type(value) in _SETTINGS else _setting(value) for value in values])
-        if _UNTOLD in values:
-            return None
-    parameters = tuple([name for name, value in state["_parameters"].items() if value is not None])
-    return cls, tuple(state["_modules"]), parameters, names, kinds, values
-
-
 @functools.lru_cache(maxsize=4096)
-def _settings(attributes: tuple[str, ...]) -> tuple[tuple[str, ...], Callable[[Sequence[Any]], tuple[Any, ...]]]:
-    """Which attributes of a module are settings, and what picks their values from those of all."""
-    places = [i for i, name in enumerate(attributes) if _is_setting(name)]
-    return tuple([attributes[i] for i in places]), itemgetter(*places, places[0], places[0])
-
-
-def _is_setting(name: str) -> bool:
-    return name not in _BOOKKEEPING and name != "forward" and not name.startswith("_flat_weight")
-
-
-def _setting(value: Any) -> Any:
-    """What stands for an attribute in a configuration; `_UNTOLD` for an object that may hold or do anything."""
-    if type(value) in _SETTINGS:
-        return value
-    if isinstance(value, (tuple, list)):
-        if _SETTINGS.issuperset(map(type, value)):
-            return tuple(value)
-        items = tuple(map(_setting, value))
-        return _UNTOLD if _UNTOLD in items else items
-    if isinstance(value, _FUNCTIONS) and function_is_pure(value):
-        return value
-    return _UNTOLD
-
-
-def module_tensors(module: nn.Module) -> list[torch.Tensor]:
-    """Parameters and buffers of a module and its children, each name once, in a fixed order."""
-    tables = [table for inner in with_inner(module) for table in (inner._parameters, inner._buffers)]
-    return [tensor for table in tables for tensor in table.values() if tensor is not None]
-
-
-def with_inner(module: nn.Module) -> Iterable[nn.Module]:
-    """A module and all within it."""
-    return module.modules() if module._modules else (module,)
-
-
-@functools.lru_cache(maxsize=4096)
-def function_is_pure(function: Callable[..., Any]) -> bool:
-    """True for PyTorch's and Python's own functions: what they do follows from their arguments."""
-    if isinstance(function, NOT_PYTHON):
+def is_library_function(function: Callable[..., Any]) -> bool:
+    """True for PyTorch's and Python's own functions, False for those of the user's that stay whole in a graph."""
+    if isinstance(function, _NOT_PYTHON):
         return True
     module = getattr(function, "__module__", None) or ""
-    return module == "torch" or module in _PURE_MODULES or module.startswith(("torch.functional", "torch._tensor"))
+    return module == "torch" or module in _LIBRARY or module.startswith(("torch.functional", "torch._tensor"))
 
 
 class InnerScopes:

@@ -273,10 +273,11 @@ class Recording:
     """A graph that was captured and propagated: all that rules and reports need to know of the model's run.
 
     `graph` is the fx graph (given as a :class:`~fxcost.records.sketch.Sketch`, it is made when it is first read),
-    `root` the meta copy of the model that it refers to; a recording that was read from a file has no graph, and a skeleton of the
-    model (skeleton.py) as its root. `storage_bytes[i]` is the size of storage `i`.
+    `root` the meta copy of the model that it refers to; a recording that was read from a file has no graph, and a
+    skeleton of the model (skeleton.py) as its root. `storage_bytes[i]` is the size of storage `i`.
     `deaths` has (i, n) for each storage i that the model's own Python code let go after n operations;
-    None where that code was not run.
+    None where the graph was run instead. `capture_reason` says why the graph is not a symbolic one, "" where it is, was
+    given, or was not to be.
     """
 
     graph: torch.fx.Graph | None = field(default=MadeWhenAsked(), metadata=NO_DATA)  # type: ignore[assignment]
@@ -290,6 +291,7 @@ class Recording:
     storage_bytes: tuple[int, ...]
     assumptions: tuple[str, ...] = ()
     deaths: tuple[tuple[int, int], ...] | None = None
+    capture_reason: str = ""
 
     @property
     def sketch(self) -> Sketch:

@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..errors import RuleError
-from ..memo.remembered import prices
 from ..records.cost import Cost, NodeCost, OpCost
 from ..records.recording import NodeRecord, OpRecord, out_arguments, tensor_specs
 from .registry import Registry
@@ -19,26 +18,13 @@ _NOTHING = Cost()
 
 
 def cost_nodes(nodes: Iterable[NodeRecord], registry: Registry) -> tuple[NodeCost, ...]:
-    """Price every node. Nodes that share their operations, and operations that are equal, are priced once.
+    """Price every node. Operations that are equal are priced once.
 
     Raises:
         RuleError: a rule failed on a record; the message names the operator, its shapes and the node.
     """
-    remembered = prices(registry)
-    here: dict[int, _Price] = {}
     known: dict[Any, OpCost] = {}
-    costed = []
-    for node in nodes:
-        operations = node.operations
-        price: _Price | None = here.get(id(operations))  # equal layers share one tuple, which the node keeps alive
-        if price is None:
-            price = remembered.get(operations)
-            if price is None:
-                price = _price(node, registry, known)
-                remembered.put(operations, price)
-            here[id(operations)] = price
-        costed.append(NodeCost(node, *price))
-    return tuple(costed)
+    return tuple([NodeCost(node, *_price(node, registry, known)) for node in nodes])
 
 
 _Price = tuple[tuple[OpCost, ...], Cost]

@@ -1,0 +1,312 @@
+"""One capture: the meta copy of a model and its arguments, and the ways to run them.
+
+Not here: which way is taken (capture.py).
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from difflib import get_close_matches
+from itertools import chain
+from types import FunctionType
+from typing import Any
+
+import torch
+from torch import fx, nn
+from torch.nn.parameter import is_lazy
+
+from ..errors import FxcostError, InputError
+from ..meta.nested import is_nested
+from ..meta.recorder import is_plain, outline
+from ..meta.sparse import is_sparse
+from ..meta.storages import Storages
+from ..meta.values import ValueRecorder
+from ..model.inputs import Arguments, bind, make_arguments, make_real_arguments, parameter_dtype
+from ..model.isolate import MetaCopier
+from ..model.modules import inventory, is_leaf, module_records, parameter_records, signature_source
+from ..model.run_errors import model_raised
+from ..records.recording import ModuleCall, NodeRecord, Recording
+from ..records.sketch import Node, Sketch
+from .concrete import ConcreteTracer
+from .run_graph import GraphRunner
+from .symbolic import TracedCall, trace_symbolically
+
+
+class Job:
+    """One capture: the meta copy of the model and its arguments."""
+
+    def __init__(
+        self,
+        model: Any,
+        inputs: Any,
+        kwargs: Any,
+        dtype: torch.dtype | None,
+        leaf_modules: tuple[Any, ...],
+        real_limit: int,
+    ) -> None:
+        self.copier = MetaCopier(dtype)
+        captured: dict[str, Any] = {}
+        self.model: Any
+        self._graph: fx.Graph | None = None
+        if isinstance(model, FunctionType):
+            self.model, captured = self.copier.function(model)
+        elif isinstance(model, fx.GraphModule) and not any(map(is_lazy, model.parameters())):
+            self.model, self._graph = self.copier.owner(model), model.graph
+        else:
+            self.model = self.copier.model(model)
+        of_model = len(self.copier.real)
+        self.arguments = make_arguments(inputs, kwargs, self.copier, parameter_dtype(model, dtype))
+        of_inputs = [(m, r) for m, r in self.copier.real[of_model:] if not r.is_floating_point()]
+        self._known = self.copier.real[:of_model] + of_inputs
+        bind(signature_source(model), self.arguments)
+        self.leaf_modules = leaf_modules
+        owner = getattr(self.model, "__self__", self.model)
+        self.root = owner if isinstance(owner, nn.Module) else _holder(captured)
+        _check_leaves(leaf_modules, self.root)
+        self.type_name = (
+            type(owner).__name__ if owner is self.root else getattr(model, "__name__", type(model).__name__)
+        )
+
+        self.real_possible = dtype is None and self._all_real(real_limit)
+        self.home = self._home()
+        self.takes_gradients = False
+        """Set where the model differentiates in its forward, and must run with gradients."""
+        if self.copier.lazy:
+            self.model(*self.arguments.args, **self.arguments.kwargs)  # gives lazy modules of the copy their shapes
+
+    # ------------------------------------------------------------------------------------------------------ ways to run
+
+    def run(self) -> Recording:
+        """Run the model's own code on meta tensors.
+
+        Raises:
+            ModelRunError: the model raised, or an operator has no meta kernel.
+            UnknownValueError: control flow hangs on a value that is not known.
+        """
+        return self._run(self.recorder(), "concrete")
+
+    def run_real(self, model: Any, inputs: Any, kwargs: Any) -> Recording:
+        """Run a copy of the model on real tensors.
+
+        Raises:
+            ModelRunError: the model raised.
+        """
+        self.make_real(model, inputs, kwargs)
+        return self._run(ValueRecorder(Storages(), real=True), "real")
+
+    def _run(self, recorder: ValueRecorder, capture: str) -> Recording:
+        tracer = ConcreteTracer(self.root, recorder, self.leaf_modules)
+        try:
+            with recorder:
+                tracer.trace(self.model, self.arguments)
+        except FxcostError:
+            raise
+        except Exception as error:
+            raise model_raised(error, tracer.failed_in, self.arguments) from error
+        deaths = tuple(recorder.deaths.items())
+        return self.recording(tracer.sketch, capture, recorder, tracer.records, tuple(tracer.calls), deaths)
+
+    def traced(self) -> Recording:
+        """Trace the model symbolically and run the graph on meta tensors.
+
+        Raises:
+            CaptureError: the model can't be traced, or does something that makes a trace doubtful.
+            ModelRunError: the graph can't run.
+        """
+        leaves: Callable[[nn.Module, str], bool] = lambda m, name: is_leaf(m, name, self.leaf_modules)  # noqa: E731
+        sketch, calls = trace_symbolically(self.model, self.root, self.arguments, leaves, self.home)
+        return self._graph_run(sketch, "symbolic", list(self.arguments.tensors()), self.recorder(), calls)
+
+    def given(self) -> Recording:
+        """Run a given graph on meta tensors.
+
+        Raises:
+            InputError: the inputs do not fit the graph.
+            ModelRunError: the graph can't run.
+        """
+        sketch = self.sketch()
+        return self._graph_run(sketch, "given", placeholder_values(sketch, self.arguments), self.recorder())
+
+    def given_real(self, model: Any, inputs: Any, kwargs: Any) -> Recording:
+        """Run a given graph on copies of its tensors and inputs, which hold data.
+
+        Raises:
+            ModelRunError: the graph can't run.
+        """
+        sketch = self.sketch()
+        self.make_real(model, inputs, kwargs)
+        values = placeholder_values(sketch, self.arguments)
+        return self._graph_run(sketch, "real", values, ValueRecorder(Storages(), real=True))
+
+    def sketch(self) -> Sketch:
+        """The nodes of the graph that was given."""
+        return Sketch.of(self._graph or self.model.graph, node_owner)
+
+    def _graph_run(
+        self, sketch: Sketch, capture: str, values: list[Any], recorder: ValueRecorder, calls: Any = ()
+    ) -> Recording:
+        runner = GraphRunner(self.root, sketch, recorder)
+        runner.run(values)
+        resolved = tuple([_resolved_call(call, runner.outputs) for call in calls])
+        return self.recording(sketch, capture, recorder, runner.records, resolved)
+
+    # ------------------------------------------------------------------------------------------------- what it is known
+
+    def recorder(self) -> ValueRecorder:
+        """A recorder that knows the values of what holds data, and where the user's tensors are."""
+        recorder = ValueRecorder(Storages(), real_available=self.real_possible)
+        recorder.home = self.home
+        for meta, real in self._known:
+            recorder.know(meta, real)
+        return recorder
+
+    def tell(self, recorder: ValueRecorder, root: nn.Module) -> None:
+        """Tell a recorder the values of inputs and of the tensors of `root`, which is a copy of the model too."""
+        recorder.home = self.home
+        if recorder.real or not self._known:
+            return
+        names = inventory(self.root).names()
+        copies = inventory(root).tensors()
+        for meta, real in self._known:
+            recorder.know(copies.get(names.get(id(meta), ""), meta), real)
+
+    def _all_real(self, limit: int) -> bool:
+        """True if every tensor of the model and its inputs holds data, and not more than `limit` bytes."""
+        originals = {id(meta) for meta, _ in self.copier.real}
+        if not all(id(t) in originals for t in self.arguments.tensors()):
+            return False
+        if not all(id(t) in originals for t in chain(self.root.parameters(), self.root.buffers())):
+            return False
+        real = [t for _, t in self.copier.real]
+        sizes = {t.untyped_storage()._cdata: t.untyped_storage().nbytes() for t in real if is_plain(t)}
+        others = sum(t.numel() * t.element_size() for t in real if not is_plain(t))  # sparse, nested, quantized
+        return limit > 0 and sum(sizes.values()) + others <= limit
+
+    def _home(self) -> torch.device:
+        """Where the user's tensors are; on the CPU where none is anywhere but on meta."""
+        return next((real.device for _, real in self.copier.real), torch.device("cpu"))
+
+    def make_real(self, model: Any, inputs: Any, kwargs: Any) -> None:
+        """Take a deep copy of the model, and copies of the inputs, in place of those on meta."""
+        arguments = make_real_arguments(inputs, kwargs)
+        held = getattr(model, "__self__", model)
+        tensors = (*held.parameters(), *held.buffers()) if isinstance(held, nn.Module) else ()
+        memo = {id(t): _clone(t) for t in (*arguments.tensors(), *tensors) if is_nested(t) or is_sparse(t)}
+        self.model, self.arguments = copy.deepcopy((model, arguments), memo)
+        owner = getattr(self.model, "__self__", self.model)
+        self.root = owner if isinstance(owner, nn.Module) else nn.Module()
+
+    def recording(
+        self,
+        sketch: Sketch,
+        capture: str,
+        recorder: ValueRecorder,
+        nodes: list[NodeRecord],
+        calls: tuple[ModuleCall, ...],
+        deaths: tuple[tuple[int, int], ...] | None = None,
+    ) -> Recording:
+        """What was captured, as plain data."""
+        found = inventory(self.root)
+        return Recording(
+            graph=sketch,  # type: ignore[arg-type]  # becomes an fx graph when it is read
+            root=self.root,
+            capture=capture,
+            model_type=self.type_name,
+            nodes=tuple(nodes),
+            modules=module_records(found),
+            calls=calls,
+            parameters=parameter_records(found, recorder.spec),
+            storage_bytes=tuple(recorder.storages.nbytes),
+            assumptions=tuple(recorder.assumptions),
+            deaths=deaths,
+        )
+
+
+def _clone(tensor: torch.Tensor) -> torch.Tensor:
+    """A copy of a nested or sparse tensor, which know no deepcopy."""
+    copied = tensor.detach().clone()
+    is_parameter = isinstance(tensor, nn.Parameter)
+    return nn.Parameter(copied, requires_grad=tensor.requires_grad) if is_parameter else copied
+
+
+def _check_leaves(leaf_modules: tuple[Any, ...], root: nn.Module) -> None:
+    names = [name for name, _ in root.named_modules()] if leaf_modules else []
+    for leaf in leaf_modules:
+        if isinstance(leaf, str) and leaf not in names:
+            near = get_close_matches(leaf, names, n=3)
+            hint = f"; did you mean {' or '.join(near)}?" if near else ""
+            raise InputError(f"leaf_modules names {leaf!r}, and the model has no such module{hint}")
+        if not isinstance(leaf, (str, type)):
+            raise InputError(f"leaf_modules takes module classes and names, not a {type(leaf).__name__}")
+
+
+def _holder(captured: dict[str, Any]) -> nn.Module:
+    """A root for a function's graph, with the modules and tensors that the function uses."""
+    root = nn.Module()
+    for name, value in captured.items():
+        if isinstance(value, nn.Module):
+            root.add_module(name, value)
+        elif isinstance(value, nn.Parameter):
+            root.register_parameter(name, value)
+        else:
+            root.register_buffer(name, value)
+    return root
+
+
+def node_owner(node: fx.Node) -> str:
+    """FQN of the module that a node stands in: the called one, or the innermost around it."""
+    if node.op == "call_module":
+        return str(node.target)
+    if node.op == "get_attr":
+        return str(node.target).rpartition(".")[0]
+    stack = node.meta.get("nn_module_stack")
+    if not stack:
+        return str(node.meta.get("nn_module", ""))
+    path, _ = next(reversed(stack.values()))
+    return str(path)
+
+
+def placeholder_values(sketch: Sketch, arguments: Arguments) -> list[Any]:
+    """Arguments in the order of a given graph's placeholders; `*rest` gets a tuple, `**named` a dict.
+
+    Raises:
+        InputError: an input is missing, or one is too many.
+    """
+    rest, named = list(arguments.args), dict(arguments.kwargs)
+    values: list[Any] = []
+    for node in sketch.nodes:
+        if node.op != "placeholder":
+            continue
+        if node.target.startswith("**"):
+            values.append(named)
+            named = {}
+        elif node.target.startswith("*"):
+            values.append(tuple(rest))
+            rest = []
+        elif node.target in named:
+            values.append(named.pop(node.target))
+        elif rest:
+            values.append(rest.pop(0))
+        elif node.args:
+            values.append(node.args[0])
+        else:
+            raise InputError(f"the graph needs an input for {node.target!r}, and none is left")
+    if rest or named:
+        raise InputError(f"the graph takes {len(values)} inputs; {len(rest) + len(named)} too many are given")
+    return values
+
+
+def _resolved_call(call: TracedCall, outputs: dict[Node, Any]) -> ModuleCall:
+    def specs(value: Any) -> Any:
+        kind = type(value)
+        if kind is Node:
+            return outputs.get(value)
+        if kind is tuple:
+            return tuple([specs(v) for v in value])
+        if kind is dict:
+            return {k: specs(v) for k, v in value.items()}
+        return outline(value) if isinstance(value, torch.Tensor) else value  # a buffer handed to a module
+
+    kwargs = tuple([(k, specs(v)) for k, v in call.kwargs.items()]) if call.kwargs else ()
+    return ModuleCall(call.module, specs(call.args), kwargs, specs(call.output), call.start, call.stop)
