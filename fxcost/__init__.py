@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .records.cost import Cost
     from .records.recording import OpRecord
     from .report import Report
-    from .rules.registry import rule
+    from .rules import rule
     from .speed.devices import Device
     from .sweeps import sweep
     from .timing.measure import measure
@@ -65,7 +65,7 @@ _HOMES = {
     "diff": "compare.diff",
     "fit": "fit",
     "measure": "timing.measure",
-    "rule": "rules.registry",
+    "rule": "rules",
     "spec": "model.inputs",
     "sweep": "sweeps",
     "trace": "analyze",
@@ -88,7 +88,7 @@ def __dir__() -> list[str]:
 
 
 class _Package(ModuleType):
-    """A package in which `analyze` and `fit` are the functions, also when the submodules of these names are imported."""
+    """A package in which `analyze` and `fit` are the functions, also once the submodules of these names are imported."""
 
     def __setattr__(self, name: str, value: Any) -> None:
         if not (name in ("analyze", "fit") and isinstance(value, ModuleType)):  # what importing a submodule would set

@@ -97,9 +97,7 @@ class Explanation:
 
 def explain(report: Report, name: str, rules: Mapping[OpKey, RuleFunction | Rule] | None = None) -> Explanation:
     """How the cost of a module or node came about; :meth:`Report.explain` says more."""
-    registry = default_registry()
-    if rules:
-        registry = registry.overlay({k: r if isinstance(r, Rule) else Rule("custom", r) for k, r in rules.items()})
+    registry = default_registry(rules)
     cost = report.cost_of(name)  # says so if there is no such module or node
     module = report.modules.get(report.canonical(name))
     if module is None:

@@ -273,8 +273,8 @@ class Recording:
     """A graph that was captured and propagated: all that rules and reports need to know of the model's run.
 
     `graph` is the fx graph (given as a :class:`~fxcost.records.sketch.Sketch`, it is made when it is first read),
-    `root` the meta copy of the model that it refers to; a recording that was read from a file has no graph, and a skeleton of the
-    model (skeleton.py) as its root. `storage_bytes[i]` is the size of storage `i`.
+    `root` the meta copy of the model that it refers to; a recording that was read from a file has no graph,
+    and a skeleton of the model (skeleton.py) as its root. `storage_bytes[i]` is the size of storage `i`.
     `deaths` has (i, n) for each storage i that the model's own Python code let go after n operations;
     None where that code was not run.
     """
