@@ -13,10 +13,9 @@ from os import PathLike
 from typing import Any
 
 from ..errors import BudgetError
-from ..report import Report
+from ..report import Report, as_report
 from ..text.amounts import parse_share
 from ..totals.module_tree import ModuleCost
-from ..views.from_json import as_report
 from .diff import Diff, diff
 from .limits import COMPARED, LIMITS, NAMES, unknown
 

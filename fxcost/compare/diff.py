@@ -13,11 +13,10 @@ from os import PathLike
 from typing import Any
 
 from ..records.cost import Cost
-from ..report import Report
+from ..report import Report, as_report
 from ..totals.alignment import align
 from ..totals.module_tree import ModuleCost
 from ..totals.parameters import ParameterTotals
-from ..views.from_json import as_report
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,9 +7,9 @@ from dataclasses import asdict
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
+from ..records.plain import cost_dict, spec_dict
 from ..text import units
 from ..text.words import printable
-from ..views.as_json import cost_dict, spec_dict
 
 if TYPE_CHECKING:
     from .derivation import Function, Term

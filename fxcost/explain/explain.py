@@ -15,11 +15,11 @@ import torch
 from ..errors import RuleError
 from ..records.cost import Cost, NodeCost, OpCost
 from ..records.recording import OpRecord, TensorSpec
-from ..report import Report
 from ..rules import default_registry
 from ..rules.expressions import expression_of
 from ..rules.pricing import cost_operation
 from ..rules.registry import OpKey, Registry, Rule, RuleFunction
+from ..totals.sums import Sums
 from .derivation import Function, Term, Traced, derive, function_of
 
 QUANTITIES = (
@@ -95,7 +95,7 @@ class Explanation:
         return f"<Explanation of {self.name!r}: {self.cost.flops:,} FLOPs>"
 
 
-def explain(report: Report, name: str, rules: Mapping[OpKey, RuleFunction | Rule] | None = None) -> Explanation:
+def explain(report: Sums, name: str, rules: Mapping[OpKey, RuleFunction | Rule] | None = None) -> Explanation:
     """How the cost of a module or node came about; :meth:`Report.explain` says more."""
     registry = default_registry(rules)
     cost = report.cost_of(name)  # says so if there is no such module or node
@@ -128,7 +128,7 @@ def explain(report: Report, name: str, rules: Mapping[OpKey, RuleFunction | Rule
     )
 
 
-def _run_by(report: Report, module: str) -> Iterator[tuple[NodeCost, OpCost]]:
+def _run_by(report: Sums, module: str) -> Iterator[tuple[NodeCost, OpCost]]:
     """What a module ran itself, outside of its children."""
     for node in report.nodes:
         for op in node.operations:
@@ -146,6 +146,17 @@ def _explained(operations: Any, registry: Registry) -> tuple[Operation, ...]:
         key = (record.op, shapes, str(_plain(record.args)), op.cost)
         runs.setdefault(key, []).append(op)
     return tuple(explain_operation(alike[0], len(alike), registry) for alike in runs.values())
+
+
+def explained(op: OpCost) -> Operation | None:
+    """How the cost of an operation came about; None where its rule is not to be had any more.
+
+    That is so for an operator without a rule, and for one that was priced by `analyze(…, rules=…)`.
+    """
+    try:
+        return explain_operation(op, 1, default_registry())
+    except RuleError:
+        return None
 
 
 def explain_operation(op: OpCost, times: int, registry: Registry) -> Operation:

@@ -9,10 +9,10 @@ from collections.abc import Callable, Hashable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from ...records.cost import Cost, OpCost
+from ...records.plain import COST_FIELDS
 from ...records.recording import TensorSpec
 from ...text.words import printable
 from ...totals.sums import UNCOSTED_FAMILY
-from ..as_json import COST_FIELDS
 from .formulas import explained
 
 if TYPE_CHECKING:
