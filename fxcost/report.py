@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .conventions import Convention
     from .conventions.reconcile import Reconciliations
     from .conventions.seen import Seen
-    from .explain.explain import Explanation
+    from .explain.explanation import Explanation
     from .rules.registry import OpKey, Rule, RuleFunction
     from .speed.devices import Device
     from .speed.roofline import Roofline

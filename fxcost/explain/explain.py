@@ -7,7 +7,7 @@ anything else than what was counted: the last number of each derivation is the n
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -20,7 +20,8 @@ from ..rules.expressions import expression_of
 from ..rules.pricing import cost_operation
 from ..rules.registry import OpKey, Registry, Rule, RuleFunction
 from ..totals.sums import Sums
-from .derivation import Function, Term, Traced, derive, function_of
+from .derivation import Traced, derive, function_of
+from .explanation import Explanation, Operation, Part
 
 QUANTITIES = (
     "macs",
@@ -32,67 +33,6 @@ QUANTITIES = (
     "activations",
 )
 """The numbers of a cost that are explained, in order."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Operation:
-    """One operator that ran, `times` over in the same way: its rule, its arguments, and how its numbers came about.
-
-    `rule` is None for an operator that is free or has no rule; `reason` says why an operator does no arithmetic.
-    `expression` is the reference expression of a pointwise operator. `terms` has a derivation for every number of
-    `cost` that is not zero, by the names in `QUANTITIES`; `cost` is that of one run.
-    """
-
-    record: OpRecord
-    times: int
-    cost: Cost
-    family: str
-    reason: str | None
-    rule: Function | None
-    expression: str
-    arguments: tuple[tuple[str, str], ...]
-    terms: tuple[Term, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """A part of a module: one of its children, with all that is in it."""
-
-    name: str
-    type_name: str
-    cost: Cost
-
-
-@dataclass(frozen=True, kw_only=True, repr=False)
-class Explanation:
-    """A module or node, and how its cost came about: `cost` = the costs of `parts` + those of `operations`.
-
-    `operations` are those that a node ran, or a module outside of its children. Prints as text.
-    """
-
-    name: str
-    type_name: str
-    is_module: bool
-    nodes: tuple[str, ...]
-    inputs: tuple[TensorSpec, ...]
-    outputs: tuple[TensorSpec, ...]
-    cost: Cost
-    parts: tuple[Part, ...]
-    operations: tuple[Operation, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """The explanation as plain data."""
-        from .as_explanation import to_dict
-
-        return to_dict(self)
-
-    def __str__(self) -> str:
-        from .as_explanation import text
-
-        return text(self)
-
-    def __repr__(self) -> str:
-        return f"<Explanation of {self.name!r}: {self.cost.flops:,} FLOPs>"
 
 
 def explain(report: Sums, name: str, rules: Mapping[OpKey, RuleFunction | Rule] | None = None) -> Explanation:

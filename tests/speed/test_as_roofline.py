@@ -8,8 +8,10 @@ from hand_made import residual_net
 from fxcost.errors import UnknownNameError
 from fxcost.records.cost import Cost
 from fxcost.speed.devices import Device
-from fxcost.speed.roofline import NodeTime, Roofline
-from fxcost.timing.measurement import Measurement, NodeMeasurement, OperatorTime, StepMeasurement, Timing
+from fxcost.speed.roofline import Roofline
+from fxcost.speed.times import NodeTime
+from fxcost.timing.measured import NodeMeasurement, OperatorTime, StepMeasurement, Timing
+from fxcost.timing.measurement import Measurement
 
 BOX = Device(
     name="Box", flops_per_s={"float32": 1e12, "int8": 4e12}, bytes_per_s=1e11, memory_bytes=8 * 10**9, source="a page"

@@ -16,7 +16,7 @@ from ...totals.sums import UNCOSTED_FAMILY
 from .formulas import explained
 
 if TYPE_CHECKING:
-    from ...explain.explain import Operation
+    from ...explain.explanation import Operation
 
 EXACT_IN_JAVASCRIPT = 2**53
 """Integers beyond this are handed over as text, since JavaScript's numbers would round them."""
