@@ -12,6 +12,8 @@ from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from .version import VERSION
+
 if TYPE_CHECKING:
     from .analyze import analyze, analyze_graph, trace
     from .compare.check import check
@@ -23,13 +25,13 @@ if TYPE_CHECKING:
     from .records.cost import Cost
     from .records.recording import OpRecord
     from .report import Report
-    from .rules.registry import rule
+    from .rules import rule
     from .speed.devices import Device
     from .sweeps import sweep
     from .timing.measure import measure
     from .timing.measurement import Measurement
 
-__version__ = "0.1.0"
+__version__ = VERSION
 __all__ = [
     "Convention",
     "Cost",
@@ -65,7 +67,7 @@ _HOMES = {
     "diff": "compare.diff",
     "fit": "fit",
     "measure": "timing.measure",
-    "rule": "rules.registry",
+    "rule": "rules",
     "spec": "model.inputs",
     "sweep": "sweeps",
     "trace": "analyze",
@@ -88,7 +90,7 @@ def __dir__() -> list[str]:
 
 
 class _Package(ModuleType):
-    """A package in which `analyze` and `fit` are the functions, also when the submodules of these names are imported."""
+    """A package in which `analyze` and `fit` are the functions, also once submodules of these names are imported."""
 
     def __setattr__(self, name: str, value: Any) -> None:
         if not (name in ("analyze", "fit") and isinstance(value, ModuleType)):  # what importing a submodule would set

@@ -18,7 +18,7 @@ from .model.unchanged import without_collection
 from .report import Report
 from .rules import default_registry
 from .rules.pricing import cost_nodes
-from .rules.registry import OpKey, Registry, Rule, RuleFunction
+from .rules.registry import OpKey, Rule, RuleFunction
 
 
 @without_collection()
@@ -81,7 +81,7 @@ def analyze(
     wanted = as_dtype(dtype) if dtype is not None else None
     given, leaves = dict(kwargs or {}), tuple(leaf_modules)
     recording = record(model, inputs, given, capture=capture, dtype=wanted, leaf_modules=leaves, real_limit=real_limit)
-    registry = _registry(rules)
+    registry = default_registry(rules)
     step: Training | None = None
     if training:
         ran = record_step(
@@ -149,10 +149,3 @@ def trace(
     return to_graph_module(
         record(model, inputs, dict(kwargs or {}), capture=capture, dtype=wanted, leaf_modules=tuple(leaf_modules))
     )
-
-
-def _registry(rules: Mapping[OpKey, RuleFunction | Rule] | None) -> Registry:
-    registry = default_registry()
-    if not rules:
-        return registry
-    return registry.overlay({k: r if isinstance(r, Rule) else Rule("custom", r) for k, r in rules.items()})

@@ -12,8 +12,7 @@ from os import PathLike
 from os.path import splitext
 from typing import TYPE_CHECKING, Any
 
-from .totals.experts import ExpertLayer, expert_assumptions, expert_layers
-from .totals.sums import Sums
+from .memory.analysis import Analysis
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -23,10 +22,7 @@ if TYPE_CHECKING:
     from .conventions import Convention
     from .conventions.reconcile import Reconciliations
     from .conventions.seen import Seen
-    from .explain.explain import Explanation, Operation
-    from .memory.memory import Memory
-    from .memory.training import Training
-    from .records.cost import OpCost
+    from .explain.explanation import Explanation
     from .rules.registry import OpKey, Rule, RuleFunction
     from .speed.devices import Device
     from .speed.roofline import Roofline
@@ -35,43 +31,11 @@ Path = str | PathLike[str]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Report(Sums):
+class Report(Analysis):
     """What a model costs. Numbers are exact Python ints and, where nothing else is said, those of the forward pass.
 
     `recording` is what was captured, `nodes` are the nodes of the graph with their prices, in execution order.
     """
-
-    training: Training | None = None
-    """What a training step costs; only `analyze(…, training=True)` fills it in."""
-
-    # What the numbers rest on -----------------------------------------------------------------------------------
-
-    @property
-    def capture(self) -> str:
-        """How the graph was captured: "symbolic", "concrete", "real" or "given"."""
-        return self.recording.capture
-
-    @property
-    def assumptions(self) -> tuple[str, ...]:
-        """Sentences that say what the numbers assume."""
-        return (*self.recording.assumptions, *expert_assumptions(self.expert_layers))
-
-    @cached_property
-    def expert_layers(self) -> tuple[ExpertLayer, ...]:
-        """The mixture-of-experts layers that ran; empty for dense models."""
-        return expert_layers(self.recording)
-
-    @property
-    def active_params(self) -> int:
-        """Parameters that a token uses: all but those of the experts that it does not go to."""
-        return self.params - sum(layer.idle_params for layer in self.expert_layers)
-
-    @cached_property
-    def memory(self) -> Memory:
-        """What the forward pass needs in memory: its peak, when it is reached, and by which tensors."""
-        from .memory.memory import forward_memory
-
-        return forward_memory(self.recording)
 
     def roofline(self, device: Device | str, dtype: torch.dtype | str | None = None, fusion: str = "none") -> Roofline:
         """How fast the forward pass could run on a device: the time of each node, and what bounds it.
@@ -119,20 +83,6 @@ class Report(Sums):
         from .explain.explain import explain
 
         return explain(self, name, rules)
-
-    def explain_operation(self, op: OpCost) -> Operation | None:
-        """How the cost of one operation of a node came about; None where its rule is not to be had any more.
-
-        That is so for an operator without a rule, and for one that was priced by `analyze(…, rules=…)`.
-        """
-        from .errors import RuleError
-        from .explain.explain import explain_operation
-        from .rules import default_registry
-
-        try:
-            return explain_operation(op, 1, default_registry())
-        except RuleError:
-            return None
 
     # Other tools' numbers ---------------------------------------------------------------------------------------
 
@@ -243,7 +193,7 @@ class Report(Sums):
         """
         from .views.from_json import read_json
 
-        return read_json(source)
+        return read_json(source, cls)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Report:
@@ -254,7 +204,7 @@ class Report(Sums):
         """
         from .views.from_json import read_dict
 
-        return read_dict(data)
+        return read_dict(data, cls)
 
     def to_csv(self, path: Path | None = None) -> str:
         """The nodes as CSV with exact integers, one line each; written to `path` if one is given."""
@@ -387,7 +337,14 @@ class Report(Sums):
 
         return to_notebook(self)
 
-    # ------------------------------------------------------------------------------------------------------------
+
+def as_report(given: Report | Path) -> Report:
+    """A report as it is, or read from a path or from JSON text.
+
+    Raises:
+        InputError, ReportFileError: as :meth:`Report.from_json`.
+    """
+    return given if isinstance(given, Report) else Report.from_json(given)
 
 
 def _written(text: str, path: Path | None) -> str:

@@ -6,6 +6,8 @@ torch is imported when a command runs, not for `--help`.
 
 Exit codes: 0 good; 1 the model was analysed but something asked for does not hold (`--strict`); 2 bad usage, or a
 model that can't be built or analysed, with one line on the error stream.
+
+In: arguments. Out: text on the output streams, and files. May use every room; none may use it.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from difflib import get_close_matches
 import click
 from click.shell_completion import CompletionItem
 
-from .. import __version__
+from ..version import VERSION
 
 
 class DefaultCommand(click.Group):
@@ -53,7 +53,7 @@ class DefaultCommand(click.Group):
 
 
 @click.group(cls=DefaultCommand, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(__version__, message="fxcost %(version)s")
+@click.version_option(VERSION, message="fxcost %(version)s")
 def fxcost() -> None:
     """What does a PyTorch model cost? Parameters, MACs, FLOPs, memory traffic and activations, counted exactly.
 

@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from ..text import units
 from ..text.words import printable, shortened
+from ..totals.sums import Sums
 from ..views.summary import header
 from .as_diff import percent_change
-from .limits import LIMITS
-
-if TYPE_CHECKING:
-    from .check import Check, Result
+from .limits import LIMITS, Result
 
 NAME_WIDTH = 48
 
 
-def text(check: Check) -> str:
+def text(report: Sums, results: Sequence[Result]) -> str:
     """What was checked, then each limit: whether it holds, the number, and the limit or the baseline."""
-    width = max(len(_heading(result)) for result in check.results)
-    lines = [printable(header(check.report))]
-    for result in check.results:
+    width = max(len(_heading(result)) for result in results)
+    lines = [printable(header(report))]
+    for result in results:
         lines.append(f"{'ok  ' if result.ok else 'OVER'}  {_heading(result):{width}}  {_verdict(result)}")
         lines += [f"        {line}" for line in _culprits(result)]
-    broken = len(check.broken)
-    lines.append(f"over budget: {broken} of {units.plural(len(check.results), 'limit')}" if broken else "within budget")
+    broken = sum(not result.ok for result in results)
+    lines.append(f"over budget: {broken} of {units.plural(len(results), 'limit')}" if broken else "within budget")
     return "\n".join(lines)
 
 

@@ -10,18 +10,16 @@ import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..text import units
 from ..text.choice import choose
 from ..text.words import shortened
+from ..totals.sums import Sums
 from ..views.as_table import _safe as safe_in
 from ..views.rows import run_name, stem_and_number
 from ..views.summary import header
-
-if TYPE_CHECKING:
-    from ..report import Report
-    from .diff import Diff, Figures, ModuleChange
+from .comparison import Comparison, Figures, ModuleChange
 
 SCHEMA = "fxcost.diff/1"
 """Name and version of the layout of :func:`to_dict`."""
@@ -50,7 +48,7 @@ class Line:
     change: Figures
 
 
-def to_dict(diff: Diff) -> dict[str, Any]:
+def to_dict(diff: Comparison) -> dict[str, Any]:
     """The diff as plain data.
 
     `modules` is a list, parents before children; each entry names its parent by its position (-1 for the root), has
@@ -67,12 +65,12 @@ def to_dict(diff: Diff) -> dict[str, Any]:
     }
 
 
-def to_json(diff: Diff) -> str:
+def to_json(diff: Comparison) -> str:
     """:func:`to_dict` as JSON text, ending in a newline."""
     return json.dumps(to_dict(diff), indent=1, ensure_ascii=False) + "\n"
 
 
-def _side(report: Report) -> dict[str, Any]:
+def _side(report: Sums) -> dict[str, Any]:
     return {"type": report.model_type, "capture": report.capture, "title": header(report)}
 
 
@@ -95,7 +93,7 @@ def _pairs(was: Figures, now: Figures) -> dict[str, list[int]]:
     return {f.name: [getattr(was, f.name), getattr(now, f.name)] for f in fields(was)}
 
 
-def one_line(diff: Diff) -> str:
+def one_line(diff: Comparison) -> str:
     """The diff in one line: how many modules changed how, and the change of MACs and parameters."""
     if not diff:
         return "no difference"
@@ -126,7 +124,7 @@ def percent_change(change: int, before: int) -> str:
     return f"{percent:+.1f}%" if abs(percent) >= 1 else f"{percent:+.2g}%"
 
 
-def text(diff: Diff, format: str, *, depth: int | None) -> str:  # noqa: A002
+def text(diff: Comparison, format: str, *, depth: int | None) -> str:  # noqa: A002
     """What is compared, the totals, then the modules that changed.
 
     Raises:
@@ -143,7 +141,7 @@ def text(diff: Diff, format: str, *, depth: int | None) -> str:  # noqa: A002
     return "\n".join([*lines, *_caveats(diff)])
 
 
-def markdown(diff: Diff, *, depth: int | None) -> str:
+def markdown(diff: Comparison, *, depth: int | None) -> str:
     """A heading, the totals, and the modules in a fold: what a comment on a pull request can hold."""
     lines = [f"### Model cost: {_safe(one_line(diff))}", ""]
     lines += [f"{_safe(header(diff.before))} → {_safe(header(diff.after))}", "", _totals(diff, "github"), ""]
@@ -159,13 +157,13 @@ def _safe(text: str) -> str:
     return safe_in(text, "github").replace("\N{NO-BREAK SPACE}", " ")
 
 
-def _caveats(diff: Diff) -> list[str]:
+def _caveats(diff: Comparison) -> list[str]:
     """What a reader must know before trusting the numbers."""
     sides = (("before", diff.before), ("after", diff.after))
     return [f"not costed {when}: {op} ({runs}×)" for when, report in sides for op, runs in report.uncosted.items()]
 
 
-def _totals(diff: Diff, format: str) -> str:  # noqa: A002
+def _totals(diff: Comparison, format: str) -> str:  # noqa: A002
     rows = []
     for total in diff.totals:
         heading, write = MEASURES[total.name]
@@ -191,7 +189,7 @@ def _tabulated(rows: list[list[str]], headers: list[str], format: str, *, texts:
     return str(tabulate(cells, headers, format, colalign=align, disable_numparse=True, preserve_whitespace=True))
 
 
-def _lines(diff: Diff, depth: int | None) -> tuple[list[Line], int]:
+def _lines(diff: Comparison, depth: int | None) -> tuple[list[Line], int]:
     """The rows to show, at most `MOST_ROWS`, and how many are left out; no depth means the deepest that fits."""
     tree = _Tree(diff.rows)
     if depth is not None:

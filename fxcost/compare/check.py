@@ -13,44 +13,15 @@ from os import PathLike
 from typing import Any
 
 from ..errors import BudgetError
-from ..report import Report
+from ..report import Report, as_report
 from ..text.amounts import parse_share
 from ..totals.module_tree import ModuleCost
-from ..views.from_json import as_report
-from .diff import Diff, diff
-from .limits import COMPARED, LIMITS, NAMES, unknown
+from .comparison import Comparison
+from .diff import diff
+from .limits import COMPARED, LIMITS, NAMES, Culprit, Result, unknown
 
 MOST_NAMED = 5
 """How many modules a result names."""
-
-
-@dataclass(frozen=True, slots=True)
-class Culprit:
-    """A module with its share in what broke a budget: its own amount, or by how much it grew."""
-
-    module: str
-    type_name: str
-    amount: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
-    """One limit. `measure` is a key of `LIMITS`, or "uncosted".
-
-    With a baseline, `baseline` is its number and `limit` what that and the tolerance allow. `culprits` is empty where
-    the limit holds.
-    """
-
-    measure: str
-    actual: int
-    limit: int
-    baseline: int | None = None
-    culprits: tuple[Culprit, ...] = ()
-
-    @property
-    def ok(self) -> bool:
-        """True if the limit holds."""
-        return self.actual <= self.limit
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -76,7 +47,7 @@ class Check:
     def __str__(self) -> str:
         from .as_check import text
 
-        return text(self)
+        return text(self.report, self.results)
 
     def __repr__(self) -> str:
         broken = ", ".join(result.measure for result in self.broken)
@@ -194,7 +165,7 @@ def _inputs(report: Report) -> str:
     return ", ".join(str(spec) for node in report.nodes if node.kind == "placeholder" for spec in node.outputs)
 
 
-def _grown(found: Diff, name: str) -> tuple[Culprit, ...]:
+def _grown(found: Comparison, name: str) -> tuple[Culprit, ...]:
     """The modules that cost more by themselves than before."""
     if name == "peak_memory":
         return _top(found.after, _summed((t.module, t.nbytes) for t in found.after.memory.at_peak))

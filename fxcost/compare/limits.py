@@ -1,4 +1,4 @@
-"""What a budget can limit, by name; nothing here imports torch, so that the command line can list the options."""
+"""What a budget can limit, by name, and how a limit was kept; without torch, as the command line lists the options."""
 
 from __future__ import annotations
 
@@ -47,6 +47,35 @@ OTHERS = ("no_uncosted", "baseline", "tolerance")
 
 NAMES = (*(f"max_{name}" for name in LIMITS), *OTHERS)
 """Every keyword of :func:`fxcost.check`, and with dashes every key of a budget in pyproject.toml."""
+
+
+@dataclass(frozen=True, slots=True)
+class Culprit:
+    """A module with its share in what broke a budget: its own amount, or by how much it grew."""
+
+    module: str
+    type_name: str
+    amount: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """One limit. `measure` is a key of `LIMITS`, or "uncosted".
+
+    With a baseline, `baseline` is its number and `limit` what that and the tolerance allow. `culprits` is empty where
+    the limit holds.
+    """
+
+    measure: str
+    actual: int
+    limit: int
+    baseline: int | None = None
+    culprits: tuple[Culprit, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """True if the limit holds."""
+        return self.actual <= self.limit
 
 
 def unknown(name: str, known: tuple[str, ...]) -> BudgetError:

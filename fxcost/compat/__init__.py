@@ -7,4 +7,6 @@ and return types are the tools' own, and so are the numbers; each is a thin laye
 What differs: nothing is computed with real data, the model keeps its buffers and its mode, and a model that is too
 large for this machine is no obstacle. Functions that print where the original prints are the only ones in the library
 that do. Options that hand the tool code to run on real tensors (custom hooks and handlers) are refused.
+
+In: what the tool takes. Out: what it returns. May use `analyze` and `conventions`.
 """

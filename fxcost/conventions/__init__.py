@@ -2,6 +2,11 @@
 
 A convention is a table of what a tool counts; counting under one never runs the model. Each tool has its own file,
 whose docstring says what the tool sees and misses.
+
+In: `Sums`. Out: integers, `Reconciliations`. May use `totals`, `rules`, `meta` and `records`.
+
+What a tool can see of a run (calls of modules and functions, beside operators) is gathered in :class:`Seen`; a `Tally`
+yields what it counts of that, each amount with the `Span` of operations that it stands for.
 """
 
 from __future__ import annotations

@@ -8,16 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..errors import ConventionError
 from ..records.cost import OpCost
 from ..records.recording import Operator
+from .seen import FunctionSeen, ModuleSeen, Seen, Span
 
-if TYPE_CHECKING:
-    from .seen import FunctionSeen, ModuleSeen, Seen
-
-Span = tuple[int, int]
 NOTHING: Span = (0, 0)
 
 
@@ -36,7 +33,7 @@ class Counted:
     span: Span = NOTHING
 
 
-Tally = Callable[["Seen"], Iterable[Counted]]
+Tally = Callable[[Seen], Iterable[Counted]]
 """Counts one figure of a tool."""
 
 

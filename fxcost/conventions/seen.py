@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
@@ -23,10 +23,7 @@ from ..errors import ConventionError
 from ..meta import units
 from ..records.cost import NodeCost, OpCost
 from ..records.recording import OpRecord, TensorSpec, tensor_specs
-from .convention import Span
-
-if TYPE_CHECKING:
-    from ..report import Report
+from ..totals.sums import Sums
 
 aten = torch.ops.aten
 
@@ -66,6 +63,10 @@ def _tensor(value: Any, where: str) -> TensorSpec:
             f"a tool that reads shapes fails on this model: the first input of {where!r} is no tensor"
         )
     return value
+
+
+Span = tuple[int, int]
+"""A range of operations, numbered through the graph: the first, and the one after the last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +130,7 @@ class FunctionSeen:
 class Seen:
     """A report's records, as tools see them."""
 
-    def __init__(self, report: Report) -> None:
+    def __init__(self, report: Sums) -> None:
         self.report = report
         self.recording = report.recording
         self.root = report.recording.root

@@ -7,7 +7,7 @@ anything else than what was counted: the last number of each derivation is the n
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,12 +15,13 @@ import torch
 from ..errors import RuleError
 from ..records.cost import Cost, NodeCost, OpCost
 from ..records.recording import OpRecord, TensorSpec
-from ..report import Report
 from ..rules import default_registry
 from ..rules.expressions import expression_of
 from ..rules.pricing import cost_operation
 from ..rules.registry import OpKey, Registry, Rule, RuleFunction
-from .derivation import Function, Term, Traced, derive, function_of
+from ..totals.sums import Sums
+from .derivation import Traced, derive, function_of
+from .explanation import Explanation, Operation, Part
 
 QUANTITIES = (
     "macs",
@@ -34,72 +35,9 @@ QUANTITIES = (
 """The numbers of a cost that are explained, in order."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Operation:
-    """One operator that ran, `times` over in the same way: its rule, its arguments, and how its numbers came about.
-
-    `rule` is None for an operator that is free or has no rule; `reason` says why an operator does no arithmetic.
-    `expression` is the reference expression of a pointwise operator. `terms` has a derivation for every number of
-    `cost` that is not zero, by the names in `QUANTITIES`; `cost` is that of one run.
-    """
-
-    record: OpRecord
-    times: int
-    cost: Cost
-    family: str
-    reason: str | None
-    rule: Function | None
-    expression: str
-    arguments: tuple[tuple[str, str], ...]
-    terms: tuple[Term, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """A part of a module: one of its children, with all that is in it."""
-
-    name: str
-    type_name: str
-    cost: Cost
-
-
-@dataclass(frozen=True, kw_only=True, repr=False)
-class Explanation:
-    """A module or node, and how its cost came about: `cost` = the costs of `parts` + those of `operations`.
-
-    `operations` are those that a node ran, or a module outside of its children. Prints as text.
-    """
-
-    name: str
-    type_name: str
-    is_module: bool
-    nodes: tuple[str, ...]
-    inputs: tuple[TensorSpec, ...]
-    outputs: tuple[TensorSpec, ...]
-    cost: Cost
-    parts: tuple[Part, ...]
-    operations: tuple[Operation, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """The explanation as plain data."""
-        from .as_explanation import to_dict
-
-        return to_dict(self)
-
-    def __str__(self) -> str:
-        from .as_explanation import text
-
-        return text(self)
-
-    def __repr__(self) -> str:
-        return f"<Explanation of {self.name!r}: {self.cost.flops:,} FLOPs>"
-
-
-def explain(report: Report, name: str, rules: Mapping[OpKey, RuleFunction | Rule] | None = None) -> Explanation:
+def explain(report: Sums, name: str, rules: Mapping[OpKey, RuleFunction | Rule] | None = None) -> Explanation:
     """How the cost of a module or node came about; :meth:`Report.explain` says more."""
-    registry = default_registry()
-    if rules:
-        registry = registry.overlay({k: r if isinstance(r, Rule) else Rule("custom", r) for k, r in rules.items()})
+    registry = default_registry(rules)
     cost = report.cost_of(name)  # says so if there is no such module or node
     module = report.modules.get(report.canonical(name))
     if module is None:
@@ -130,7 +68,7 @@ def explain(report: Report, name: str, rules: Mapping[OpKey, RuleFunction | Rule
     )
 
 
-def _run_by(report: Report, module: str) -> Iterator[tuple[NodeCost, OpCost]]:
+def _run_by(report: Sums, module: str) -> Iterator[tuple[NodeCost, OpCost]]:
     """What a module ran itself, outside of its children."""
     for node in report.nodes:
         for op in node.operations:
@@ -148,6 +86,17 @@ def _explained(operations: Any, registry: Registry) -> tuple[Operation, ...]:
         key = (record.op, shapes, str(_plain(record.args)), op.cost)
         runs.setdefault(key, []).append(op)
     return tuple(explain_operation(alike[0], len(alike), registry) for alike in runs.values())
+
+
+def explained(op: OpCost) -> Operation | None:
+    """How the cost of an operation came about; None where its rule is not to be had any more.
+
+    That is so for an operator without a rule, and for one that was priced by `analyze(…, rules=…)`.
+    """
+    try:
+        return explain_operation(op, 1, default_registry())
+    except RuleError:
+        return None
 
 
 def explain_operation(op: OpCost, times: int, registry: Registry) -> Operation:

@@ -5,16 +5,12 @@ Sizes have binary units; columns say of each tensor where it was made.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 from ..text import units
 from ..text.choice import choose
-
-if TYPE_CHECKING:
-    from .lifetimes import LiveTensor
-    from .memory import Memory
+from .lifetimes import LiveTensor
 
 BLOCKS = " ▁▂▃▄▅▆▇█"
 """Eighths of a character's height."""
@@ -22,37 +18,25 @@ BLOCKS = " ▁▂▃▄▅▆▇█"
 COLUMNS = ("node", "module", "operator", "tensor", "bytes", "share")
 
 
-def memory_table(memory: Memory, top: int, format: str) -> str:  # noqa: A002
-    """Totals of a forward pass, then the largest tensors at its peak.
+def memory_table(
+    totals: Mapping[str, int | None],
+    at_peak: Sequence[LiveTensor],
+    activations: int,
+    top: int,
+    format: str,  # noqa: A002
+) -> str:
+    """Totals of a forward pass, then the largest tensors at its peak of so many bytes of activations.
 
     Raises:
         UnknownNameError: the format is not known.
     """
-    heading = f"Alive at the peak of {units.byte_size(memory.peak_activation_bytes)} of activations"
-    return "\n".join(
-        [
-            aligned(memory_facts(memory)),
-            heading,
-            tensor_table(memory.at_peak, memory.peak_activation_bytes, top, format),
-        ]
-    )
+    heading = f"Alive at the peak of {units.byte_size(activations)} of activations"
+    return "\n".join([aligned(totals), heading, tensor_table(at_peak, activations, top, format)])
 
 
-def memory_facts(memory: Memory) -> list[tuple[str, int | None]]:
-    """Names and bytes of the totals."""
-    return [
-        ("Parameters", memory.parameter_bytes),
-        ("Buffers", memory.buffer_bytes),
-        ("Inputs", memory.input_bytes),
-        ("Peak of activations", memory.peak_activation_bytes),
-        ("Peak, graph order", memory.peak_bytes),
-        ("Peak, eager Python", memory.peak_eager_bytes),
-    ]
-
-
-def aligned(entries: Iterable[tuple[str, int | None]]) -> str:
+def aligned(entries: Mapping[str, int | None]) -> str:
     """One line for each name and number of bytes; None stands for a number that is not known."""
-    lines = [(name, units.NOTHING if n is None else units.byte_size(n)) for name, n in entries]
+    lines = [(name, units.NOTHING if n is None else units.byte_size(n)) for name, n in entries.items()]
     width, right = max(len(name) for name, _ in lines), max(len(text) for _, text in lines)
     return "\n".join(f"{name:{width}}  {text:>{right}}" for name, text in lines)
 
@@ -86,17 +70,11 @@ def tensor_table(tensors: Sequence[LiveTensor], whole: int, top: int, format: st
     return str(tabulate(rows, COLUMNS, format, colalign=aligned_right if rows else None, disable_numparse=True))
 
 
-def chart(memory: Memory, width: int, height: int) -> str:
-    """Activations over the nodes that run operators, `width` columns wide and `height` lines high.
+def chart(levels: Sequence[int], width: int, height: int, caption: str) -> str:
+    """Numbers of bytes as blocks, `width` columns wide and `height` lines high, under a line that names the largest.
 
-    A column shows the most of its nodes; the top line is the peak.
+    A column shows the most of its neighbours; the top line is the peak.
     """
-    levels = [moment.peak_bytes for moment in memory.timeline]
-    return draw(levels, width, height, f"{units.plural(len(levels), 'node')} in order")
-
-
-def draw(levels: Sequence[int], width: int, height: int, caption: str) -> str:
-    """Numbers of bytes as columns of blocks, under a line that names the largest."""
     columns = _grouped(levels, max(width, 1))
     peak = max(columns, default=0)
     lines = [f"{units.byte_size(peak)} at most"]

@@ -4,41 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from os import PathLike
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..errors import MissingLibraryError
 from ..text import units
-
-if TYPE_CHECKING:
-    from .memory import Memory
-    from .training import Training
 
 MEBIBYTE = 1 << 20
 AREA, LINE = "#4c78a8", "#1f3a5f"
 
 
-def plot_memory(memory: Memory, path: str | PathLike[str]) -> None:
-    """Activations at each node of the forward pass, on top of parameters, buffers and inputs.
+def plot_memory(levels: Sequence[int], where: str, resident: int, path: str | PathLike[str]) -> None:
+    """Activations at each node of the forward pass (`where`: of the peak), on top of parameters, buffers and inputs.
 
     Raises:
         MissingLibraryError: matplotlib is not installed.
     """
-    levels = [moment.peak_bytes for moment in memory.timeline]
-    peak = max(range(len(levels)), key=levels.__getitem__)
-    where = memory.timeline[peak].module or memory.timeline[peak].node
-    _draw(levels, memory.resident_bytes, "parameters, buffers, inputs", "node", (peak, where), None, path)
+    _draw(levels, resident, "parameters, buffers, inputs", "node", where, None, path)
 
 
-def plot_training(training: Training, path: str | PathLike[str]) -> None:
+def plot_training(levels: Sequence[int], backward: int, resident: int, path: str | PathLike[str]) -> None:
     """Activations and gradients at each operator of the step, on top of what is there all the time.
 
+    `backward` is the number of operators before its backward pass.
+
     Raises:
         MissingLibraryError: matplotlib is not installed.
     """
-    peak = max(range(len(training.live)), key=training.live.__getitem__)
-    resident = training.peak_bytes - training.live[peak]
-    under = "parameters, buffers, inputs, optimizer state"
-    _draw(training.live, resident, under, "operator", (peak, ""), training.forward_operators, path)
+    _draw(levels, resident, "parameters, buffers, inputs, optimizer state", "operator", "", backward, path)
 
 
 def _draw(
@@ -46,17 +38,17 @@ def _draw(
     resident: int,
     under: str,
     unit: str,
-    peak: tuple[int, str],
+    where: str,
     backward: int | None,
     path: str | PathLike[str],
 ) -> None:
     figure, axes = figure_and_axes()
     steps = range(len(levels))
+    at = max(steps, key=levels.__getitem__)
     floor, top = resident / MEBIBYTE, [(resident + level) / MEBIBYTE for level in levels]
     axes.fill_between(steps, 0, floor, step="mid", color="#c9c9c9", label=f"{under}: {units.byte_size(resident)}")
-    label = f"activations{' and gradients' if backward is not None else ''}: {units.byte_size(levels[peak[0]])} at most"
+    label = f"activations{' and gradients' if backward is not None else ''}: {units.byte_size(levels[at])} at most"
     axes.fill_between(steps, floor, top, step="mid", color=AREA, label=label)
-    at, where = peak
     axes.plot(at, top[at], "o", color=LINE)
     text = f"{units.byte_size(resident + levels[at])}{f' at {where}' if where else ''}"
     right = at > len(levels) / 2

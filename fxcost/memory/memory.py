@@ -17,6 +17,7 @@ from functools import cached_property
 from os import PathLike
 
 from ..records.recording import NodeRecord, Recording
+from ..text import units
 from .lifetimes import Births, LiveTensor, Residents, alive, deaths_in_graph, live_bytes
 
 
@@ -79,6 +80,22 @@ class Memory:
             sums[tensor.spec.dtype_name] += tensor.nbytes
         return {dtype: nbytes for dtype, nbytes in sums.items() if nbytes}
 
+    @property
+    def totals(self) -> dict[str, int | None]:
+        """Bytes of what is there all the time, and of the peaks, by their names in views."""
+        return {
+            "Parameters": self.parameter_bytes,
+            "Buffers": self.buffer_bytes,
+            "Inputs": self.input_bytes,
+            "Peak of activations": self.peak_activation_bytes,
+            "Peak, graph order": self.peak_bytes,
+            "Peak, eager Python": self.peak_eager_bytes,
+        }
+
+    @property
+    def _levels(self) -> list[int]:
+        return [moment.peak_bytes for moment in self.timeline]
+
     def table(self, top: int = 10, format: str = "rounded_outline") -> str:  # noqa: A002  tabulate's name for it
         """The totals, and the `top` largest of what is alive at the peak, as text in any format of tabulate.
 
@@ -87,13 +104,13 @@ class Memory:
         """
         from .as_memory import memory_table
 
-        return memory_table(self, top, format)
+        return memory_table(self.totals, self.at_peak, self.peak_activation_bytes, top, format)
 
     def chart(self, width: int = 80, height: int = 10) -> str:
         """Live bytes over the pass, drawn with block characters for a terminal."""
         from .as_memory import chart
 
-        return chart(self, width, height)
+        return chart(self._levels, width, height, f"{units.plural(len(self.timeline), 'node')} in order")
 
     def plot(self, path: str | PathLike[str]) -> None:
         """Draw live bytes over the pass with matplotlib (the extra `fxcost[plot]`) into a file.
@@ -103,7 +120,8 @@ class Memory:
         """
         from .as_plot import plot_memory
 
-        plot_memory(self, path)
+        worst = max(self.timeline, key=lambda moment: moment.peak_bytes)
+        plot_memory(self._levels, worst.module or worst.node, self.resident_bytes, path)
 
     def __str__(self) -> str:
         return f"{self.table()}\n{self.chart()}"

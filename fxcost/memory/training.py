@@ -18,6 +18,7 @@ from ..records.cost import Cost, OpCost
 from ..records.recording import ModuleRecord, OpRecord, TrainingRecord
 from ..rules.pricing import cost_operation
 from ..rules.registry import Registry
+from ..text import units
 from .lifetimes import Births, LiveTensor, Residents, alive, live_bytes
 from .optimizers import Optimizer, optimizer_name, state_bytes
 
@@ -119,6 +120,24 @@ class Training:
         """Cost by module FQN, children included; "" is the root."""
         return dict(self.modules)
 
+    @property
+    def passes(self) -> dict[str, Cost]:
+        """The cost of each pass by name, and the total; recomputation only where there is some."""
+        again = {"recomputed": self.recomputed} if self.recomputed != Cost() else {}
+        return {"forward": self.forward, "backward": self.backward, **again, "total": self.total}
+
+    @property
+    def totals(self) -> dict[str, int | None]:
+        """Bytes by what they are for, then those of the peak by kind, by their names in views."""
+        return {
+            "Parameters": self.parameter_bytes,
+            "Gradients": self.gradient_bytes,
+            f"Optimizer state ({self.optimizer})": self.optimizer_bytes,
+            "Saved for backward": self.saved_bytes,
+            "Peak": self.peak_bytes,
+            **{f"  of it {kind}": nbytes for kind, nbytes in self.peak_parts.items() if nbytes},
+        }
+
     def table(self, top: int = 10, format: str = "rounded_outline") -> str:  # noqa: A002  tabulate's name for it
         """The totals, what is alive at the peak, and the nodes that save most, as text in any format of tabulate.
 
@@ -127,13 +146,18 @@ class Training:
         """
         from .as_training import training_table
 
-        return training_table(self, top, format)
+        saved = [(node.name, node.module, node.cost.saved_bytes) for node in self.largest_saved]
+        notes = [f"Not costed: {operator}, {units.plural(n, 'run')}" for operator, n in self.uncosted.items()]
+        notes += [f"Assumed: {sentence}" for sentence in self.assumptions]
+        return training_table(self.passes, self.totals, self.at_peak, saved, notes, top, format)
 
     def chart(self, width: int = 80, height: int = 10) -> str:
         """Live bytes over the step, drawn with block characters for a terminal."""
-        from .as_training import chart
+        from .as_memory import chart
 
-        return chart(self, width, height)
+        backward = len(self.live) - 1 - self.forward_operators
+        caption = f"{units.plural(self.forward_operators, 'operator')} forward, then {backward:,} backward"
+        return chart(self.live, width, height, caption)
 
     def plot(self, path: str | PathLike[str]) -> None:
         """Draw live bytes over the step with matplotlib (the extra `fxcost[plot]`) into a file.
@@ -143,7 +167,7 @@ class Training:
         """
         from .as_plot import plot_training
 
-        plot_training(self, path)
+        plot_training(self.live, self.forward_operators, self.peak_bytes - max(self.live), path)
 
     def __str__(self) -> str:
         return f"{self.table()}\n{self.chart()}"

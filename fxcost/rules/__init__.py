@@ -1,92 +1,12 @@
-"""The built-in rules: one file per operator family, listed here. See docs/rules.md for how to add one."""
+"""What an operator costs: rules, one file per family of operators, and the formulas that they put numbers into.
 
-from __future__ import annotations
+In: `OpRecord`s. Out: `OpCost` and `NodeCost`, made by pricing.py. A *formula* takes sizes and returns integers
+(formulas/, without torch), a *rule* unpacks an `OpRecord` and calls formulas, the *registry* says which rule prices
+which operator. built_in.py lists the families, user.py has what users register. May use `records`, and `meta` for the
+operators that it defines.
+"""
 
-from functools import cache, lru_cache
-from importlib.metadata import entry_points
+from .built_in import BUILT_IN
+from .user import default_registry, rule
 
-from . import (
-    attention,
-    backward,
-    backward_places,
-    backward_pointwise,
-    conv,
-    fft,
-    foreach,
-    free,
-    indexing,
-    interpolation,
-    late,
-    linalg,
-    loss,
-    lowp,
-    matmul,
-    movement,
-    norm,
-    pointwise,
-    pool,
-    quantized,
-    quantized_layers,
-    reduce,
-    rng,
-    rnn,
-    sorting,
-    sparse,
-)
-from .registry import OpKey, Registry, Rule, merge, user_rules
-
-BUILT_IN = Registry(
-    merge(
-        matmul.RULES,
-        lowp.RULES,
-        quantized.RULES,
-        quantized_layers.RULES,
-        conv.RULES,
-        attention.RULES,
-        rnn.RULES,
-        norm.RULES,
-        pointwise.RULES,
-        foreach.RULES,
-        reduce.RULES,
-        pool.RULES,
-        indexing.RULES,
-        movement.RULES,
-        rng.RULES,
-        fft.RULES,
-        linalg.RULES,
-        sorting.RULES,
-        sparse.RULES,
-        interpolation.RULES,
-        loss.RULES,
-        free.RULES,
-        backward.RULES,
-        backward_places.RULES,
-        backward_pointwise.RULES,
-    ),
-    pointwise=Rule("pointwise", pointwise.one_per_element),
-    view=Rule("free", None, "only changes how a tensor is viewed"),
-)
-
-
-def default_registry() -> Registry:
-    """Built-in rules, overlaid by installed packages' (entry points `fxcost.rules`) and by `fxcost.rule`'s.
-
-    Rules for operators of libraries that are imported by now (torchvision) are among the built-in ones.
-    """
-    names, more = late.registered(), {**_packaged(), **user_rules()}
-    return _overlaid(names, tuple(more.items())) if more else _with(names)
-
-
-@lru_cache(maxsize=1)
-def _overlaid(names: tuple[str, ...], more: tuple[tuple[OpKey, Rule], ...]) -> Registry:
-    return _with(names).overlay(dict(more))
-
-
-@lru_cache(maxsize=8)
-def _with(names: tuple[str, ...]) -> Registry:
-    return BUILT_IN.overlay(late.late_rules(names)) if names else BUILT_IN
-
-
-@cache
-def _packaged() -> dict[OpKey, Rule]:
-    return {key: rule for point in entry_points(group="fxcost.rules") for key, rule in point.load().items()}
+__all__ = ["BUILT_IN", "default_registry", "rule"]

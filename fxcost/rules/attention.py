@@ -18,7 +18,7 @@ from ..records.cost import Cost
 from ..records.recording import OpRecord, TensorSpec
 from . import formulas
 from .common import argument, bytes_of, higher_order, optional, with_bytes
-from .registry import OpKey, Rule
+from .registry import OpKey, Registry, Rule
 
 aten = torch.ops.aten
 
@@ -87,7 +87,7 @@ def flash_forward(op: OpRecord) -> Cost:
     return with_bytes(op, cost, bytes_of(query, key, value, bias), op.out.stored_bytes)
 
 
-def flex_attention(op: OpRecord) -> Cost:
+def flex_attention(op: OpRecord, registry: Registry) -> Cost:
     """(query, key, value, operators of `score_mod`, block_mask, scale, …): dense; `score_mod` runs on each score.
 
     Source: definition in `torch.nn.attention.flex_attention`, softmax(score_mod(scale · Q Kᵀ)) V.
@@ -97,18 +97,14 @@ def flex_attention(op: OpRecord) -> Cost:
     batch = prod(query.shape[:-2])
     sizes = query.shape[-2], key.shape[-2], query.shape[-1], value.shape[-1]
     cost = scores_cost(batch, *sizes, bias=False, dropout=False, scaled=scale != 1)
-    return with_bytes(
-        op, cost + _on_each(score_mod, batch * sizes[0] * sizes[1]), bytes_of(query, key, value), op.out.stored_bytes
-    )
+    cost += _on_each(score_mod, batch * sizes[0] * sizes[1], registry)
+    return with_bytes(op, cost, bytes_of(query, key, value), op.out.stored_bytes)
 
 
-def _on_each(operations: tuple[OpRecord, ...], scores: int) -> Cost:
+def _on_each(operations: tuple[OpRecord, ...], scores: int, registry: Registry) -> Cost:
     """The arithmetic of operators that a kernel runs on each score, which move nothing."""
-    from . import default_registry
-
-    rules = default_registry()
     once = [
-        rule.function(o) for o in operations if (rule := rules.find(o.op)) is not None and rule.function is not None
+        rule.function(o) for o in operations if (rule := registry.find(o.op)) is not None and rule.function is not None
     ]
     return Cost(
         other_flops=scores * sum(c.other_flops for c in once),
@@ -167,7 +163,7 @@ RULES: Mapping[OpKey, Rule] = {
     **optional("_cudnn_attention_forward", _RULE),
     aten._native_multi_head_attention: Rule("attention", multi_head_attention),
     aten._transformer_encoder_layer_fwd: Rule("attention", encoder_layer),
-    **higher_order("flex_attention", Rule("attention", flex_attention)),
+    **higher_order("flex_attention", Rule("attention", flex_attention, nested=True)),
 }
 
 LATE_RULES: Mapping[str, Rule] = {"torch_attn::_varlen_attn": _FORWARD}

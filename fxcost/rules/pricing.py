@@ -58,7 +58,7 @@ def cost_operation(op: OpRecord, registry: Registry) -> OpCost:
     if rule.function is None:
         return OpCost(op, _NOTHING, rule.family, rule.reason)
     try:
-        cost = rule.function(op)
+        cost = rule.function(op, registry) if rule.nested else rule.function(op)
     except Exception as error:
         raise RuleError(f"the rule of family {rule.family!r} failed on {op}: {error!r}") from error
     default = default_traffic(op)

@@ -1,7 +1,8 @@
 """Which rule prices which operator: an immutable table, and how an operator is looked up in it.
 
 To add a rule, write a function from :class:`~fxcost.records.recording.OpRecord` to
-:class:`~fxcost.records.cost.Cost` and put it into the `RULES` of its family's file in `fxcost/rules/`, or register it from outside with :func:`rule`.
+:class:`~fxcost.records.cost.Cost` and put it into the `RULES` of its family's file in `fxcost/rules/`, or register it
+from outside with :func:`fxcost.rule`.
 
 Lookup goes from the exact overload to its packet, then to the functional operator that an in-place or `out=`
 variant repeats, then to what PyTorch's own schema and tags say: an operator that only aliases its input is free,
@@ -10,7 +11,6 @@ one tagged pointwise costs one operation per element. Whatever is left is uncost
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -32,15 +32,22 @@ class Rule:
 
     A rule whose cost names no bytes gets the default traffic: every input read once, every result written once. One
     that names no activations gets the elements written.
-    A *free* rule (`function` is None) moves nothing at all.
+    A *free* rule (`function` is None) moves nothing at all. A *nested* one, of an operator that has others among its
+    arguments, is called with the registry as well, to price those.
     """
 
     family: str
-    function: RuleFunction | None
+    function: Callable[..., Cost] | None
     reason: str | None = None
+    nested: bool = False
 
 
-def _check_key(key: OpKey) -> OpKey:
+def check_key(key: OpKey) -> OpKey:
+    """The key of a rule itself.
+
+    Raises:
+        RuleError: it is no operator.
+    """
     if isinstance(key, (torch._ops.OpOverload, torch._ops.OpOverloadPacket, torch._ops.HigherOrderOperator)):
         return key
     raise RuleError(
@@ -77,7 +84,7 @@ class Registry:
 
     def overlay(self, rules: Mapping[OpKey, Rule]) -> Registry:
         """A new registry in which `rules` go before what is there."""
-        return Registry({**self.rules, **{_check_key(k): r for k, r in rules.items()}}, self.pointwise, self.view)
+        return Registry({**self.rules, **{check_key(k): r for k, r in rules.items()}}, self.pointwise, self.view)
 
     def find(self, op: Operator) -> Rule | None:
         """The rule for an operator, or None if it has none."""
@@ -114,54 +121,7 @@ def merge(*families: Mapping[OpKey, Rule]) -> dict[OpKey, Rule]:
     merged: dict[OpKey, Rule] = {}
     for family in families:
         for key, entry in family.items():
-            if _check_key(key) in merged:
+            if check_key(key) in merged:
                 raise DuplicateRuleError(f"{key} has a rule in family {merged[key].family!r} and in {entry.family!r}")
             merged[key] = entry
     return merged
-
-
-_user_rules: dict[OpKey, Rule] = {}
-_user_lock = threading.Lock()
-
-
-def rule(*ops: OpKey, family: str = "custom", override: bool = False) -> Callable[[RuleFunction], RuleFunction]:
-    """Register a rule for operators, for all later analyses in this process.
-
-    >>> import fxcost, torch
-    >>> lib = torch.library.Library("doctest_rule", "DEF")
-    >>> lib.define("twice(Tensor x) -> Tensor")
-    'twice'
-    >>> @fxcost.rule(torch.ops.doctest_rule.twice)
-    ... def twice(op):
-    ...     return fxcost.Cost(other_flops=op.out.numel)
-
-    Args:
-        ops: operators (`torch.ops.mylib.op`, all its overloads, or `torch.ops.mylib.op.default`).
-        family: the name under which `Report.by_family` adds the operators up.
-        override: allow to replace a rule that is already there.
-
-    Raises:
-        DuplicateRuleError: an operator already has a rule and `override` is false.
-        RuleError: a key is no operator.
-    """
-    from . import BUILT_IN
-
-    def register(function: RuleFunction) -> RuleFunction:
-        with _user_lock:
-            for op in ops:
-                if not override and (_check_key(op) in BUILT_IN.rules or op in _user_rules):
-                    raise DuplicateRuleError(
-                        f"{op} already has a rule; pass override=True to replace it for this process, "
-                        "or rules={op: function} to one analyze() call"
-                    )
-            for op in ops:
-                _user_rules[_check_key(op)] = Rule(family, function)
-        return function
-
-    return register
-
-
-def user_rules() -> dict[OpKey, Rule]:
-    """A copy of what :func:`rule` and the entry points `fxcost.rules` registered."""
-    with _user_lock:
-        return dict(_user_rules)

@@ -2,6 +2,9 @@
 
 One file per library; `SOURCES` lists them by the prefix of their specs. A source is a function of a name and of
 keyword arguments; it raises :class:`~fxcost.errors.ModelLoadError` where there is no such model.
+
+In: text ("timm:resnet50", "net.py:Net", "1,3,224,224"). Out: a `Source`, which builds the model and its default inputs.
+May use `model`.
 """
 
 from __future__ import annotations

@@ -10,13 +10,13 @@ from ..text.choice import choose
 
 if TYPE_CHECKING:
     from .devices import Device
-    from .roofline import NodeTime, Roofline
+    from .times import NodeTime, Times
 
 ALIGNED = {"l": "left", "r": "right"}
 COLUMNS = ("node", "module", "family", "FLOPs", "bytes", "FLOPs/B", "compute", "memory", "time", "share", "bound by")
 
 
-def roofline_table(roofline: Roofline, top: int | None, format: str, sort: bool) -> str:  # noqa: A002
+def roofline_table(roofline: Times, top: int | None, format: str, sort: bool) -> str:  # noqa: A002
     """Totals, then nodes: the longest first, or in execution order.
 
     Raises:
@@ -79,7 +79,7 @@ def time_shares(times: Mapping[str, float], whole: float) -> str:
     return ", ".join(f"{n} {units.seconds(t)} ({units.share(t / whole)})" for n, t in times.items()) or "nothing"
 
 
-def _facts(roofline: Roofline) -> list[tuple[str, str]]:
+def _facts(roofline: Times) -> list[tuple[str, str]]:
     whole = roofline.latency_s
     kind = "Estimate" if roofline.device.efficiency else "Lower bound"
     how = f"{units.rate(roofline.flops_per_s, 'FLOPS')}; nodes one after the other, fusion: {roofline.fusion}"

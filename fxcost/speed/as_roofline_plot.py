@@ -17,7 +17,7 @@ from ..text import units
 from .as_roofline import unit_of
 
 if TYPE_CHECKING:
-    from .roofline import NodeTime, Roofline
+    from .times import NodeTime, Times
 
 COLOURS = (
     "#4c78a8", "#f58518", "#54a24b", "#e45756", "#72b7b2", "#b279a2", "#eeca3b", "#9d755d", "#ff9da6", "#bab0ac",
@@ -26,7 +26,7 @@ LARGEST = 400
 """Points² of the dot of a node that takes all the time."""
 
 
-def plot_roofline(roofline: Roofline, path: str | PathLike[str], measured: Mapping[str, float] | None = None) -> None:
+def plot_roofline(roofline: Times, path: str | PathLike[str], measured: Mapping[str, float] | None = None) -> None:
     """Draw a roofline into a file; the ending of its name says the format. `measured` has seconds by node.
 
     Raises:
@@ -56,7 +56,7 @@ def plot_roofline(roofline: Roofline, path: str | PathLike[str], measured: Mappi
     figure.savefig(path, dpi=150, bbox_inches="tight")
 
 
-def _roofs(axes: Any, roofline: Roofline, dtypes: set[str], low: float, high: float) -> None:
+def _roofs(axes: Any, roofline: Times, dtypes: set[str], low: float, high: float) -> None:
     """The slope of the bandwidth, up to the flat of each dtype's peak."""
     device = roofline.device
     peaks = {dtype: peak for dtype, peak in device.flops_per_s.items() if dtype in dtypes} or dict(device.flops_per_s)

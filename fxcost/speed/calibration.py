@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from ..errors import DeviceError
-from .devices import Device, dtype_key
+from .dtypes import dtype_key
 from .stopwatch import Clock, Stopwatch, find_place
 
 DTYPES = ("float32", "bfloat16", "float16", "float64")
@@ -37,8 +37,8 @@ def calibrate(
     dtypes: Iterable[Any] | None = None,
     seconds: float = 6.0,
     clock: Clock = time.perf_counter,
-) -> Device:
-    """The machine as a :class:`Device`. See :meth:`fxcost.Device.calibrate`.
+) -> dict[str, Any]:
+    """The fields of a :class:`fxcost.Device` that is this machine. See :meth:`fxcost.Device.calibrate`.
 
     Raises:
         DeviceError: there is no such device here, a dtype is unknown or has no matrix product there.
@@ -56,9 +56,8 @@ def calibrate(
     name, memory = _described(where)
     when = time.strftime("%Y-%m-%d")
     source = f"measured by Device.calibrate({str(where)!r}) with torch {torch.__version__} on {when}"
-    return Device(
-        name=name, flops_per_s=peaks, bytes_per_s=bandwidth, memory_bytes=memory, source=source, overhead_s=overhead
-    )
+    rates = {"flops_per_s": peaks, "bytes_per_s": bandwidth, "overhead_s": overhead}
+    return {"name": name, "memory_bytes": memory, "source": source, **rates}
 
 
 def _matmul_flops(dtype: str, place: torch.device, watch: Stopwatch, seconds: float) -> float:

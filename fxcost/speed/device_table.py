@@ -9,7 +9,7 @@ Left out is what no document of the vendor gives in full: Apple's M series (band
 
 from __future__ import annotations
 
-from .devices import Device
+from typing import Any
 
 TERA, GIGA = 10**12, 10**9
 """Vendors count FLOPS, bandwidth and memory in powers of ten, with few exceptions (which are written as such)."""
@@ -17,16 +17,16 @@ TERA, GIGA = 10**12, 10**9
 
 def _device(
     name: str, keys: str, gigabytes: float, bytes_per_s: float, source: str, halved: bool = False, **tera: float
-) -> Device:
-    """A device from figures as data sheets print them: GB, GB/s and TFLOPS."""
-    return Device(
-        name=name,
-        keys=tuple(keys.split()),
-        flops_per_s={dtype: value * TERA for dtype, value in tera.items()},
-        bytes_per_s=bytes_per_s * GIGA,
-        memory_bytes=int(gigabytes * GIGA),
-        source=f"{source}; tensor-core figures there are with sparsity, halved here" if halved else source,
-    )
+) -> dict[str, Any]:
+    """The fields of a :class:`fxcost.Device` from figures as data sheets print them: GB, GB/s and TFLOPS."""
+    return {
+        "name": name,
+        "keys": tuple(keys.split()),
+        "flops_per_s": {dtype: value * TERA for dtype, value in tera.items()},
+        "bytes_per_s": bytes_per_s * GIGA,
+        "memory_bytes": int(gigabytes * GIGA),
+        "source": f"{source}; tensor-core figures there are with sparsity, halved here" if halved else source,
+    }
 
 
 _V100 = (
@@ -76,7 +76,7 @@ _MI300X = (
 )
 _TPU = "Google Cloud TPU documentation: docs.cloud.google.com/tpu/docs/"
 
-DEVICES: tuple[Device, ...] = (
+DEVICES: tuple[dict[str, Any], ...] = (
     _device(
         "NVIDIA V100 SXM2 32GB", "v100 v100-sxm2 tesla-v100-sxm2-32gb", 32, 900, _V100,
         float64=7.8, float32=15.7, float16=125,

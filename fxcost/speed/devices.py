@@ -11,31 +11,14 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any
+from functools import cache
+from typing import Any
 
 from ..errors import DeviceError
-
-if TYPE_CHECKING:
-    from ..timing.measurement import Measurement
-
-_ALIASES = {"bf16": "bfloat16", "fp16": "float16", "half": "float16", "fp32": "float32", "fp64": "float64"} | {
-    "float": "float32", "double": "float64", "fp8": "float8", "fp4": "float4", "bfloat": "bfloat16",
-    "complex32": "float16", "complex64": "float32", "complex128": "float64",
-    "qint8": "int8", "quint8": "int8", "uint8": "int8",
-}  # fmt: skip
-
-
-def dtype_key(dtype: Any) -> str:
-    """The name under which a dtype's peak stands in :attr:`Device.flops_per_s`.
-
-    >>> dtype_key("bf16"), dtype_key("torch.float8_e4m3fn"), dtype_key("complex64")
-    ('bfloat16', 'float8', 'float32')
-    """
-    name = str(dtype).removeprefix("torch.").lower()
-    name = re.sub("^(float[84])_.*$", r"\1", name)
-    return _ALIASES.get(name, name)
+from .dtypes import dtype_key
+from .efficiency import Measured, efficiencies
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,9 +102,7 @@ class Device:
     @staticmethod
     def known() -> tuple[Device, ...]:
         """All devices of the table."""
-        from .device_table import DEVICES
-
-        return DEVICES
+        return _known()
 
     @staticmethod
     def calibrate(
@@ -144,21 +125,26 @@ class Device:
         """
         from .calibration import calibrate
 
-        return calibrate(place, dtypes, seconds, clock)
+        return Device(**calibrate(place, dtypes, seconds, clock))
 
-    def fitted(self, measurements: Iterable[Measurement]) -> Device:
+    def fitted(self, measurements: Iterable[Measured]) -> Device:
         """The same device with an efficiency for each family of operators that these measurements show.
 
         Raises:
             DeviceError: none of the measurements has times of single nodes.
         """
-        from .efficiency import fitted
-
-        return fitted(self, measurements)
+        return replace(self, efficiency=efficiencies(measurements))
 
 
 def _plain(name: str) -> str:
     return re.sub("[^a-z0-9]", "", name.lower().removeprefix("nvidia").removeprefix(" geforce"))
+
+
+@cache
+def _known() -> tuple[Device, ...]:
+    from .device_table import DEVICES
+
+    return tuple(Device(**figures) for figures in DEVICES)
 
 
 def _by_name() -> dict[str, Device]:

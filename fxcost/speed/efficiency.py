@@ -6,23 +6,25 @@ most of the peak, small normalizations little. One number per family takes up th
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
 from math import exp, log
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from ..errors import DeviceError
-from .devices import Device
-
-if TYPE_CHECKING:
-    from ..timing.measurement import Measurement
 
 
-def fitted(device: Device, measurements: Iterable[Measurement]) -> Device:
-    """The device with an efficiency for each family: predicted over measured time, the mean over models.
+class Measured(Protocol):
+    """What is learnt from: a :class:`fxcost.Measurement`."""
+
+    def by_family(self) -> Mapping[str, tuple[float, float]]:
+        """(measured, predicted) seconds by family of operators."""
+
+
+def efficiencies(measurements: Iterable[Measured]) -> dict[str, float]:
+    """The efficiency of each family: predicted over measured time, the mean over models.
 
     The mean is geometric, and each model weighs as much as the family's share of its time is. Families that were not
-    seen keep 1.
+    seen have none.
 
     Raises:
         DeviceError: none of the measurements has times of single nodes.
@@ -36,8 +38,7 @@ def fitted(device: Device, measurements: Iterable[Measurement]) -> Device:
                 ratios.setdefault(family, []).append((measured / whole, log(predicted / measured)))
     if not ratios:
         raise DeviceError("no measurement has times of single nodes to learn from: measure(…, nodes=True)")
-    efficiency = {
+    return {
         family: exp(sum(weight * ratio for weight, ratio in seen) / sum(weight for weight, _ in seen))
         for family, seen in ratios.items()
     }
-    return replace(device, efficiency=efficiency)

@@ -15,7 +15,6 @@ from ..views.as_table import HTML
 
 if TYPE_CHECKING:
     from .rows import Row
-    from .run import Sweep
 
 NAME_WIDTH, ERROR_WIDTH = 60, 60
 
@@ -59,7 +58,7 @@ TEXT = frozenset(("name", "model", "inputs", "capture", "uncosted", "assumptions
 
 
 def table(
-    sweep: Sweep,
+    rows: Sequence[Row],
     *,
     columns: Sequence[str] | None = None,
     sort: str | None = None,
@@ -75,9 +74,9 @@ def table(
 
     choose("table format", format, tabulate_formats)
     as_text = format not in (*HTML, "tsv") and not format.startswith("latex")
-    chosen = [choose("column", name, tuple(COLUMNS)) for name in columns or _said(sweep, as_text)]
-    rows = sweep.rows if sort is None else _sorted(sweep.rows, choose("column to sort by", sort, tuple(COLUMNS)))
-    shown = rows if top is None else rows[:top]
+    chosen = [choose("column", name, tuple(COLUMNS)) for name in columns or _said(rows, as_text)]
+    shown = rows if sort is None else _sorted(rows, choose("column to sort by", sort, tuple(COLUMNS)))
+    shown = shown if top is None else shown[:top]
     body = tabulate(
         [[_cell(row, name) for name in chosen] for row in shown],
         headers=[COLUMNS[name][0] for name in chosen],
@@ -85,16 +84,16 @@ def table(
         colalign=["left" if name in TEXT else "right" for name in chosen] if shown else None,
         disable_numparse=True,
     )
-    failed = [f"{name}: {printable(error)}" for name, error in sweep.errors.items()]
+    failed = [f"{row.name}: {printable(row.error)}" for row in rows if row.error]
     if columns is not None or not failed or not as_text:
         return str(body)
-    return "\n".join([str(body), f"{len(failed)} of {units.plural(len(sweep.rows), 'item')} failed:", *failed])
+    return "\n".join([str(body), f"{len(failed)} of {units.plural(len(rows), 'item')} failed:", *failed])
 
 
-def _said(sweep: Sweep, as_text: bool) -> list[str]:
+def _said(rows: Sequence[Row], as_text: bool) -> list[str]:
     """The usual columns, and those that have something to say this time; errors have lines of their own in text."""
     more = ("training_flops", "training_peak_bytes", "uncosted", *(() if as_text else ("error",)))
-    return [*DEFAULT, *(name for name in more if any(getattr(row, name) for row in sweep.rows))]
+    return [*DEFAULT, *(name for name in more if any(getattr(row, name) for row in rows))]
 
 
 def _sorted(rows: Iterable[Row], column: str) -> list[Row]:

@@ -59,7 +59,7 @@ class Sweep:
         """
         from .as_sweep import table
 
-        return table(self, columns=columns, sort=sort, top=top, format=format)
+        return table(self.rows, columns=columns, sort=sort, top=top, format=format)
 
     def to_csv(self, path: Path | None = None) -> str:
         """The rows as CSV with exact integers, a heading first; written to `path` if one is given."""

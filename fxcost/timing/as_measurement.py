@@ -8,7 +8,7 @@ from ..speed.as_roofline import device_facts, labelled, tabulated
 from ..text import units
 
 if TYPE_CHECKING:
-    from .measurement import Measurement, NodeMeasurement, OperatorTime, Timing
+    from .measured import Measured, NodeMeasurement, OperatorTime, Timing
 
 NODE_COLUMNS = (
     "node", "module", "family", "measured", "± spread", "share", "predicted", "reached", "FLOPS", "B/s", "bound by",
@@ -17,7 +17,7 @@ FAMILY_COLUMNS = ("family", "measured", "share", "predicted", "reached")
 OPERATOR_COLUMNS = ("operator", "calls", "time", "share")
 
 
-def measurement_table(measurement: Measurement, top: int | None, format: str, sort: bool) -> str:  # noqa: A002
+def measurement_table(measurement: Measured, top: int | None, format: str, sort: bool) -> str:  # noqa: A002
     """Totals, families, then nodes, the longest first or in execution order, and operators if they were profiled.
 
     Raises:
@@ -33,7 +33,7 @@ def measurement_table(measurement: Measurement, top: int | None, format: str, so
     return "\n".join(parts)
 
 
-def _facts(m: Measurement) -> list[tuple[str, str]]:
+def _facts(m: Measured) -> list[tuple[str, str]]:
     runs = units.plural(len(m.forward.seconds), "run")
     reached = units.share(m.predicted_s / m.forward.median)
     peak = m.roofline.device.peak(m.dtype)
@@ -71,7 +71,7 @@ def _of_peak(flops_per_s: float, peak: float) -> str:
     return f"{units.rate(flops_per_s, 'FLOPS')}, {units.share(flops_per_s / peak)} of the peak"
 
 
-def _families(m: Measurement, format: str) -> str:  # noqa: A002
+def _families(m: Measured, format: str) -> str:  # noqa: A002
     rows = [
         [family, units.seconds(t), units.share(t / m.nodes_s), units.seconds(p), units.share(p / t if t else 0.0)]
         for family, (t, p) in m.by_family().items()
@@ -79,7 +79,7 @@ def _families(m: Measurement, format: str) -> str:  # noqa: A002
     return tabulated(rows, FAMILY_COLUMNS, "lrrrr", format)
 
 
-def _nodes(m: Measurement, top: int | None, format: str, sort: bool) -> str:  # noqa: A002
+def _nodes(m: Measured, top: int | None, format: str, sort: bool) -> str:  # noqa: A002
     shown = sorted(m.nodes, key=lambda node: -node.timing.median) if sort else list(m.nodes)
     rows = [_node(node, m.nodes_s) for node in shown[:top]]
     if len(shown) > len(rows):
@@ -113,7 +113,7 @@ def _operators(operators: tuple[OperatorTime, ...], top: int | None, format: str
     return tabulated(rows[:top], OPERATOR_COLUMNS, "lrrr", format)
 
 
-def measurement_dict(m: Measurement) -> dict[str, Any]:
+def measurement_dict(m: Measured) -> dict[str, Any]:
     """The numbers as dicts, lists, strings and numbers; all times in seconds."""
     device = m.roofline.device
     result: dict[str, Any] = {

@@ -24,10 +24,12 @@ from ..model.real import RealModel, home, same_random_numbers
 from ..model.unchanged import without_collection
 from ..records.recording import Recording
 from ..report import Report
-from ..speed.devices import Device, dtype_key
+from ..speed.devices import Device
+from ..speed.dtypes import dtype_key
 from ..speed.roofline import Roofline, step_seconds
 from ..speed.stopwatch import Clock, Stopwatch, find_place
-from .measurement import Measurement, NodeMeasurement, OperatorTime, StepMeasurement, Timing
+from .measured import NodeMeasurement, OperatorTime, StepMeasurement, Timing
+from .measurement import Measurement
 from .replay import Replay
 
 

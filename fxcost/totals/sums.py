@@ -17,6 +17,7 @@ from ..errors import UnknownNameError
 from ..model.unchanged import without_collection
 from ..records.cost import Cost, NodeCost, OpCost
 from ..records.recording import ParameterRecord, Recording
+from .experts import ExpertLayer, expert_assumptions, expert_layers
 from .module_tree import ModuleCost, module_tree
 from .parameters import ParameterTotals, add_up, params_by_dtype, unique_parameters
 
@@ -191,6 +192,28 @@ class Sums:
     def canonical(self, module: str) -> str:
         """The name under which a module's cost stands; another one only if the module is shared."""
         return self._canonical.get(module, module)
+
+    # What the numbers rest on -----------------------------------------------------------------------------------
+
+    @property
+    def capture(self) -> str:
+        """How the graph was captured: "symbolic", "concrete", "real" or "given"."""
+        return self.recording.capture
+
+    @property
+    def assumptions(self) -> tuple[str, ...]:
+        """Sentences that say what the numbers assume."""
+        return (*self.recording.assumptions, *expert_assumptions(self.expert_layers))
+
+    @cached_property
+    def expert_layers(self) -> tuple[ExpertLayer, ...]:
+        """The mixture-of-experts layers that ran; empty for dense models."""
+        return expert_layers(self.recording)
+
+    @property
+    def active_params(self) -> int:
+        """Parameters that a token uses: all but those of the experts that it does not go to."""
+        return self.params - sum(layer.idle_params for layer in self.expert_layers)
 
     # Coverage ----------------------------------------------------------------------------------------------------
 

@@ -10,16 +10,16 @@ from io import StringIO
 from typing import TYPE_CHECKING
 
 from ..records.cost import NodeCost
+from ..records.plain import COST_FIELDS
 from ..text import units
-from .as_json import COST_FIELDS
 
 if TYPE_CHECKING:
-    from ..report import Report
+    from ..totals.sums import Sums
 
 HEADINGS = ("name", "kind", "target", "module", "input_shapes", "output_shapes", "output_dtypes", *COST_FIELDS)
 
 
-def to_csv(report: Report) -> str:
+def to_csv(report: Sums) -> str:
     """The nodes in execution order, a heading first."""
     text = StringIO()
     writer = csv.writer(text, lineterminator="\n")

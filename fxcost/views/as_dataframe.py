@@ -5,19 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..errors import MissingLibraryError, UnknownNameError
-from .as_json import COST_FIELDS
+from ..records.plain import COST_FIELDS
 from .rows import Row, rows_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ..report import Report
+    from ..totals.sums import Sums
 
 BY = ("node", "module", "operator", "family", "parameter")
 _ALL_LEVELS = 10**6
 
 
-def to_dataframe(report: Report, by: str = "node") -> pd.DataFrame:
+def to_dataframe(report: Sums, by: str = "node") -> pd.DataFrame:
     """A frame whose index is the name; :meth:`fxcost.report.Report.to_dataframe` explains the columns.
 
     Raises:
@@ -36,7 +36,7 @@ def to_dataframe(report: Report, by: str = "node") -> pd.DataFrame:
     return frame
 
 
-def _rows(report: Report, by: str) -> list[Row]:
+def _rows(report: Sums, by: str) -> list[Row]:
     return rows_of(report, by, depth=_ALL_LEVELS, fold=False, tree=False)
 
 
@@ -57,7 +57,7 @@ def _columns(row: Row, by: str) -> dict[str, Any]:
     return texts | {name: getattr(row.cost, name) for name in COST_FIELDS}
 
 
-def parameter_rows(report: Report) -> list[dict[str, Any]]:
+def parameter_rows(report: Sums) -> list[dict[str, Any]]:
     """One row for each parameter and buffer."""
     return [
         {

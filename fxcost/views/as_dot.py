@@ -11,16 +11,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from ..records.cost import Cost, NodeCost
+from ..records.plain import COST_FIELDS
 from ..text import units
 from ..text.words import printable, shortened
-from .as_json import COST_FIELDS
 from .blocks import Blocks, Box, Cluster, blocks, readable_blocks
 from .columns import broken, column_breaks, crosses
 from .rows import operation_name, run_name
 from .summary import caveats, coverage
 
 if TYPE_CHECKING:
-    from ..report import Report
+    from ..totals.sums import Sums
 
 MOST_BOXES = 40
 """Boxes of an automatic picture: about as many as one page shows readably."""
@@ -39,7 +39,7 @@ INPUT = 'style=filled fillcolor="#e9ebee"'
 UNCOSTED = 'color="#b3261e" penwidth=2'
 
 
-def to_dot(report: Report, *, collapse: int | None = None, fold: bool = True) -> str:
+def to_dot(report: Sums, *, collapse: int | None = None, fold: bool = True) -> str:
     """The report's graph as DOT text; :meth:`fxcost.report.Report.to_dot` explains the arguments."""
     drawing = readable_blocks(report, MOST_BOXES, fold) if collapse is None else blocks(report, collapse, fold)
     return "\n".join(_Picture(report, drawing).lines()) + "\n"
@@ -86,7 +86,7 @@ def readable_on(fill: str) -> str:
 class _Picture:
     """Writes one drawing as DOT."""
 
-    def __init__(self, report: Report, drawing: Blocks) -> None:
+    def __init__(self, report: Sums, drawing: Blocks) -> None:
         self.report, self.drawing, self.nodes = report, drawing, drawing.nodes
         self.costs = [Cost.total(node.cost for node in self._nodes(box)) * box.times for box in drawing.boxes]
         self.darkest = max((cost.flops for cost in self.costs), default=0)

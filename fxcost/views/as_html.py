@@ -17,9 +17,9 @@ from hashlib import sha256
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from .. import __version__
 from ..text import units
 from ..text.words import printable
+from ..version import VERSION
 from .page.cards import cards
 from .page.data import page_data
 from .page.memory import largest
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import jinja2
     from markupsafe import Markup
 
-    from ..report import Report
+    from ..memory.analysis import Analysis
 
 LIBRARIES = ("d3.min.js", "dagre.min.js", "tabulator.min.js")
 SCRIPTS = (
@@ -49,7 +49,7 @@ class Inline:
     source: str
 
 
-def page(report: Report, *, diff: Mapping[str, Any] | None = None) -> str:
+def page(report: Analysis, *, diff: Mapping[str, Any] | None = None) -> str:
     """The page as text.
 
     Args:
@@ -81,11 +81,11 @@ def page(report: Report, *, diff: Mapping[str, Any] | None = None) -> str:
         diff=diff,
         units=units,
         licences=[_asset("vendor", name) for name in LICENCES],
-        version=__version__,
+        version=VERSION,
     )
 
 
-def _peaks(report: Report) -> list[tuple[str, Any]]:
+def _peaks(report: Analysis) -> list[tuple[str, Any]]:
     """What is alive at the peak of the forward pass, and of the training step if there is one."""
     peaks = [("Alive at the peak of the forward pass", largest(report.memory.at_peak))]
     if report.training is not None:

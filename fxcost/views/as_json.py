@@ -9,38 +9,27 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from ..records.codec import Packer
-from ..records.cost import Cost, NodeCost, OpCost
-from ..records.recording import ParameterRecord, TensorSpec
+from ..records.cost import NodeCost, OpCost
+from ..records.plain import cost_dict, spec_dict
+from ..records.recording import ParameterRecord
 from ..records.skeleton import bones
+from ..version import VERSION
 
 if TYPE_CHECKING:
+    from ..memory.analysis import Analysis
     from ..memory.lifetimes import LiveTensor
     from ..memory.memory import Memory
     from ..memory.training import StepCost, Training
-    from ..report import Report
     from ..totals.module_tree import ModuleCost
     from ..totals.parameters import ParameterTotals
     from ..totals.sums import OperatorCost
 
 SCHEMA = "fxcost.report/1"
 """Name and version of the layout. The version goes up when a field is removed or changes its meaning."""
-
-COST_FIELDS = (
-    "macs",
-    "flops",
-    "other_flops",
-    "transcendentals",
-    "zero_accumulators",
-    "bytes_read",
-    "bytes_written",
-    "activations",
-)
-"""The numbers of a cost that views list, in order."""
 
 
 def schema() -> dict[str, Any]:
@@ -54,7 +43,7 @@ def schema() -> dict[str, Any]:
     return found
 
 
-def to_json(report: Report) -> str:
+def to_json(report: Analysis) -> str:
     """The report as JSON text, ending in a newline; a module, node or tensor stands in one line."""
     parts = [f" {_dumped(name)}: {_lines(value)}" for name, value in to_dict(report).items()]
     return "{\n" + ",\n".join(parts) + "\n}\n"
@@ -69,13 +58,13 @@ def _lines(value: Any) -> str:
 _dumped = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
 
-def to_dict(report: Report) -> dict[str, Any]:
+def to_dict(report: Analysis) -> dict[str, Any]:
     """The report as plain data."""
     import torch
 
     return {
         "schema": SCHEMA,
-        "fxcost": _version(),
+        "fxcost": VERSION,
         "torch": str(torch.__version__),
         "model": {
             "type": report.model_type,
@@ -102,7 +91,7 @@ def to_dict(report: Report) -> dict[str, Any]:
     }
 
 
-def _recording(report: Report) -> dict[str, Any]:
+def _recording(report: Analysis) -> dict[str, Any]:
     """All that the report rests on; the graph can't be written, the modules become bones."""
     recording, packer = report.recording, Packer()
     return {
@@ -114,24 +103,7 @@ def _recording(report: Report) -> dict[str, Any]:
     }
 
 
-def cost_dict(cost: Cost) -> dict[str, int]:
-    """A cost by the names of its numbers."""
-    return {name: getattr(cost, name) for name in COST_FIELDS}
-
-
-def spec_dict(spec: TensorSpec) -> dict[str, Any]:
-    """A tensor's shape, dtype and bytes."""
-    return {"shape": list(spec.shape), "dtype": spec.dtype_name, "bytes": spec.nbytes}
-
-
-def _version() -> str:
-    try:
-        return version("fxcost")
-    except PackageNotFoundError:  # run from a checkout that is not installed
-        return "unknown"
-
-
-def _parameters(report: Report) -> dict[str, Any]:
+def _parameters(report: Analysis) -> dict[str, Any]:
     return {
         **_elements(report.parameter_totals),
         "params_by_dtype": report.params_by_dtype,

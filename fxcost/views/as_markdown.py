@@ -8,32 +8,33 @@ from typing import TYPE_CHECKING
 
 from tabulate import tabulate
 
-from ..memory.as_memory import memory_facts, tensor_table
+from ..memory.as_memory import tensor_table
 from ..records.cost import Cost
 from ..text import units
 from ..text.words import printable
+from .as_table import table
 from .summary import facts, header
 
 if TYPE_CHECKING:
+    from ..memory.analysis import Analysis
     from ..memory.lifetimes import LiveTensor
     from ..memory.memory import Memory
     from ..memory.training import Training
-    from ..report import Report
 
 FORMAT = "github"
 MOST_TENSORS = 5
 
 
-def to_markdown(report: Report, depth: int = 2) -> str:
+def to_markdown(report: Analysis, depth: int = 2) -> str:
     """Totals, the module tree down to `depth`, families of operators, and the training step if there is one."""
     parts = [
         f"# {escaped(report.model_type)}",
         escaped(header(report)) + ".",
         _table([(name, escaped(text)) for name, text in facts(report)], ("what", "how much")),
         "## Modules",
-        report.table(by="module", depth=depth, format=FORMAT, summary=False),
+        table(report, by="module", depth=depth, format=FORMAT, summary=False),
         "## Operations",
-        report.table(by="family", format=FORMAT, summary=False),
+        table(report, by="family", format=FORMAT, summary=False),
         "## Memory",
         *_memory(report.memory),
     ]
@@ -48,8 +49,8 @@ def _table(rows: Iterable[Sequence[str]], headings: Sequence[str]) -> str:
 
 
 def _memory(memory: Memory) -> Iterator[str]:
-    known = [(name, n) for name, n in memory_facts(memory) if n is not None]
-    yield _table([(name, units.byte_size(n)) for name, n in known], ("what", "how much"))
+    known = [(name, units.byte_size(n)) for name, n in memory.totals.items() if n is not None]
+    yield _table(known, ("what", "how much"))
     yield "Alive at the peak of activations:"
     yield _tensors(memory.at_peak, memory.peak_activation_bytes)
 
@@ -60,9 +61,8 @@ def _tensors(tensors: Iterable[LiveTensor], whole: int) -> str:
 
 
 def _training(training: Training) -> Iterator[str]:
-    passes = {"forward": training.forward, "backward": training.backward, "recomputed": training.recomputed}
-    shown = {name: cost for name, cost in passes.items() if cost != Cost()} | {"total": training.total}
-    yield _table([(name, *_costs(cost)) for name, cost in shown.items()], ("pass", "MACs", "FLOPs", "bytes moved"))
+    costs = [(name, *_costs(cost)) for name, cost in training.passes.items()]
+    yield _table(costs, ("pass", "MACs", "FLOPs", "bytes moved"))
     parts = {**training.peak_parts, "peak": training.peak_bytes}
     yield _table([(name, units.byte_size(n)) for name, n in parts.items()], ("at the peak", "how much"))
     saved, optimizer = units.byte_size(training.saved_bytes), escaped(training.optimizer)

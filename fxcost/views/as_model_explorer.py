@@ -18,7 +18,7 @@ from .blocks import MOST_LEVELS, call_paths
 from .rows import operation_name
 
 if TYPE_CHECKING:
-    from ..report import Report
+    from ..totals.sums import Sums
 
 OVERLAYS: Mapping[str, tuple[str, Callable[[Cost], int]]] = {
     "flops": ("FLOPs", lambda cost: cost.flops),
@@ -31,7 +31,7 @@ GRAPH = "model"
 """The id of the graph, by which node data finds it."""
 
 
-def to_model_explorer(report: Report) -> str:
+def to_model_explorer(report: Sums) -> str:
     """The graph as JSON text."""
     paths = call_paths(report, MOST_LEVELS)
     nodes = [_node(report, node, _layer(node, path)) for node, path in zip(report.nodes, paths, strict=True)]
@@ -39,7 +39,7 @@ def to_model_explorer(report: Report) -> str:
     return _dumped({"label": report.model_type, "graphs": [graph]})
 
 
-def node_data(report: Report, number: str) -> str:
+def node_data(report: Sums, number: str) -> str:
     """One overlay (a key of :data:`OVERLAYS`) as JSON text."""
     name, amount = OVERLAYS[number]
     results = {node.name: {"value": amount(node.cost)} for node in report.nodes if node.record.is_call}
@@ -64,7 +64,7 @@ def _namespace(module: str) -> str:
     return "/".join(part.replace("/", "∕") for part in module.split("."))
 
 
-def _node(report: Report, node: NodeCost, layer: str) -> dict[str, Any]:
+def _node(report: Sums, node: NodeCost, layer: str) -> dict[str, Any]:
     operation = operation_name(report, node.kind, node.target)
     attributes = {"name": node.name, "kind": node.kind, "target": node.target, "module": node.module}
     operators = dict.fromkeys(str(op.record.op) for op in node.operations)
@@ -104,7 +104,7 @@ def _pairs(values: dict[str, str]) -> list[dict[str, str]]:
     return [{"key": key, "value": value} for key, value in values.items() if value]
 
 
-def _groups(report: Report) -> dict[str, dict[str, str]]:
+def _groups(report: Sums) -> dict[str, dict[str, str]]:
     """What the side panel says of layers; the layer "" is the model."""
     found = {}
     for module in report.modules.values():

@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..records.cost import NodeCost
+from ..records.plain import COST_FIELDS
 from ..records.recording import TensorSpec
-from .as_json import COST_FIELDS
 
 if TYPE_CHECKING:
     import networkx as nx
 
-    from ..report import Report
+    from ..totals.sums import Sums
 
 
-def to_networkx(report: Report) -> nx.DiGraph[str]:
+def to_networkx(report: Sums) -> nx.DiGraph[str]:
     """A directed graph whose nodes have the names of the fx nodes, in execution order.
 
     Nodes carry `name`, `kind`, `target`, `module`, `shapes` and `dtypes` of their results, `uncosted` operators, and

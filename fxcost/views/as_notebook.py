@@ -20,7 +20,7 @@ from .rows import own_label, run_label, runs_of
 from .summary import caveats, header
 
 if TYPE_CHECKING:
-    from ..report import Report
+    from ..memory.analysis import Analysis
     from ..totals.module_tree import ModuleCost
 
 MOST_MODULES = 300
@@ -39,7 +39,7 @@ _NAME = "overflow:hidden;text-overflow:ellipsis;white-space:nowrap"
 _INDENT = "margin-left:.55em;padding-left:.75em;border-left:" + _LINE
 
 
-def to_notebook(report: Report) -> str:
+def to_notebook(report: Analysis) -> str:
     """The report as a fragment of HTML."""
     parts = [
         f'<div style="{_BOX}">',
@@ -58,14 +58,14 @@ def _text(text: str, width: int = 200) -> str:
     return escape(shortened(printable(text), width))
 
 
-def _cards(report: Report) -> Iterator[str]:
+def _cards(report: Analysis) -> Iterator[str]:
     for card in cards(report):
         title = escape(f"{card.exact} · {' · '.join(card.notes)}".strip(" ·"))
         value = f'<b style="font-size:15px">{escape(card.value)}</b> {escape(card.unit)}'
         yield f'<div style="{_CARD}" title="{title}"><div style="{_FAINT}">{escape(card.label)}</div>{value}</div>'
 
 
-def _caveats(report: Report) -> Iterator[str]:
+def _caveats(report: Analysis) -> Iterator[str]:
     for name, text in caveats(report):
         yield f'<div style="{_FAINT}"><b>{escape(name)}</b>: {_text(text, 400)}</div>'
 
@@ -75,7 +75,7 @@ def _headings(first: str) -> str:
     return f'<div style="{_LEAF}"><span style="{_ROW}"><span style="{_FAINT}">{first}</span>{names}</span></div>'
 
 
-def _line(report: Report, label: str, params: int | None, cost: Cost) -> str:
+def _line(report: Analysis, label: str, params: int | None, cost: Cost) -> str:
     """One row: its name, three numbers, and the share of the FLOPs as a bar."""
     counts = (units.NOTHING if n is None else units.count(n) for n in (params, cost.macs, cost.flops))
     cells = "".join(f'<span style="{_NUMBER}">{number}</span>' for number in counts)
@@ -85,7 +85,7 @@ def _line(report: Report, label: str, params: int | None, cost: Cost) -> str:
     return f'<span style="{_ROW}"><span style="{_NAME}">{_text(label, 80)}</span>{cells}{share}</span>'
 
 
-def _tree(report: Report) -> Iterator[str]:
+def _tree(report: Analysis) -> Iterator[str]:
     """The modules, each with its children and its own work folded inside: they add up to it.
 
     Neighbours that are alike stand in one row with their sum, and so do the modules inside them.
@@ -123,7 +123,7 @@ def _leaf(line: str) -> str:
     return f'<div style="{_LEAF}">{line}</div>'
 
 
-def _groups(report: Report) -> Iterator[str]:
+def _groups(report: Analysis) -> Iterator[str]:
     """Operators by their FLOPs, the largest first."""
     ordered = sorted(report.operators, key=lambda entry: (-entry.cost.flops, -entry.cost.bytes_moved))
     for entry in ordered[:MOST_GROUPS]:

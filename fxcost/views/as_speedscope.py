@@ -10,15 +10,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..errors import UnknownNameError
 from ..records.cost import NodeCost, OpCost
+from ..speed.devices import Device
+from ..speed.roofline import roofline as roofline_of
+from ..totals.sums import Sums
 from .blocks import MOST_LEVELS, call_paths
-
-if TYPE_CHECKING:
-    from ..report import Report
-    from ..speed.devices import Device
 
 SCHEMA = "https://www.speedscope.app/file-format-schema.json"
 WEIGHTS: Mapping[str, tuple[str, str, Callable[[OpCost], int]]] = {
@@ -41,7 +40,7 @@ class Slice:
     width: float
 
 
-def to_speedscope(report: Report, weight: str = "flops", device: Device | str | None = None) -> str:
+def to_speedscope(report: Sums, weight: str = "flops", device: Device | str | None = None) -> str:
     """A file for speedscope, as text; :meth:`fxcost.report.Report.to_speedscope` explains the arguments.
 
     Raises:
@@ -55,7 +54,7 @@ def to_speedscope(report: Report, weight: str = "flops", device: Device | str | 
     stacks = list(_stacks(report))
     profiles = [_profile(name, unit, _operations(stacks, amount), frames) for name, unit, amount in WEIGHTS.values()]
     if device is not None:
-        roofline = report.roofline(device)
+        roofline = roofline_of(report, device)
         times = {node.name: node.time_s for node in roofline.nodes}
         slices = (Slice(stack, times.get(node.name, 0.0)) for node, stack in stacks)
         profiles.append(_profile(f"least time on {roofline.device.name}", "seconds", slices, frames))
@@ -70,7 +69,7 @@ def to_speedscope(report: Report, weight: str = "flops", device: Device | str | 
     return json.dumps(data, ensure_ascii=False, separators=(",", ":")) + "\n"
 
 
-def _stacks(report: Report) -> Iterator[tuple[NodeCost, tuple[Frame, ...]]]:
+def _stacks(report: Sums) -> Iterator[tuple[NodeCost, tuple[Frame, ...]]]:
     """Each node with the calls of modules around it, the model first."""
     model: Frame = (report.model_type, 0)
     for node, path in zip(report.nodes, call_paths(report, MOST_LEVELS), strict=True):
@@ -80,7 +79,7 @@ def _stacks(report: Report) -> Iterator[tuple[NodeCost, tuple[Frame, ...]]]:
         yield node, (model, *calls)
 
 
-def _module(report: Report, name: str) -> str:
+def _module(report: Sums, name: str) -> str:
     known = report.modules.get(report.canonical(name))
     return f"{name} ({known.type_name})" if known is not None and known.type_name else name
 

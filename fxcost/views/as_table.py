@@ -16,7 +16,7 @@ from .summary import facts, header
 
 if TYPE_CHECKING:
     from ..records.recording import TensorSpec
-    from ..report import Report
+    from ..totals.sums import Sums
 
 Number = int | float | None
 MOST_ROWS = 60
@@ -89,7 +89,7 @@ TEXT_COLUMNS = frozenset(("name", "type", "kind", "operation", "family", "module
 
 
 def table(
-    report: Report,
+    report: Sums,
     *,
     by: str = "module",
     depth: int = 3,
@@ -116,7 +116,7 @@ def table(
     return _with_summary(report, body, format, len(shown), len(rows)) if summary else body
 
 
-def printed(report: Report, format: str = "rounded_outline") -> str:  # noqa: A002
+def printed(report: Sums, format: str = "rounded_outline") -> str:  # noqa: A002
     """The module table as deep, down to 3, as it stays short: what `print(report)` shows."""
     for depth in (3, 2, 1):
         rows = module_rows(report, depth=depth, fold=True)
@@ -126,7 +126,7 @@ def printed(report: Report, format: str = "rounded_outline") -> str:  # noqa: A0
     return _with_summary(report, body, format, min(len(rows), MOST_ROWS), len(rows))
 
 
-def laid_out(report: Report, rows: Sequence[Row], by: str, columns: Sequence[str], format: str) -> str:  # noqa: A002
+def laid_out(report: Sums, rows: Sequence[Row], by: str, columns: Sequence[str], format: str) -> str:  # noqa: A002
     """Rows as a table alone.
 
     Raises:
@@ -156,7 +156,7 @@ def _sorted(rows: list[Row], column: str) -> list[Row]:
     return sorted(rows, key=lambda row: value(row) or 0, reverse=True)
 
 
-def _cell(report: Report, row: Row, name: str, format: str) -> str:  # noqa: A002
+def _cell(report: Sums, row: Row, name: str, format: str) -> str:  # noqa: A002
     """One cell as text, safe in the table's format."""
     value = COLUMNS[name].value(row)
     if name == "name":
@@ -178,7 +178,7 @@ def _safe(text: str, format: str) -> str:  # noqa: A002
     return text.replace(" ", "\N{NO-BREAK SPACE}") if format in (*MARKDOWN, *HTML) else text
 
 
-def _with_summary(report: Report, body: str, format: str, shown: int, rows: int) -> str:  # noqa: A002
+def _with_summary(report: Sums, body: str, format: str, shown: int, rows: int) -> str:  # noqa: A002
     """Put what was analysed above the table and the totals below it, in the table's own kind of markup."""
     entries = list(facts(report))
     if shown < rows:

@@ -15,7 +15,7 @@ from .rows import operation_name, stem_and_number
 
 if TYPE_CHECKING:
     from ..records.cost import NodeCost
-    from ..report import Report
+    from ..totals.sums import Sums
 
 Part = tuple[str, int]
 """A step on the way from the root to a node: FQN of a module, and which call of it (-1: not known)."""
@@ -92,7 +92,7 @@ def handles_tensors(node: NodeCost) -> bool:
     return bool(node.outputs or node.operations) or node.kind in ("placeholder", "output")
 
 
-def call_paths(report: Report, levels: int) -> list[tuple[Part, ...]]:
+def call_paths(report: Sums, levels: int) -> list[tuple[Part, ...]]:
     """For each node the modules in whose calls it ran, outermost first, cut after `levels`.
 
     Capture's own list of calls is used where there is one; else neighbours in one module count as one call.
@@ -133,7 +133,7 @@ def _extended(path: tuple[Part, ...], outer: str, module: str, call: int, levels
 class _Layout:
     """Splits nodes into items level by level. One frame of the stack is the inside of one cluster."""
 
-    def __init__(self, report: Report, collapse: int, fold: bool) -> None:
+    def __init__(self, report: Sums, collapse: int, fold: bool) -> None:
         self.fold, self.levels = fold, max(1, min(collapse, MOST_LEVELS))
         paths = call_paths(report, self.levels + 1)
         drawn = [(node, path) for node, path in zip(report.nodes, paths, strict=True) if handles_tensors(node)]
@@ -258,18 +258,18 @@ def _stem(part: Part | None) -> tuple[str, bool]:
     return stem, number is not None
 
 
-def _appearance(report: Report, node: NodeCost) -> object:
+def _appearance(report: Sums, node: NodeCost) -> object:
     """All that must be equal for two nodes to be drawn as one, wiring aside."""
     results = tuple((spec.shape, spec.dtype) for spec in node.outputs)
     return node.kind, operation_name(report, node.kind, node.target), results, node.cost
 
 
-def blocks(report: Report, collapse: int, fold: bool = True) -> Blocks:
+def blocks(report: Sums, collapse: int, fold: bool = True) -> Blocks:
     """A report's graph as boxes in clusters; modules at depth `collapse` (1 and more) become one box per call."""
     return _Layout(report, collapse, fold).build()
 
 
-def readable_blocks(report: Report, most: int, fold: bool = True) -> Blocks:
+def readable_blocks(report: Sums, most: int, fold: bool = True) -> Blocks:
     """The most detailed drawing of at most `most` boxes. If even the modules of the root are more than that,
     neighbours among them are drawn as one box.
     """

@@ -6,13 +6,15 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from os import PathLike, fspath
-from typing import Any
+from typing import Any, TypeVar
 
 from ..errors import InputError, ReportFileError
+from ..memory.analysis import Analysis
 from ..memory.lifetimes import LiveTensor
 from ..memory.training import NodeStep, StepCost, Training
 from ..records.codec import Unpacker
 from ..records.cost import Cost, NodeCost, OpCost
+from ..records.plain import cost_dict
 from ..records.recording import (
     InnerCall,
     ModuleCall,
@@ -24,8 +26,7 @@ from ..records.recording import (
     TensorSpec,
 )
 from ..records.skeleton import HeldTensor, ModuleBone, ModuleKind, skeleton
-from ..report import Report
-from .as_json import SCHEMA, cost_dict
+from .as_json import SCHEMA
 
 CLASSES = (
     Cost,
@@ -49,8 +50,11 @@ CLASSES = (
 )
 """Records that a file may hold."""
 
+Kind = TypeVar("Kind", bound=Analysis)
+"""The class that a report is read as."""
 
-def read_json(source: str | PathLike[str]) -> Report:
+
+def read_json(source: str | PathLike[str], kind: type[Kind]) -> Kind:
     """A report from a file, or from JSON text.
 
     Raises:
@@ -65,9 +69,9 @@ def read_json(source: str | PathLike[str]) -> Report:
     where = "the text" if is_text else fspath(source)
     try:
         if is_text:
-            return read_dict(json.loads(fspath(source)))
+            return read_dict(json.loads(fspath(source)), kind)
         with open(source, encoding="utf-8") as file:
-            return read_dict(json.load(file))
+            return read_dict(json.load(file), kind)
     except OSError as error:
         raise ReportFileError(f"cannot read {where}: {error.strerror or error}") from error
     except ReportFileError as error:
@@ -76,16 +80,7 @@ def read_json(source: str | PathLike[str]) -> Report:
         raise ReportFileError(f"{where} is no JSON: {error}") from error
 
 
-def as_report(given: Report | str | PathLike[str]) -> Report:
-    """A report as it is, or read from a path or from JSON text.
-
-    Raises:
-        InputError, ReportFileError: as :func:`read_json`.
-    """
-    return given if isinstance(given, Report) else read_json(given)
-
-
-def read_dict(data: Any) -> Report:
+def read_dict(data: Any, kind: type[Kind]) -> Kind:
     """A report from what :meth:`Report.to_dict` gave.
 
     Raises:
@@ -93,7 +88,7 @@ def read_dict(data: Any) -> Report:
     """
     _check_schema(data)
     try:
-        report = _report(data["recording"])
+        report = _report(data["recording"], kind)
         totals = cost_dict(report.cost)
     except ReportFileError:
         raise
@@ -122,7 +117,7 @@ def _check_schema(data: Any) -> None:
         )
 
 
-def _report(recording: Mapping[str, Any]) -> Report:
+def _report(recording: Mapping[str, Any], kind: type[Kind]) -> Kind:
     unpacker = Unpacker(recording["tables"], CLASSES)
     bare = unpacker.unpack(recording["run"])
     nodes = unpacker.unpack(recording["nodes"])
@@ -130,4 +125,4 @@ def _report(recording: Mapping[str, Any]) -> Report:
     modules = unpacker.unpack(recording["modules"])
     if not (isinstance(bare, Recording) and isinstance(nodes, tuple) and isinstance(training, Training | None)):
         raise ReportFileError("run, nodes and training are not what they should be")
-    return Report(replace(bare, root=skeleton(modules, bare.parameters)), nodes, training)
+    return kind(replace(bare, root=skeleton(modules, bare.parameters)), nodes, training)

@@ -11,9 +11,8 @@ from ..records.recording import TensorSpec
 from ..totals.parameters import ParameterTotals
 
 if TYPE_CHECKING:
-    from ..report import Report
     from ..totals.module_tree import ModuleCost
-    from ..totals.sums import OperatorCost
+    from ..totals.sums import OperatorCost, Sums
 
 MOST_OPERATORS = 3
 """How many operators the label of a module's own row names."""
@@ -38,7 +37,7 @@ class Row:
     parameters: ParameterTotals | None = None
 
 
-def rows_of(report: Report, by: str, *, depth: int, fold: bool, tree: bool) -> list[Row]:
+def rows_of(report: Sums, by: str, *, depth: int, fold: bool, tree: bool) -> list[Row]:
     """The rows of a table by "module", "node", "operator" or "family", in natural order.
 
     `tree` labels modules by their place below their parents and shows what they do themselves apart.
@@ -50,7 +49,7 @@ def rows_of(report: Report, by: str, *, depth: int, fold: bool, tree: bool) -> l
     return [_group_row(entry) for entry in (report.operators if by == "operator" else report.families)]
 
 
-def node_rows(report: Report) -> list[Row]:
+def node_rows(report: Sums) -> list[Row]:
     """One row per node in execution order."""
     return [
         Row(
@@ -68,7 +67,7 @@ def node_rows(report: Report) -> list[Row]:
     ]
 
 
-def operation_name(report: Report, kind: str, target: str) -> str:
+def operation_name(report: Sums, kind: str, target: str) -> str:
     """What a node calls: the class of its module, or the name of its function."""
     module = report.modules.get(report.canonical(target)) if kind == "call_module" else None
     if module is not None and module.type_name:
@@ -81,7 +80,7 @@ def _group_row(entry: OperatorCost) -> Row:
     return Row(name=entry.name, label=label, cost=entry.cost, family=entry.family, calls=entry.count)
 
 
-def flat_module_rows(report: Report, *, depth: int) -> list[Row]:
+def flat_module_rows(report: Sums, *, depth: int) -> list[Row]:
     """Every module down to `depth` by its FQN, children included in each."""
     return [
         _module_row(module, flat_label(module) or report.model_type, 1)
@@ -101,7 +100,7 @@ class _Branch:
     below: str
 
 
-def module_rows(report: Report, *, depth: int, fold: bool) -> list[Row]:
+def module_rows(report: Sums, *, depth: int, fold: bool) -> list[Row]:
     """The module tree. Under each module stand its children and a row for what it does itself: they add up to it.
 
     With `fold` a run of children that are alike and numbered in sequence is one row with their sum.
@@ -122,7 +121,7 @@ def module_rows(report: Report, *, depth: int, fold: bool) -> list[Row]:
     return rows
 
 
-def _below(report: Report, entry: _Branch, fold: bool) -> list[_Branch | Row]:
+def _below(report: Sums, entry: _Branch, fold: bool) -> list[_Branch | Row]:
     """The children of a module in runs, then its own work if it has both."""
     module = entry.run[0]
     runs = runs_of([report.modules[child] for child in module.children], fold)

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from ..text import units
 
 if TYPE_CHECKING:
-    from ..report import Report
+    from ..totals.sums import Sums
 
 MOST_TIED = 3
 """How many tied parameters are named before the rest is only counted."""
 
 
-def one_line(report: Report) -> str:
+def one_line(report: Sums) -> str:
     """The report in one line, for a prompt or a log."""
     return (
         f"{report.model_type}: {units.count(report.macs)} MACs, {units.count(report.flops)} FLOPs, "
@@ -22,19 +22,19 @@ def one_line(report: Report) -> str:
     )
 
 
-def header(report: Report) -> str:
+def header(report: Sums) -> str:
     """What was analysed: the model's class, its inputs and how its graph was captured."""
     inputs = [", ".join(map(str, node.outputs)) for node in report.nodes if node.kind == "placeholder" and node.outputs]
     given = f" on {', '.join(inputs)}" if inputs else ""
     return f"{report.model_type}{given} ({report.capture} capture)"
 
 
-def coverage(report: Report) -> str:
+def coverage(report: Sums) -> str:
     """How much of the graph has a price: "177 of 177 nodes costed"."""
     return f"{report.costed_nodes:,} of {units.plural(len(report.nodes), 'node')} costed"
 
 
-def facts(report: Report) -> Iterator[tuple[str, str]]:
+def facts(report: Sums) -> Iterator[tuple[str, str]]:
     """Names and texts of all totals, then what was not costed and what is assumed."""
     totals, cost = report.parameter_totals, report.cost
     by_dtype = report.params_by_dtype
@@ -58,7 +58,7 @@ def _both(n: int) -> str:
     return units.exact(n) if n < 1000 else f"{units.exact(n)} ({units.count(n)})"
 
 
-def caveats(report: Report) -> Iterator[tuple[str, str]]:
+def caveats(report: Sums) -> Iterator[tuple[str, str]]:
     """What a reader must know before trusting the totals; nothing for a complete report without assumptions."""
     for operator, times in report.uncosted.items():
         yield "Not costed", f"{operator}, {units.plural(times, 'run')}: its arithmetic is missing above"
@@ -72,7 +72,7 @@ def caveats(report: Report) -> Iterator[tuple[str, str]]:
         yield "Assumed", sentence
 
 
-def tied_names(report: Report) -> Iterator[tuple[str, ...]]:
+def tied_names(report: Sums) -> Iterator[tuple[str, ...]]:
     """The names of each parameter or buffer that belongs to more than one module object, as tied weights do."""
     for parameter in report.parameters:
         owners = {report.canonical(name.rpartition(".")[0]) for name in parameter.names}

@@ -13,7 +13,8 @@ from strategies import drawn
 from torch import nn
 
 import fxcost
-from fxcost.compare.diff import NOTHING, Diff
+from fxcost.compare.comparison import NOTHING
+from fxcost.compare.diff import Diff
 from fxcost.errors import UnknownNameError
 from fxcost.totals.alignment import align
 

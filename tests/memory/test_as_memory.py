@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from fxcost.errors import UnknownNameError
-from fxcost.memory.as_memory import draw
+from fxcost.memory.as_memory import chart
 from fxcost.memory.lifetimes import LiveTensor
 from fxcost.memory.memory import Memory, NodeMemory
 from fxcost.memory.training import NodeStep, StepCost, Training
@@ -74,8 +74,8 @@ def test_memory_table():
 def test_chart():
     """Columns are as high as their share of the largest, in eighths of a line."""
     assert MEMORY.chart(width=10, height=2) == "7.00 KiB at most\n▁█\n██\n───\n3 nodes in order"
-    assert draw([1, 2, 3, 4], 2, 1, "x") == "4 B at most\n▄█\n──\nx"
-    assert draw([], 2, 1, "x").splitlines()[0] == "0 B at most"
+    assert chart([1, 2, 3, 4], 2, 1, "x") == "4 B at most\n▄█\n──\nx"
+    assert chart([], 2, 1, "x").splitlines()[0] == "0 B at most"
 
 
 def test_training_table():

@@ -11,7 +11,7 @@ from examples import CALLS, FOREIGN
 from fxcost import Cost
 from fxcost.errors import DuplicateRuleError, RuleError
 from fxcost.records.recording import OpRecord, TensorSpec
-from fxcost.rules import BUILT_IN, default_registry, registry
+from fxcost.rules import BUILT_IN, default_registry, user
 from fxcost.rules.common import optional
 from fxcost.rules.late import LATE_RULES
 from fxcost.rules.pointwise import TABLE
@@ -109,10 +109,10 @@ def test_a_rule_needs_an_operator():
 @pytest.fixture
 def user_rules():
     """Whatever a test registers is forgotten again."""
-    before = dict(registry._user_rules)
+    before = dict(user._user_rules)
     yield
-    registry._user_rules.clear()
-    registry._user_rules.update(before)
+    user._user_rules.clear()
+    user._user_rules.update(before)
 
 
 def test_rules_of_users(user_rules):
@@ -121,17 +121,17 @@ def test_rules_of_users(user_rules):
     library.define("thrice(Tensor x) -> Tensor")
     op = torch.ops.test_coverage_users.thrice
 
-    @registry.rule(op, family="mine")
+    @user.rule(op, family="mine")
     def thrice(record):
         return Cost(other_flops=3 * record.out.numel)
 
     found = default_registry().find(op.default)
     assert (found.function, found.family) == (thrice, "mine")
     with pytest.raises(DuplicateRuleError, match="override=True"):
-        registry.rule(op)(thrice)
+        user.rule(op)(thrice)
     with pytest.raises(DuplicateRuleError, match=r"aten.mm"):
-        registry.rule(aten.mm)(thrice)
-    registry.rule(aten.mm, override=True)(thrice)
+        user.rule(aten.mm)(thrice)
+    user.rule(aten.mm, override=True)(thrice)
     assert default_registry().find(aten.mm.default).function is thrice
     assert BUILT_IN.find(aten.mm.default).function is not thrice
 

@@ -8,7 +8,7 @@ import torch
 
 import fxcost
 from fxcost import Device
-from fxcost.speed.devices import dtype_key
+from fxcost.speed.dtypes import dtype_key
 
 
 def device(**changes):

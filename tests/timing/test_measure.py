@@ -11,6 +11,7 @@ import fxcost
 from fxcost import Device
 from fxcost.speed.stopwatch import Stopwatch
 from fxcost.timing.measure import device_at
+from fxcost.timing.measured import Timing
 from fxcost.timing.replay import Replay
 
 BOX = Device(name="box", flops_per_s={"float32": 1e9}, bytes_per_s=1e8, memory_bytes=2**30)
@@ -62,7 +63,7 @@ def test_a_training_step_by_hand():
 
 def test_a_spread_is_the_distance_of_the_quartiles():
     """Of 1 to 5 the middle half reaches from 2 to 4."""
-    timing = fxcost.timing.measurement.Timing((5.0, 1.0, 4.0, 2.0, 3.0))
+    timing = Timing((5.0, 1.0, 4.0, 2.0, 3.0))
     assert (timing.median, timing.spread, timing.best) == (3.0, 2.0, 1.0)
 
 

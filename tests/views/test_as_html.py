@@ -24,9 +24,9 @@ from torch import nn
 import fxcost
 from fxcost.compare.diff import diff
 from fxcost.records.cost import Cost
+from fxcost.records.plain import COST_FIELDS
 from fxcost.report import Report
 from fxcost.views.as_html import LIBRARIES, LICENCES, page
-from fxcost.views.as_json import COST_FIELDS
 from fxcost.views.blocks import Box, Cluster
 from fxcost.views.page.graph import MOST_MEMBERS, in_parts
 from fxcost.views.page.memory import columns

@@ -10,7 +10,8 @@ from pathlib import Path
 from hand_made import ADD, ADD_COST, Builder, module, operation, residual_net, spec
 
 from fxcost.records.cost import Cost
-from fxcost.views.as_json import COST_FIELDS, SCHEMA
+from fxcost.records.plain import COST_FIELDS
+from fxcost.views.as_json import SCHEMA
 
 
 def test_json_reads_back_as_the_dict() -> None:

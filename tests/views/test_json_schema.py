@@ -11,7 +11,7 @@ import jsonschema
 import pytest
 import torch
 from hand_made import residual_net
-from test_reading import Checkpointed, mixtral
+from test_from_json import Checkpointed, mixtral
 from torch import nn
 
 import fxcost

@@ -10,8 +10,8 @@ from ...text import units
 from ..summary import coverage
 
 if TYPE_CHECKING:
+    from ...memory.analysis import Analysis
     from ...memory.training import Training
-    from ...report import Report
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +31,7 @@ class Card:
     wide: bool = False
 
 
-def cards(report: Report) -> list[Card]:
+def cards(report: Analysis) -> list[Card]:
     """The totals of a report, those of a training step among them if one was analysed."""
     made = [_parameters(report), *_work(report), _traffic(report), _peak(report), _coverage(report)]
     if report.training is not None:
@@ -53,7 +53,7 @@ def _bytes(label: str, n: int, *notes: str) -> Card:
     return _card(label, units.byte_size(n), exact=f"{units.exact(n)} bytes", notes=notes)
 
 
-def _parameters(report: Report) -> Card:
+def _parameters(report: Analysis) -> Card:
     totals = report.parameter_totals
     dtypes = ", ".join(report.params_by_dtype)
     notes = [f"{units.byte_size(totals.param_bytes)}{f' of {dtypes}' if dtypes else ''}"]
@@ -66,19 +66,19 @@ def _parameters(report: Report) -> Card:
     return _counted("Parameters", totals.params, *notes)
 
 
-def _work(report: Report) -> Iterator[Card]:
+def _work(report: Analysis) -> Iterator[Card]:
     cost = report.cost
     yield _counted("MACs", cost.macs, "multiply-accumulates of contractions")
     yield _counted("FLOPs", cost.flops, f"2 × MACs + {units.count(cost.other_flops)} others")
 
 
-def _traffic(report: Report) -> Card:
+def _traffic(report: Analysis) -> Card:
     cost = report.cost
     moved = f"{units.byte_size(cost.bytes_read)} read, {units.byte_size(cost.bytes_written)} written"
     return _bytes("Memory traffic", cost.bytes_moved, moved, f"{units.ratio(cost.arithmetic_intensity)} FLOPs per byte")
 
 
-def _peak(report: Report) -> Card:
+def _peak(report: Analysis) -> Card:
     memory = report.memory
     notes = [f"{units.byte_size(memory.peak_activation_bytes)} of activations"]
     if memory.peak_eager_bytes is not None:
@@ -94,7 +94,7 @@ def _training(training: Training) -> Iterator[Card]:
     yield _bytes("Training peak", training.peak_bytes, f"optimizer: {training.optimizer}")
 
 
-def _coverage(report: Report) -> Card:
+def _coverage(report: Analysis) -> Card:
     nodes = len(report.nodes)
     whole = report.costed_nodes == nodes
     missing = sum(report.uncosted.values())

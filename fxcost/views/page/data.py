@@ -7,23 +7,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ...explain.explain import explained
+from ...records.plain import COST_FIELDS
 from ...text.words import printable
 from ...totals.parameters import ParameterTotals
-from ..as_json import COST_FIELDS
 from ..rows import operation_name
 from .graph import graph_data
 from .memory import memory_data
 from .store import Store, number
 
 if TYPE_CHECKING:
+    from ...memory.analysis import Analysis
     from ...records.cost import NodeCost
-    from ...report import Report
     from ...totals.module_tree import ModuleCost
 
 
-def page_data(report: Report) -> dict[str, Any]:
+def page_data(report: Analysis) -> dict[str, Any]:
     """Everything that the page's scripts draw, but a diff."""
-    store = Store(report.explain_operation)
+    store = Store(explained)
     module_number = {name: i for i, name in enumerate(report.modules)}
     node_number = {node.name: i for i, node in enumerate(report.nodes)}
     saved = _Saved(report)
@@ -46,7 +47,7 @@ def page_data(report: Report) -> dict[str, Any]:
 class _Saved:
     """Bytes saved for backward, by node and by module; None everywhere if no training step was analysed."""
 
-    def __init__(self, report: Report) -> None:
+    def __init__(self, report: Analysis) -> None:
         self.training = report.training
         nodes = report.training.nodes if report.training is not None else ()
         self._nodes = {node.name: node.cost.saved_bytes for node in nodes}
@@ -90,7 +91,7 @@ def _parameters(totals: ParameterTotals) -> list[int | str]:
 
 def _node(
     store: Store,
-    report: Report,
+    report: Analysis,
     node: NodeCost,
     modules: dict[str, int],
     nodes: dict[str, int],

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from ...explain.as_explanation import HEADINGS
+from ...explain.explanation import HEADINGS
 from ...text import units
 
 if TYPE_CHECKING:
     from ...explain.derivation import Function, Term
-    from ...explain.explain import Operation
+    from ...explain.explanation import Operation
 
 EXPLAINED = ("macs", "other_flops", "transcendentals", "bytes_read", "bytes_written")
 """The numbers whose formulas the page shows."""

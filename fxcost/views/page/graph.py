@@ -17,8 +17,8 @@ from ..rows import operation_name, run_name
 from .store import Store, number
 
 if TYPE_CHECKING:
+    from ...memory.analysis import Analysis
     from ...records.cost import NodeCost
-    from ...report import Report
 
 MOST_MEMBERS = 40
 """Members of a group that are drawn beside each other; more are divided into parts of this size."""
@@ -26,7 +26,7 @@ PART = -1
 """The number of a cluster that is such a part."""
 
 
-def graph_data(store: Store, report: Report) -> dict[str, Any]:
+def graph_data(store: Store, report: Analysis) -> dict[str, Any]:
     """`groups` (the root first, parents before children), `boxes` in order of execution, and `edges` between boxes.
 
     A group is [parent, name, class, module's position or -1, repeats, cost, saved bytes, first box], a box [group,
@@ -50,7 +50,7 @@ class _Sum:
 class _Writer:
     """Numbers groups and boxes while it walks down the tree of clusters."""
 
-    def __init__(self, store: Store, report: Report, drawing: Blocks) -> None:
+    def __init__(self, store: Store, report: Analysis, drawing: Blocks) -> None:
         self.store, self.report, self.drawing = store, report, drawing
         self.saved = {n.name: n.cost.saved_bytes for n in report.training.nodes} if report.training else {}
         self.node_number = {node.name: i for i, node in enumerate(report.nodes)}

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from .store import number
 
 if TYPE_CHECKING:
+    from ...memory.analysis import Analysis
     from ...memory.lifetimes import LiveTensor
-    from ...report import Report
 
 MOST_COLUMNS = 1000
 """Columns of a timeline: a screen has hardly more pixels."""
@@ -17,7 +17,7 @@ MOST_TENSORS = 25
 """Tensors that are listed of those alive at the peak."""
 
 
-def memory_data(report: Report) -> list[dict[str, Any]]:
+def memory_data(report: Analysis) -> list[dict[str, Any]]:
     """A timeline of the forward pass and, if one was analysed, of the training step."""
     memory = report.memory
     levels = [moment.peak_bytes for moment in memory.timeline]
@@ -37,7 +37,7 @@ def memory_data(report: Report) -> list[dict[str, Any]]:
     return [forward, *_training(report)]
 
 
-def _training(report: Report) -> list[dict[str, Any]]:
+def _training(report: Analysis) -> list[dict[str, Any]]:
     training = report.training
     if training is None:
         return []

@@ -9,14 +9,14 @@ from collections.abc import Callable, Hashable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from ...records.cost import Cost, OpCost
+from ...records.plain import COST_FIELDS
 from ...records.recording import TensorSpec
 from ...text.words import printable
 from ...totals.sums import UNCOSTED_FAMILY
-from ..as_json import COST_FIELDS
 from .formulas import explained
 
 if TYPE_CHECKING:
-    from ...explain.explain import Operation
+    from ...explain.explanation import Operation
 
 EXACT_IN_JAVASCRIPT = 2**53
 """Integers beyond this are handed over as text, since JavaScript's numbers would round them."""

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from ...conventions import CONVENTIONS
 from ...conventions.convention import Convention, ours
+from ...conventions.reconcile import Reconciliation, reconcile
+from ...conventions.seen import Seen
 from ...errors import ConventionError
-
-if TYPE_CHECKING:
-    from ...conventions.reconcile import Reconciliation
-    from ...report import Report
+from ...totals.sums import Sums
 
 OWN = ("macs", "flops")
 """Conventions that are our own totals."""
@@ -34,17 +32,18 @@ class ToolNumber:
         return self.number / self.path.ours if self.path is not None and self.path.ours else None
 
 
-def tool_numbers(report: Report) -> list[ToolNumber]:
+def tool_numbers(report: Sums) -> list[ToolNumber]:
     """Every convention's number, in the order in which conventions are listed."""
-    return [_number(report, convention) for name, convention in CONVENTIONS.items() if name not in OWN]
+    seen = Seen(report)
+    return [_number(seen, convention) for name, convention in CONVENTIONS.items() if name not in OWN]
 
 
-def _number(report: Report, convention: Convention) -> ToolNumber:
+def _number(seen: Seen, convention: Convention) -> ToolNumber:
     name, summary, unit = convention.name, convention.summary, convention.unit
     try:
         if ours(unit) is None:
-            return ToolNumber(name, summary, unit, report.count(convention))
-        path = report.reconcile(convention)[0]
+            return ToolNumber(name, summary, unit, convention.count(seen))
+        path = reconcile(seen, [convention])[0]
     except ConventionError as refusal:
         return ToolNumber(name, summary, unit, refusal=str(refusal))
     return ToolNumber(name, summary, unit, path.theirs, path)

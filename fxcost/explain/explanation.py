@@ -1,19 +1,21 @@
-"""An explanation as text and as plain data: every number of every operator, down to the sizes of its tensors."""
+"""What an explanation says: every number of every operator, down to the sizes of its tensors.
+
+Here are its data, and how they read as text and as plain data; explain.py finds them out.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from textwrap import wrap
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ..records.cost import Cost
+from ..records.plain import cost_dict, spec_dict
+from ..records.recording import OpRecord, TensorSpec
 from ..text import units
 from ..text.words import printable
-from ..views.as_json import cost_dict, spec_dict
-
-if TYPE_CHECKING:
-    from .derivation import Function, Term
-    from .explain import Explanation, Operation
+from .derivation import Function, Term
 
 SCHEMA = "fxcost.explanation/1"
 """Name and version of the layout of :func:`to_dict`."""
@@ -30,6 +32,63 @@ HEADINGS = {
     "bytes_written": "bytes written",
     "activations": "activations",
 }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """One operator that ran, `times` over in the same way: its rule, its arguments, and how its numbers came about.
+
+    `rule` is None for an operator that is free or has no rule; `reason` says why an operator does no arithmetic.
+    `expression` is the reference expression of a pointwise operator. `terms` has a derivation for every number of
+    `cost` that is not zero, by the names in `QUANTITIES`; `cost` is that of one run.
+    """
+
+    record: OpRecord
+    times: int
+    cost: Cost
+    family: str
+    reason: str | None
+    rule: Function | None
+    expression: str
+    arguments: tuple[tuple[str, str], ...]
+    terms: tuple[Term, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of a module: one of its children, with all that is in it."""
+
+    name: str
+    type_name: str
+    cost: Cost
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Explanation:
+    """A module or node, and how its cost came about: `cost` = the costs of `parts` + those of `operations`.
+
+    `operations` are those that a node ran, or a module outside of its children. Prints as text.
+    """
+
+    name: str
+    type_name: str
+    is_module: bool
+    nodes: tuple[str, ...]
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    cost: Cost
+    parts: tuple[Part, ...]
+    operations: tuple[Operation, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The explanation as plain data."""
+        return to_dict(self)
+
+    def __str__(self) -> str:
+        return text(self)
+
+    def __repr__(self) -> str:
+        return f"<Explanation of {self.name!r}: {self.cost.flops:,} FLOPs>"
 
 
 def to_dict(explanation: Explanation) -> dict[str, Any]:
