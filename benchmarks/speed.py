@@ -38,7 +38,7 @@ from torch import fx, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import fxcost
-from fxcost.memo.remembered import forgotten
+from fxcost.meta.answers import forgotten
 
 Calls = dict[str, Callable[[], Any]]
 

@@ -15,9 +15,8 @@ from torch import Tensor, nn
 
 import fxcost
 from fxcost.capture.capture import record
-from fxcost.memo import repeats
-from fxcost.memo.remembered import forgotten
-from fxcost.meta import kernels as meta_kernels
+from fxcost.meta import answers
+from fxcost.meta.answers import forgotten
 from fxcost.records.cost import Cost
 from fxcost.records.recording import NodeRecord, Recording, TensorSpec
 
@@ -140,23 +139,16 @@ def test_names_and_wrappers_cost_nothing(makers: list[Make]) -> None:
 @few
 @pytest.mark.parametrize("capture", ["symbolic", "concrete"])
 @given(blocks(), st.booleans())
-def test_replayed_calls_equal_calls_that_ran(capture: str, makers: list[Make], training: bool) -> None:
-    """What is remembered (a call, an operator's result) gives the records, aliases and deaths of running it again."""
+def test_answers_from_memory_equal_operators_that_ran(capture: str, makers: list[Make], training: bool) -> None:
+    """What is remembered of operators gives the records, aliases and deaths of running them again."""
     model = build(makers * 2, training)  # the second half repeats the first
-    with pytest.MonkeyPatch.context() as patch:
-        forget_everything(patch)
+    with forgotten(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(answers.Answers, "get", lambda *_: None)
         ran = record(model, shape(2), capture=capture)
     with forgotten():
         here = record(model, shape(2), capture=capture)
         earlier = record(model, shape(2), capture=capture)
     assert canonical(here) == canonical(earlier) == canonical(ran)
-
-
-def forget_everything(patch: pytest.MonkeyPatch) -> None:
-    """Turn off all memories."""
-    patch.setattr(repeats.Memo, "get", lambda *_: None)
-    run = lambda _, func, args, kwargs: meta_kernels.META_KERNELS.get(func, func)(*args, **kwargs)  # noqa: E731
-    patch.setattr(meta_kernels.ShapeMemo, "run", run)
 
 
 def canonical(recording: Recording) -> list[Any]:

@@ -14,7 +14,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 import fxcost
-from fxcost.memo.remembered import forgotten
+from fxcost.meta.answers import forgotten
 from fxcost.model.inputs import make_arguments, parameter_dtype
 from fxcost.model.isolate import MetaCopier
 from fxcost.sources.load import load

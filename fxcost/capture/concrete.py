@@ -191,7 +191,6 @@ class ConcreteTracer(TorchFunctionMode):
         """An operator that ran outside every call that the function mode saw gets a node of its own."""
         call = Call(self._drawing, args, kwargs)
         call.make_nodes()
-        self._drawing.age += 1
         node = self.sketch.create_node("call_function", func, call.nodes, call.named_nodes)
         self._record(node, str(func), self._scopes[-1], call, out, segment.ran())
 
@@ -204,7 +203,6 @@ class ConcreteTracer(TorchFunctionMode):
             out = function(*args, **kwargs)
         finally:
             self.recorder.segment = None
-            self._drawing.age += 1
         return out, segment.ran()
 
     def _record(self, node: Node, target: str, module: str, call: Call, out: Any, ran: Ran) -> Any:

@@ -43,14 +43,13 @@ class Met:
 class Drawing:
     """The graph and the node records of a run of `root`; `scopes` has the FQNs of the modules that are running.
 
-    Specs of tensors are read anew after anything has run, which `age` counts: it may have changed them.
+    Specs of tensors are read anew after something may have changed them, which the recorder counts.
     """
 
     def __init__(self, root: nn.Module, recorder: ValueRecorder) -> None:
         self.sketch = Sketch()
         self.records: list[NodeRecord] = []
         self.scopes = [""]
-        self.age = 0
         self._root, self.recorder = root, recorder
         self._met: dict[int, Met] = {}
         self._attributes = inventory(root).names()
@@ -113,9 +112,9 @@ class Drawing:
         found = self._met.get(id(tensor))
         if found is None or found.tensor() is not tensor:
             found = self._met[id(tensor)] = Met(tensor)
-        if found.age != self.age:
+        if found.age != self.recorder.changes:
             with torch._C.DisableTorchFunction():  # looking at a tensor must not come back to us, call by call
-                found.spec, found.age = self.recorder.spec(tensor), self.age
+                found.spec, found.age = self.recorder.spec(tensor), self.recorder.changes
         return found
 
     def specs(self, value: Any) -> Any:

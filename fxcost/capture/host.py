@@ -71,36 +71,83 @@ def translate(
     """
     if recorder.real:
         return func, args, kwargs
-    if (answer := device_answer(func, recorder.home, caller)) is not None:
-        raise Taken(answer)
+    special = _SPECIAL.get(func)
     recorder.region = region_dtype()
-    if func in _TAKE_VALUES and args[0].is_meta and (func is not Tensor.__format__ or args[0].dim() == 0):
-        real = recorder.host_value(args[0], f"Tensor.{func.__name__}", scalar=args[0].dim() == 0)
-        with _disable_current_modes():  # numpy() detaches first, which would bring the value back to meta
-            raise Taken(_TAKE_VALUES[func](real, *args[1:], **kwargs))
-    if func is _ATTENTION and args and is_jagged_on_meta(args[0]):
-        return jagged_attention, args, kwargs
-    if func in _SPLITS and len(args) > 1 and isinstance(args[1], Tensor):
-        return func, (args[0], recorder.host_value(args[1], "tensor_split").tolist(), *args[2:]), kwargs
-    if func in _BRING_VALUES:
-        data = args[1] if func is Tensor.new_tensor else args[0] if args else None
-        if not isinstance(data, Tensor):
-            if func is Tensor.new_tensor:
-                kwargs = {"dtype": args[0].dtype if _all_floats(data) else None, **kwargs}
-                func, args = torch.tensor, args[1:]
-            args = (_numbers(recorder, args[0]), *args[1:]) if args else args
-            return func, args, {k: v for k, v in kwargs.items() if k not in ("device", "pin_memory")}
-    if func in _MOVES and isinstance(args[0], Tensor):
-        return Tensor.to, (args[0], META), {}
-    if func is Tensor.to:
-        return func, (args[0], *map(_on_meta, args[1:])), {k: _on_meta(v) for k, v in kwargs.items()}
-    if func in _INDEXES:
-        return func, (args[0], _index_tensors(args[1]), *args[2:]), kwargs
+    if special is not None:
+        return special(recorder, func, args, kwargs, caller)
+    if type(func) is MethodWrapperType and func.__name__ == "__set__":
+        recorder.changes += 1
+    return _nowhere(func, args, kwargs)
+
+
+def _nowhere(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+    """A call that may name a device."""
     if kwargs.get("device") is not None:
         kwargs = {**kwargs, "device": META}
         if kwargs.get("pin_memory"):
             kwargs["pin_memory"] = False
     return func, args, kwargs
+
+
+def _device(recorder: ValueRecorder, func: Any, args: Any, kwargs: Any, caller: FrameType) -> Call:
+    if (answer := device_answer(func, recorder.home, caller)) is not None:
+        raise Taken(answer)
+    return func, args, kwargs
+
+
+def _take(recorder: ValueRecorder, func: Any, args: Any, kwargs: Any, caller: FrameType) -> Call:
+    """A value is taken out."""
+    if not args[0].is_meta or (func is Tensor.__format__ and args[0].dim()):
+        return func, args, kwargs
+    real = recorder.host_value(args[0], f"Tensor.{func.__name__}", scalar=args[0].dim() == 0)
+    with _disable_current_modes():  # numpy() detaches first, which would bring the value back to meta
+        raise Taken(_TAKE_VALUES[func](real, *args[1:], **kwargs))
+
+
+def _attention(recorder: ValueRecorder, func: Any, args: Any, kwargs: Any, caller: FrameType) -> Call:
+    return jagged_attention if args and is_jagged_on_meta(args[0]) else func, args, kwargs
+
+
+def _split(recorder: ValueRecorder, func: Any, args: Any, kwargs: Any, caller: FrameType) -> Call:
+    if len(args) > 1 and isinstance(args[1], Tensor):
+        args = (args[0], recorder.host_value(args[1], "tensor_split").tolist(), *args[2:])
+    return func, args, kwargs
+
+
+def _bring(recorder: ValueRecorder, func: Any, args: Any, kwargs: Any, caller: FrameType) -> Call:
+    """Values are brought in."""
+    data = args[1] if func is Tensor.new_tensor else args[0] if args else None
+    if isinstance(data, Tensor):
+        return _nowhere(func, args, kwargs)
+    if func is Tensor.new_tensor:
+        kwargs = {"dtype": args[0].dtype if _all_floats(data) else None, **kwargs}
+        func, args = torch.tensor, args[1:]
+    args = (_numbers(recorder, args[0]), *args[1:]) if args else args
+    return func, args, {k: v for k, v in kwargs.items() if k not in ("device", "pin_memory")}
+
+
+def _move(recorder: ValueRecorder, func: Any, args: Any, kwargs: Any, caller: FrameType) -> Call:
+    return (Tensor.to, (args[0], META), {}) if isinstance(args[0], Tensor) else _nowhere(func, args, kwargs)
+
+
+def _to(recorder: ValueRecorder, func: Any, args: Any, kwargs: Any, caller: FrameType) -> Call:
+    return func, (args[0], *map(_on_meta, args[1:])), {k: _on_meta(v) for k, v in kwargs.items()}
+
+
+def _index(recorder: ValueRecorder, func: Any, args: Any, kwargs: Any, caller: FrameType) -> Call:
+    return func, (args[0], _index_tensors(args[1]), *args[2:]), kwargs
+
+
+_SPECIAL: dict[Any, Callable[[ValueRecorder, Any, Any, Any, FrameType], Call]] = {
+    **dict.fromkeys(_DEVICE_QUESTIONS, _device),
+    **dict.fromkeys(_TAKE_VALUES, _take),
+    _ATTENTION: _attention,
+    **dict.fromkeys(_SPLITS, _split),
+    **dict.fromkeys(_BRING_VALUES, _bring),
+    **dict.fromkeys(_MOVES, _move),
+    Tensor.to: _to,
+    **dict.fromkeys(_INDEXES, _index),
+}
 
 
 def device_answer(func: Any, home: torch.device, caller: FrameType) -> Any:
@@ -109,9 +156,9 @@ def device_answer(func: Any, home: torch.device, caller: FrameType) -> Any:
 
 
 def _is_torchs(caller: FrameType) -> bool:
-    """True for code of PyTorch's own, which knows meta tensors; but `torch.autocast(x.device.type)` knows none."""
-    name = caller.f_globals.get("__name__", "")
-    return (name == "torch" or name.startswith("torch.")) and "autocast" not in caller.f_code.co_names
+    """True for code of PyTorch's or ours, which knows meta tensors; but `torch.autocast(x.device.type)` knows none."""
+    library = caller.f_globals.get("__name__", "").partition(".")[0] in ("torch", "fxcost")
+    return library and "autocast" not in caller.f_code.co_names
 
 
 def _numbers(recorder: ValueRecorder, data: Any) -> Any:

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import FxcostError
-from ..meta.recorder import Ran, Segment, described
+from ..meta.recorder import Ran, Segment, described, outline
 from ..meta.values import ValueRecorder
 from ..model.modules import InnerScopes, is_library_function
 from ..model.run_errors import run_error
 from ..records.recording import NodeRecord, TensorSpec, tensor_specs
-from ..records.sketch import Interpreter, Node, Sketch
+from ..records.sketch import Interpreter, Node, Sketch, replaced
 from .host import HostCalls
 
 
@@ -34,6 +34,7 @@ class GraphRunner(Interpreter):
         self.records: list[NodeRecord] = []
         self.outputs: dict[Node, Any] = {}
         self._target_names: dict[Any, str] = {}
+        self._changes = recorder.changes
         self._host_calls = HostCalls(recorder)
 
     def run(self, values: Iterable[Any]) -> Any:
@@ -55,7 +56,11 @@ class GraphRunner(Interpreter):
 
     def call(self, n: Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Execute and record one node that computes."""
-        described_args, described_kwargs = self._specs(args), self._specs(kwargs)
+        if self.recorder.changes != self._changes:  # shapes are not what they were
+            self._changes = self.recorder.changes
+            self.outputs.update({node: self._specs(value) for node, value in self.env.items()})
+        described_args = outline(replaced(n.args, self.outputs))
+        described_kwargs = outline(replaced(n.kwargs, self.outputs)) if n.kwargs else {}
         given = (
             tuple(tensor_specs((described_args, described_kwargs))),
             described_args,

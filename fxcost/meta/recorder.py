@@ -172,6 +172,8 @@ class OpRecorder(TorchDispatchMode):
         storages.on_free = self._freed
         self.deaths: dict[int, int] = {}
         self.ticks = 0
+        self.changes = 0
+        """How often something may have changed the shape of a tensor that exists (`t_`, `x.data = y`)."""
         self.real = real
         self.segment: Segment | None = None
         self.region: torch.dtype | None = None
@@ -189,6 +191,12 @@ class OpRecorder(TorchDispatchMode):
         if not _PLAIN_TYPES.issuperset(types):
             return NotImplemented  # a tensor subclass: it comes back as what it does with the tensors inside it
         kwargs = kwargs or {}
+        segment, key = self.segment, None
+        if segment is not None and self.region is None and self._repeats(func):
+            key = self._question(func, args, kwargs, segment.slots)
+            answer = self._answers.get(key) if key is not None else None
+            if answer is not None:
+                return self._repeated(answer, args, kwargs, segment)
         if not self.real:
             args, kwargs = self._on_meta(func, args, kwargs)
             args = self._autocast(func, args)
@@ -201,11 +209,11 @@ class OpRecorder(TorchDispatchMode):
         if (parts := _composite(func)) is not None:
             with self:
                 return parts(*args, **kwargs)
-        if self.segment is not None:
-            return self._ask(func, args, kwargs, self.segment)
+        if segment is not None:
+            return self._ask(func, args, kwargs, segment, key)
         segment = self.segment = Segment()
         try:
-            out = self._ask(func, args, kwargs, segment)
+            out = self._ask(func, args, kwargs, segment, None)
         finally:
             self.segment = None
         if self.orphan is not None:
@@ -214,25 +222,26 @@ class OpRecorder(TorchDispatchMode):
 
     # ------------------------------------------------------------------------------------------------------ repetition
 
-    def _ask(self, func: Operator, args: tuple[Any, ...], kwargs: dict[str, Any], segment: Segment) -> Any:
-        """Run an operator and record it, or answer as before."""
-        key = self._question(func, args, kwargs, segment.slots) if not self.real and self._repeats(func) else None
-        answer = self._answers.get(key) if key is not None else None
-        if answer is not None:
-            return self._repeated(answer, args, kwargs, segment)
+    def _ask(
+        self, func: Operator, args: tuple[Any, ...], kwargs: dict[str, Any], segment: Segment, question: Any
+    ) -> Any:
+        """Run an operator and record it; the answer is remembered for when the `question` is asked again."""
         out = self.run(func, args, kwargs)
         record = self.record(func, args, kwargs, out, segment)
         segment.operations.append(record)
         self.noted(record)
-        if key is not None and self._is_settled(out):
+        if torch.Tag.inplace_view in getattr(func, "tags", ()):
+            self.changes += 1
+        if question is not None and self._is_settled(out):
             made = describe(out, args) if returns_fresh(func) else None
-            self._answers.put(key, Answer(made, isinstance(out, Tensor), kernel_for(func, args), record))
+            self._answers.put(question, Answer(made, isinstance(out, Tensor), kernel_for(func, args), record))
         return out
 
     def _repeats(self, func: Operator) -> bool:
         known = self._repeating.get(id(func))  # hashing an operator is Python code
         if known is None:
-            known = self._repeating[id(func)] = func, answers_by_metadata(func)
+            body = handler(func) is not None or _composite(func) is not None
+            known = self._repeating[id(func)] = func, not self.real and not body and answers_by_metadata(func)
         return known[1]
 
     def _question(self, func: Operator, args: Any, kwargs: dict[str, Any], slots: dict[int, int]) -> Any:
@@ -402,10 +411,12 @@ class OpRecorder(TorchDispatchMode):
 
     def spec(self, tensor: Tensor) -> TensorSpec:
         """Describe a tensor, its storage numbered through the graph."""
-        if not tensor.is_meta and not self.real and not tensor.is_quantized:  # these have no form on meta
-            tensor = self.twin(tensor)
-        if not is_plain(tensor):
+        if not is_plain(tensor) and (tensor.layout is torch.strided or tensor.is_meta or self.real):
             return TensorSpec(_shape(tensor), tensor.dtype, stored=stored(tensor))
+        if not tensor.is_meta and not self.real:
+            tensor = self.twin(tensor)
+            if not is_plain(tensor):
+                return TensorSpec(_shape(tensor), tensor.dtype, stored=stored(tensor))
         number = self.storages.number_of(tensor.untyped_storage())
         return TensorSpec(tuple(tensor.shape), tensor.dtype, tensor.stride(), int(tensor.storage_offset()), number)
 

@@ -195,9 +195,11 @@ class ValueRecorder(OpRecorder):
 
     # --------------------------------------------------------------------------------------------------- one operator
 
-    def _ask(self, func: Operator, args: tuple[Any, ...], kwargs: dict[str, Any], segment: Segment) -> Any:
+    def _ask(
+        self, func: Operator, args: tuple[Any, ...], kwargs: dict[str, Any], segment: Segment, question: Any
+    ) -> Any:
         self.values_used = False
-        return super()._ask(func, args, kwargs, segment)
+        return super()._ask(func, args, kwargs, segment, question)
 
     def _is_settled(self, out: Any) -> bool:
         """True if nothing is known of the results' values, and none was needed."""
@@ -214,7 +216,8 @@ class ValueRecorder(OpRecorder):
         if packet is aten._local_scalar_dense:
             return self.demand(args[0], "a tensor used as a Python number", scalar=True).item()
         if packet is aten.equal:
-            return torch.equal(self.demand(args[0], "torch.equal"), self.demand(args[1], "torch.equal"))
+            with torch._C.DisableTorchFunction():
+                return torch.equal(self.demand(args[0], "torch.equal"), self.demand(args[1], "torch.equal"))
         if packet is aten._pack_padded_sequence:
             return self._packed(args)
         if func.name() in _SUPPRESSION:

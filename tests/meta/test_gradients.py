@@ -4,7 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_meta_kernels import looks
+from test_kernels import looks
 
 from fxcost.meta.gradients import META_GRADIENTS, elementwise
 
