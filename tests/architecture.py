@@ -40,7 +40,7 @@ def rooms() -> dict[str, Room]:
 
 
 def dot(table: Mapping[str, Room]) -> str:
-    """The road for Graphviz: dark arrows carry records; pale ones are what is used besides, if no longer way says so."""
+    """The road for Graphviz: dark arrows carry records; pale ones say what else is used, if no longer way does."""
     makers = {record: room.name for room in table.values() for record in room.gives}
     carried: dict[tuple[str, str], list[str]] = {}
     for room in table.values():
