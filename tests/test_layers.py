@@ -1,137 +1,180 @@
-"""Data flows one way: capture → propagate → rules → report → views. Nothing imports what comes after it."""
+"""The house keeps its order: rooms use what docs/architecture.md lets them use, files stand in no circle.
+
+An import counts wherever it stands: at the top of a file, in a function, and where it is for types alone.
+"""
 
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import networkx as nx
 import pytest
+from architecture import DOT, PAGE, ROOT, SVG, dot, rooms, stamp
 
-PACKAGE = Path(__file__).parent.parent / "fxcost"
-LAYERS = {
-    "records": (
-        "errors",
-        "sketch",
-        "records",
-        "cost",
-        "user_code",
-        "spelling",
-        "optimizers",
-        "codec",
-        "amounts",
-        "limits",
-        "derivation",
-    ),
-    "propagate": (
-        "registry",
-        "flex",
-        "units",
-        "unit_gradients",
-        "higher_order",
-        "meta_gradients",
-        "closed_forms",
-        "meta_kernels",
-        "sparse",
-        "nested",
-        "autocast",
-        "autocast_gradients",
-        "storages",
-        "recorder",
-        "products",
-        "cells",
-        "values",
-        "host",
-        "modules",
-        "isolate",
-        "unchanged",
-        "inputs",
-        "purity",
-        "world",
-        "remembered",
-        "repeats",
-        "run_errors",
-        "propagate",
-    ),
-    "capture": ("vocabulary", "symbolic", "drawing", "concrete", "step_recorder", "step", "capture"),
-    "rules": ("rules",),
-    "pricing": ("pricing", "graph", "parameters", "module_tree", "experts", "sums", "alignment"),
-    "readers": (
-        "conventions",
-        "skeleton",
-        "lifetimes",
-        "devices",
-        "device_table",
-        "stopwatch",
-        "calibration",
-        "efficiency",
-        "fusion",
-    ),
-    "views": ("views",),
-    "report": ("memory", "training", "roofline", "report", "reading", "diff", "check", "explain", "measurement"),
-    "analyze": ("analyze", "fit", "shapes", "real", "replay", "measure"),
-    "entry": ("sources", "load", "sweeps", "budgets", "pytest_plugin", "compat", "cli", "__main__", "__init__"),
-}
-"""Layers from the bottom up; a module may import from its own layer and from those below.
-
-Views stand below the report, which hands itself to them: they know it as a type only.
-"""
-RANK = {name: rank for rank, names in enumerate(LAYERS.values()) for name in names}
+PACKAGE = ROOT / "fxcost"
+ROOMS = rooms()
+FILES = sorted(PACKAGE.rglob("*.py"))
+MOST_LINES = 400
 
 
-def files() -> list[Path]:
-    return sorted(PACKAGE.rglob("*.py"))
+def name_of(path: Path) -> str:
+    """A file's path in the package, as a test's name."""
+    return str(path.relative_to(PACKAGE))
 
 
-def part(path: Path) -> str:
-    """The layer's name for a file: its top-level module or package."""
-    relative = path.relative_to(PACKAGE)
-    return relative.parts[0] if len(relative.parts) > 1 else relative.stem
+def room_of(path: Path, package: Path = PACKAGE) -> str:
+    """The room that a file stands in: its folder, or for a file at the top itself."""
+    return path.relative_to(package).parts[0].removesuffix(".py")
 
 
-def imports(path: Path) -> Iterator[tuple[str, int]]:
-    """(top-level module of fxcost, line) of all imports that run, those inside functions among them."""
-    tree = ast.parse(path.read_text())
-    for_types = {
-        id(inner)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
-        for inner in ast.walk(node)
-    }
-    package = path.relative_to(PACKAGE.parent).with_suffix("").parts[:-1]
-    for node in ast.walk(tree):
-        if id(node) in for_types:
-            continue
+def imports(path: Path, package: Path = PACKAGE) -> Iterator[tuple[Path, int]]:
+    """(imported file of the package, line) of every import in a file, once for each name."""
+    inside = path.relative_to(package.parent).parts[:-1]
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        names: list[str] = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            base = ".".join(package[: len(package) - node.level + 1]) if node.level else ""
-            module = ".".join(filter(None, [base, node.module]))
-            names = [f"{module}.{alias.name}" for alias in node.names] if module == "fxcost" else [module]
-        else:
-            continue
-        yield from ((name.split(".")[1], node.lineno) for name in names if name.startswith("fxcost."))
+            base = ".".join(inside[: len(inside) - node.level + 1]) if node.level else ""
+            names = [".".join(filter(None, (base, node.module, alias.name))) for alias in node.names]
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module") and node.args:
+            first = node.args[0]
+            if isinstance(first, ast.Constant):
+                names = [".".join(inside) + first.value if first.value.startswith(".") else first.value]
+        for name in names:
+            found = file_of(name.split("."), package)
+            if found not in (None, path):
+                yield found, node.lineno
 
 
-def test_every_module_has_a_layer() -> None:
-    """A new module must say where it stands."""
-    assert {part(path) for path in files()} <= set(RANK)
+def file_of(name: list[str], package: Path) -> Path | None:
+    """The file that an imported name is in: a module, or the one that defines it; None outside of the package."""
+    if name[0] != package.name:
+        return None
+    place = package.joinpath(*name[1:])
+    for path in (place / "__init__.py", place.with_suffix(".py")):
+        if path.exists():
+            return path
+    return file_of(name[:-1], package)
 
 
-@pytest.mark.parametrize("path", files(), ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_no_import_goes_backwards(path: Path) -> None:
-    """A module imports from its own layer or from below, also where it imports inside a function."""
-    found = [(name, line) for name, line in imports(path) if name in RANK]
-    allowed = {("registry", "rules")}  # `fxcost.rule` looks whether a rule is built in already
-    backward = [(n, line) for n, line in found if RANK[n] > RANK[part(path)] and (part(path), n) not in allowed]
-    assert backward == []
+def arrows(package: Path = PACKAGE) -> nx.DiGraph[Path]:
+    """Which file imports which; an edge knows its first line."""
+    graph: nx.DiGraph[Path] = nx.DiGraph()
+    for path in sorted(package.rglob("*.py")):
+        for found, line in imports(path, package):
+            if not graph.has_edge(path, found):
+                graph.add_edge(path, found, line=line)
+    return graph
 
 
-def test_a_backward_import_would_be_found() -> None:
-    """The parser sees relative, absolute and local imports, and not those for types alone."""
-    seen = [name for name, _ in imports(PACKAGE / "report.py")]
-    assert {"memory", "experts", "views"} <= set(seen)
-    assert RANK["capture"] > RANK["propagate"] > RANK["records"]
+ARROWS = arrows()
+
+
+def used_by(room: str) -> dict[str, str]:
+    """The rooms that a room's files import, each with the first place."""
+    found: dict[str, str] = {}
+    for a, b, line in ARROWS.edges(data="line"):
+        if room_of(a) == room != room_of(b):
+            found.setdefault(room_of(b), f"{name_of(a)}:{line}")
+    return found
+
+
+def circles(graph: nx.DiGraph[Path]) -> list[list[Path]]:
+    """Files that import each other, directly or by way of others."""
+    return [sorted(part) for part in nx.strongly_connected_components(graph) if len(part) > 1]
+
+
+def test_every_room_is_in_the_table() -> None:
+    """A new room, or file at the top, says in one line what it is for and what it may use."""
+    assert {room_of(path) for path in FILES} == set(ROOMS)
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_uses_what_the_table_says(room: str) -> None:
+    """No import leads to another room; and what the table allows is used, so that the picture is true."""
+    found = used_by(room)
+    assert {name: place for name, place in found.items() if name not in ROOMS[room].uses} == {}
+    assert set(ROOMS[room].uses) - set(found) == set(), "not used: take it out of the table"
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_rooms_stand_on_those_above_them_in_the_table(room: str) -> None:
+    """The table goes from the ground up, so rooms form no circle; what a room takes, an earlier one gives."""
+    order = list(ROOMS)
+    earlier = order[: order.index(room)]
+    assert set(ROOMS[room].uses) <= set(earlier)
+    assert set(ROOMS[room].takes) <= {record for name in earlier for record in ROOMS[name].gives}
+
+
+def test_files_import_in_no_circle() -> None:
+    """Also not within a room, and also not for types."""
+    assert [[name_of(path) for path in circle] for circle in circles(ARROWS)] == []
+
+
+def test_what_rooms_give_are_classes() -> None:
+    """The records that the table names are there."""
+    defined = {name for path in FILES for name in re.findall(r"^class (\w+)", path.read_text("utf-8"), re.M)}
+    assert {record for room in ROOMS.values() for record in room.gives} <= defined
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "from .views import page",
+        "from .views.page import draw",
+        "import fxcost.views.page",
+        "from fxcost.views import page as p",
+        "def f():\n    from .views.page import draw",
+        "if TYPE_CHECKING:\n    from .views.page import draw",
+        "import_module('.views.page', __name__)",
+    ],
+)
+def test_a_bad_import_would_be_found(tmp_path: Path, line: str) -> None:
+    """However it is written; and so would be a circle between two files."""
+    package = tmp_path / "fxcost"
+    (package / "views").mkdir(parents=True)
+    for name, text in {"report.py": line, "views/__init__.py": "", "views/page.py": "from .. import report"}.items():
+        (package / name).write_text(text)
+    found = arrows(package)
+    assert (package / "report.py", package / "views" / "page.py") in found.edges
+    assert room_of(package / "views" / "page.py", package) == "views"
+    assert circles(found) == [[package / "report.py", package / "views" / "page.py"]]
+
+
+@pytest.mark.parametrize("room", [room for room in ROOMS if (PACKAGE / room).is_dir()])
+def test_rooms_say_what_they_are_for(room: str) -> None:
+    """What comes in, what goes out, and what may be used, of which the table knows."""
+    said = ast.get_docstring(ast.parse((PACKAGE / room / "__init__.py").read_text(encoding="utf-8"))) or ""
+    text = " ".join(said.split())
+    assert "In: " in text
+    assert "Out: " in text
+    allowed = re.search(r"May use (.*?)\.( |$)", text)
+    assert allowed is not None
+    assert set(re.findall(r"`(\w+)`", allowed[1])) <= set(ROOMS[room].uses)
+
+
+def test_the_picture_is_current() -> None:
+    """`python tests/architecture.py` draws it anew."""
+    text = dot(ROOMS)
+    assert DOT.read_text(encoding="utf-8") == text
+    assert SVG.read_text(encoding="utf-8").endswith(stamp(text))
+
+
+def test_the_page_names_what_is_there() -> None:
+    """Every file that the page names exists, and every private word in it that is a path."""
+    named = re.findall(r"`((?:fxcost|tests|docs|benchmarks)/[\w./]+)`", PAGE.read_text(encoding="utf-8"))
+    assert named
+    assert [path for path in named if not (ROOT / path).exists()] == []
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_files_are_short(path: Path) -> None:
+    """What is longer has two jobs."""
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= MOST_LINES
 
 
 @pytest.mark.parametrize("path", sorted((PACKAGE / "rules" / "formulas").rglob("*.py")), ids=lambda path: path.stem)
@@ -143,10 +186,10 @@ def test_formulas_know_no_torch(path: Path) -> None:
     assert [name for name in names if name.split(".")[0] in ("torch", "numpy")] == []
 
 
-@pytest.mark.parametrize("path", files(), ids=lambda path: str(path.relative_to(PACKAGE)))
+@pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_only_the_cli_prints(path: Path) -> None:
     """Library code returns values: no print, no warning, no stream."""
-    if part(path) in ("cli", "__main__", "compat"):
+    if room_of(path) in ("cli", "__main__", "compat"):
         pytest.skip("the command line, and the drop-in functions that print because those of other tools do")
     called = {ast.unparse(node.func) for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)}
     assert called & {"print", "warnings.warn", "sys.stdout.write", "sys.stderr.write"} == set()

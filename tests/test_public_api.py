@@ -50,6 +50,36 @@ def test_every_name_can_be_imported_and_is_documented(name: str) -> None:
     assert inspect.getdoc(value)
 
 
+def test_what_a_user_sees_is_public() -> None:
+    """`dir(fxcost)` offers the public names alone, also when rooms of the same package are imported."""
+    import fxcost.speed.devices
+
+    assert dir(fxcost) == NAMES
+    assert set(NAMES) <= set(fxcost.__all__)
+
+
+@pytest.mark.parametrize("first", ["import fxcost.conventions as room", "import fxcost; room = fxcost.conventions"])
+def test_the_room_of_conventions_can_be_called(first: str) -> None:
+    """`fxcost.conventions()` is public, and `fxcost.conventions` a module, whichever is imported first."""
+    code = (
+        f"{first}; from fxcost.conventions import lookup; print('thop' in room(), lookup('thop').name, room.__name__)"
+    )
+    out = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=HERE.parent
+    ).stdout
+    assert out.split() == ["True", "thop", "fxcost.conventions"]
+
+
+@pytest.mark.parametrize("name", ["analyze", "fit"])
+def test_a_function_is_not_hidden_by_its_module(name: str) -> None:
+    """`fxcost.analyze` stays the function once the module of that name is imported."""
+    code = f"import fxcost, importlib; importlib.import_module('fxcost.{name}'); print(callable(fxcost.{name}))"
+    out = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=HERE.parent
+    ).stdout
+    assert out.split() == ["True"]
+
+
 def test_an_unknown_name_is_an_attribute_error() -> None:
     """A typo is answered as any module answers it."""
     with pytest.raises(AttributeError, match="no attribute 'analyse'"):

@@ -1,5 +1,5 @@
 """What the shell offers when the user presses Tab. It must be quick, so no library is imported: names are read from
-the source files of torchvision, timm and transformers.
+source files: those of torchvision, timm and transformers, and our own.
 """
 
 from __future__ import annotations
@@ -44,25 +44,20 @@ def names(prefix: str) -> set[str]:
     return {match[1] or match[2] for match in found}
 
 
-COLUMNS = (
-    "name", "type", "kind", "operation", "family", "module", "input", "output", "dtype", "calls", "params",
-    "trainable_params", "buffers", "param_bytes", "macs", "flops", "share", "other_flops", "transcendentals",
-    "zero_accumulators", "bytes", "bytes_read", "bytes_written", "activations", "intensity",
-)  # fmt: skip
+COLUMN = re.compile(r'^    "(\w+)": Column\(', re.M)
+NAMES: dict[str, tuple[str, re.Pattern[str]]] = {
+    "--as": ("conventions/*.py", re.compile(r'onvention\(\s*(?:name=)?"([\w.-]+)"')),
+    "--columns": ("views/as_table.py", COLUMN),
+    "--sort": ("views/as_table.py", COLUMN),
+    "--device": ("speed/device_table.py", re.compile(r'^    _device\(\s*"[^"]*",\s*"([^"]*)"', re.M)),
+}
+"""For each option the files of fxcost that have its values, and where they stand in them."""
 VALUES: dict[str, tuple[str, ...]] = {
-    "--as": (
-        "macs", "flops", "exact", "causal", "memory-accesses", "torch", "ptflops-aten", "thop", "thop-0.0.31",
-        "ptflops", "torchstat", "torchsummary", "torchinfo", "fvcore", "mmengine", "calflops", "deepspeed",
-        "torchprofile",
-    ),
-    "--columns": COLUMNS,
-    "--sort": COLUMNS,
     "--optimizer": ("sgd", "momentum", "adam", "adamw", "lion", "adafactor"),
     "--dtype": ("float32", "float16", "bfloat16", "float64", "bf16", "fp16", "fp32", "fp64"),
-}  # fmt: skip
-"""Values of options, which a test compares with what the options take: to ask the library would import torch."""
-DEVICE = re.compile(r'^    _device\(\s*"[^"]*",\s*"([^"]*)"', re.M)
-"""Where the keys of a device stand in device_table.py."""
+    "--device": ("here",),
+}
+"""Further values, which a test compares with what the options take: to ask the library would import torch."""
 LISTS = ("--as", "--columns")
 """Options that take several values with commas between them."""
 
@@ -72,23 +67,27 @@ def complete_value(args: list[str], incomplete: str) -> list[CompletionItem]:
     option, equals, started = incomplete.partition("=")
     if not equals:
         option, started = args[-1] if args else "", incomplete
-    more = {"--format": _formats, "--device": _devices}
-    values = more[option]() if option in more else VALUES.get(option, ())
+    values = _formats() if option == "--format" else values_of(option)
     before, comma, last = started.rpartition(",") if option in LISTS else ("", "", started)
     taken = before.split(",")
     found = [value for value in values if value.startswith(last) and value not in taken]
     return [CompletionItem(f"{before}{comma}{value}") for value in found]
 
 
+def values_of(option: str) -> list[str]:
+    """The values that an option of ours takes; none where they are not known here."""
+    pattern, name = NAMES.get(option, ("nothing", COLUMN))
+    texts = (path.read_text(encoding="utf-8") for path in sorted(Path(__file__).parents[1].glob(pattern)))
+    return [
+        *VALUES.get(option, ()),
+        *(word for text in texts for found in name.findall(text) for word in found.split()),
+    ]
+
+
 def _formats() -> Sequence[str]:
     from tabulate import tabulate_formats
 
     return [*tabulate_formats, "markdown"]
-
-
-def _devices() -> Sequence[str]:
-    table = (Path(__file__).parents[1] / "speed" / "device_table.py").read_text(encoding="utf-8")
-    return ["here", *(key for keys in DEVICE.findall(table) for key in keys.split())]
 
 
 def _defined(path: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""The plain data that all other rooms pass along: what ran (recording.py), what it costs (cost.py), how both are written.
+"""The plain data that all other rooms pass along: what ran (recording.py), what it costs (cost.py), as files have it.
 
 In: nothing; records are made by other rooms. Out: frozen dataclasses that hold no tensors and no code of the user's:
 `TensorSpec`, `OpRecord`, `NodeRecord`, `Recording`, `TrainingRecord`, `Cost`, `OpCost`, `NodeCost`. May use `errors`.
