@@ -14,14 +14,12 @@ from .errors import InputError, UncostedOperatorError
 from .memory.optimizers import Optimizer, check_optimizer
 from .memory.training import Training, training_of
 from .model.inputs import as_dtype
-from .model.unchanged import without_collection
 from .report import Report
 from .rules import default_registry
 from .rules.pricing import cost_nodes
 from .rules.registry import OpKey, Rule, RuleFunction
 
 
-@without_collection()
 def analyze(
     model: Any,
     inputs: Any = (),

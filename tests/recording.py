@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 
-from fxcost.meta.recorder import OpRecorder, Segment
+from fxcost.meta.recorder import OpRecorder
+from fxcost.meta.segments import Segment
 from fxcost.meta.storages import Storages
 from fxcost.meta.units import whole_units
 from fxcost.records.cost import Cost, OpCost

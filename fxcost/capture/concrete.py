@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from ..meta.nested import taking_the_fast_path
-from ..meta.recorder import Ran, Segment
+from ..meta.segments import Ran, Segment
 from ..meta.values import ValueRecorder
 from ..model.inputs import Arguments
 from ..model.modules import argument_names, is_leaf

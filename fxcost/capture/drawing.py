@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from ..meta.recorder import Ran, described, fields_of, outline
+from ..meta.segments import Ran, described, fields_of, outline
 from ..meta.values import ValueRecorder
 from ..model.modules import inventory
 from ..records.recording import NodeRecord, TensorSpec, tensor_specs

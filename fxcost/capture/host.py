@@ -22,7 +22,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 
 from ..meta.autocast import region_dtype
 from ..meta.nested import is_jagged_on_meta, jagged_attention
-from ..meta.recorder import Segment
+from ..meta.segments import Segment
 from ..meta.storages import META
 from ..meta.values import ValueRecorder
 from .products import noting_products

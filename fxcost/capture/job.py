@@ -18,7 +18,7 @@ from torch.nn.parameter import is_lazy
 
 from ..errors import FxcostError, InputError
 from ..meta.nested import is_nested
-from ..meta.recorder import is_plain, outline
+from ..meta.segments import is_plain, outline
 from ..meta.sparse import is_sparse
 from ..meta.storages import Storages
 from ..meta.values import ValueRecorder

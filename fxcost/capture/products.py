@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from ..meta.recorder import Segment
+from ..meta.segments import Segment
 
 
 class Size(int):

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import FxcostError
-from ..meta.recorder import Ran, Segment, described, outline
+from ..meta.segments import Ran, Segment, described, outline
 from ..meta.values import ValueRecorder
 from ..model.modules import InnerScopes, is_library_function
 from ..model.run_errors import run_error

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ..errors import FxcostError, TrainingError
 from ..meta import unit_gradients as _unit_gradients  # noqa: F401  (registers them)
-from ..meta.recorder import Segment, is_plain
+from ..meta.segments import Segment, is_plain
 from ..model.inputs import Arguments, tensors_in
 from ..model.modules import inventory, parameter_records
 from ..records.recording import NodeRecord, TrainingRecord

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..meta.autocast import cast_to
 from ..meta.autocast_gradients import AutocastRegionError
-from ..meta.recorder import Segment, is_plain
+from ..meta.segments import Segment, is_plain
 from ..meta.storages import Storages
 from ..meta.values import ValueRecorder
 from ..records.recording import NodeRecord, Operator, OpRecord

@@ -21,9 +21,7 @@ from __future__ import annotations
 
 import dis
 import functools
-import os
 import sys
-import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -36,7 +34,6 @@ import torch
 from torch import ScriptObject, Tensor, device, dtype, fx, nn
 from torch._C import ScriptMethod
 from torch._ops import HigherOrderOperator
-from torch.fx import _symbolic_trace as fx_tracing
 from torch.overrides import TorchFunctionMode, is_tensor_method_or_property
 from torch.utils import _pytree as pytree
 
@@ -49,6 +46,7 @@ from .host import device_answer
 from .proxies import PROXIES, DoubtError, ParameterProxy, Proxy
 from .spelling import operator_of, written_as
 from .vocabulary import vocabulary
+from .wrapped import wrapped_functions
 
 _ATTRIBUTES = (Tensor, ScriptObject)
 _LEFT_TO_FX = (ScriptMethod, HigherOrderOperator)
@@ -320,47 +318,6 @@ class SymbolicTracer(fx.Tracer):
 
 
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-_lock = threading.RLock()  # two threads that replace a function and put it back would leave the other's
-_replaced: list[tuple[dict[str, Any], str, Any]] = []
-
-
-def _put_back() -> None:
-    while _replaced:
-        names, name, function = _replaced.pop()
-        names[name] = function
-
-
-def _after_fork() -> None:
-    """A child starts without what another thread of its parent was tracing."""
-    global _lock
-    _lock = threading.RLock()
-    _put_back()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
-
-
-@contextmanager
-def _wrapped_functions(root: nn.Module, model: Any) -> Iterator[None]:
-    """Meanwhile a call of a function that `torch.fx.wrap` marks, in a module of the model's code, becomes a node."""
-    code = {type(m).__module__ for m in root.modules()} | {getattr(model, "__module__", None)}
-    marked = [
-        (names, name)
-        for (_, name), names in fx_tracing._wrapped_fns_to_patch.items()
-        if names.get("__name__") in code and callable(names.get(name))
-    ]
-    if not marked:
-        yield
-        return
-    with _lock:
-        try:
-            for names, name in marked:
-                _replaced.append((names, name, names[name]))
-                names[name] = fx_tracing._create_wrapped_func(names[name])
-            yield
-        finally:
-            _put_back()
 
 
 def _as_nodes(value: Any) -> Any:
@@ -408,7 +365,7 @@ def trace_symbolically(
     try:
         if not isinstance(model, nn.Module):
             _doubt_types(getattr(model, "__func__", model), tracer)
-        with _wrapped_functions(root, model), torch.enable_grad():
+        with wrapped_functions(root, model), torch.enable_grad():
             tracer.draw(model, root)
     except CaptureError:
         raise

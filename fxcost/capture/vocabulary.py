@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ..meta.recorder import fields_of
+from ..meta.segments import fields_of
 from ..records.sketch import Node
 
 

@@ -11,52 +11,31 @@ Not here: graph nodes. The caller opens a :class:`Segment` per node and gets wha
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Container, Iterable
-from functools import lru_cache
-from typing import Any, NamedTuple
+from functools import lru_cache, partial
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
-from ..records.recording import InnerCall, Operator, OpRecord, TensorSpec
+from ..records.recording import Operator, OpRecord, TensorSpec
 from .answers import Answer, Answers, answers_by_metadata, describe, returns_fresh
 from .autocast import cast, cast_to
+from .cells import tensors
 from .higher_order import flex_attention, handler, run_on_one_score
 from .kernels import kernel_for, run_on_meta
-from .nested import dense_parts, extent, is_nested, refuse
+from .nested import dense_parts, is_nested, refuse
+from .segments import PLAIN_DATA, Segment, is_plain, shape_of
 from .sparse import meta_copy, stored
 from .storages import META, Storages
 from .units import composite_kernel
 
 _MISSING = object()
 _PLAIN_TYPES = frozenset({Tensor, torch.nn.Parameter, torch.nn.Buffer})
-_PLAIN_DATA = frozenset({type(None), int, float, bool, str, torch.dtype, TensorSpec})
 _SCALARS = frozenset({int, float, bool})
 _SETTINGS = frozenset({str, type(None), torch.dtype, torch.memory_format, torch.layout})
 _SEQUENCES = frozenset({tuple, list, torch.Size})
-
-
-def is_plain(value: Any) -> bool:
-    """True for a dense tensor that a :class:`TensorSpec` describes completely."""
-    return (
-        isinstance(value, Tensor)
-        and value.layout is torch.strided
-        and not value.is_quantized
-        and not value.is_nested
-        and not torch._C._functorch.is_functorch_wrapped_tensor(value)
-        and (type(value) is Tensor or type(value) is torch.nn.Parameter or not _is_wrapper(value))
-    )
-
-
-def _shape(tensor: Tensor) -> tuple[int, ...]:
-    """Sizes; a nested tensor has none in its ragged dimension."""
-    return extent(tensor) if tensor.is_nested else tuple(tensor.shape)
-
-
-def _is_wrapper(tensor: Tensor) -> bool:
-    return hasattr(type(tensor), "__tensor_flatten__")
 
 
 @lru_cache(maxsize=4096)
@@ -65,6 +44,11 @@ def _signature(op: Operator) -> tuple[tuple[str, Any], ...]:
     if schema is None:
         return ()
     return tuple((a.name, a.default_value if a.has_default_value() else _MISSING) for a in schema.arguments)
+
+
+@lru_cache(maxsize=4096)
+def _draws(op: Operator) -> bool:
+    return torch.Tag.nondeterministic_seeded in getattr(op, "tags", ())
 
 
 @lru_cache(maxsize=4096)
@@ -81,78 +65,6 @@ def _composite(op: Operator) -> Callable[..., Any] | None:
 
 class _UnusualError(Exception):
     """An argument that can't stand in a question."""
-
-
-class Ran(NamedTuple):
-    """What ran in a :class:`Segment` that is done."""
-
-    operations: tuple[OpRecord, ...] = ()
-    storages: tuple[int, ...] = ()
-    calls: tuple[InnerCall, ...] = ()
-    freed: tuple[tuple[int, int], ...] = ()
-
-
-class Segment:
-    """What ran while one node was executed: records whose storages are numbered within the segment.
-
-    With `whole`, for nodes that hide calls, these are noted too. `freed` has, for each storage that died meanwhile, its
-    number in the segment and how many operations had run.
-    """
-
-    __slots__ = ("calls", "freed", "operations", "scope", "slots", "whole")
-
-    def __init__(self, whole: bool = False) -> None:
-        self.operations: list[OpRecord] = []
-        self.freed: list[tuple[int, int]] = []
-        self.slots: dict[int, int] = {}
-        self.scope = ""
-        self.whole = whole
-        self.calls: list[InnerCall] = []
-
-    def ran(self) -> Ran:
-        """What ran in it."""
-        return Ran(tuple(self.operations), tuple(self.slots), tuple(self.calls), tuple(self.freed))
-
-    def note(self, target: str, is_module: bool, args: Any, kwargs: Any, out: Any, start: int) -> None:
-        """Note a call that began when `start` operations had run and has just returned."""
-        named = tuple([(name, outline(value)) for name, value in kwargs.items()])
-        stop = len(self.operations)
-        self.calls.append(InnerCall(target, is_module, outline(args), named, outline(out), start, stop, self.scope))
-
-
-def described(value: Any, spec: Callable[[Tensor], TensorSpec]) -> Any:
-    """A value with specs in place of tensors; lists become tuples, dataclasses dicts, other objects a type's name."""
-    kind = type(value)
-    if kind in _PLAIN_DATA:
-        return value
-    if isinstance(value, Tensor):
-        return spec(value)
-    if isinstance(value, (tuple, list)):
-        return tuple([described(v, spec) for v in value])
-    if isinstance(value, dict):
-        return {k: described(v, spec) for k, v in value.items()}
-    if isinstance(value, int):
-        return int(value)
-    if isinstance(value, (float, str)):
-        return value
-    fields = fields_of(value)
-    return f"<{kind.__name__}>" if fields is None else described(fields, spec)
-
-
-def outline(value: Any) -> Any:
-    """A value as :func:`described`, its specs without storages."""
-    return described(value, _bare)
-
-
-def _bare(tensor: Tensor) -> TensorSpec:
-    return TensorSpec(_shape(tensor), tensor.dtype, tuple(tensor.stride()) if is_plain(tensor) else ())
-
-
-def fields_of(value: Any) -> dict[str, Any] | None:
-    """The fields of a dataclass instance, as outputs often are; None for anything else."""
-    if not dataclasses.is_dataclass(value) or isinstance(value, type):
-        return None
-    return {f.name: getattr(value, f.name, None) for f in dataclasses.fields(value)}
 
 
 class OpRecorder(TorchDispatchMode):
@@ -183,6 +95,7 @@ class OpRecorder(TorchDispatchMode):
         """Numbers of the storages of whose contents something is known. For subclasses that follow values."""
         self._answers = Answers()
         self._repeating: dict[int, tuple[Operator, bool]] = {}
+        self._randomness: dict[torch.device | None, Tensor] = {}
         self._twins: dict[int, tuple[torch.UntypedStorage, torch.UntypedStorage]] = {}
 
     def __torch_dispatch__(
@@ -299,10 +212,23 @@ class OpRecorder(TorchDispatchMode):
     def run(self, func: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run one operator."""
         if self.real:
-            return func(*args, **kwargs)
+            return self._drawing_apart(func, args, kwargs) if _draws(func) else func(*args, **kwargs)
         if isinstance(func, torch._ops.HigherOrderOperator) and func.name() == "flex_attention":
             return flex_attention(self, *args, **kwargs)
         return run_on_meta(func, args, kwargs)
+
+    def _drawing_apart(self, func: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run an operator that draws random numbers, without a draw from the generators of the process."""
+        here = next((t.device for t in tensors(args) if t.device.type == "cuda"), None)
+        get = torch.get_rng_state if here is None else partial(torch.cuda.get_rng_state, here)
+        put: Any = torch.set_rng_state if here is None else partial(torch.cuda.set_rng_state, device=here)
+        before = get()
+        put(self._randomness.get(here, before))
+        try:
+            return func(*args, **kwargs)
+        finally:
+            self._randomness[here] = get()
+            put(before)
 
     # ------------------------------------------------------------------------------------------- everything on meta
 
@@ -412,17 +338,17 @@ class OpRecorder(TorchDispatchMode):
     def spec(self, tensor: Tensor) -> TensorSpec:
         """Describe a tensor, its storage numbered through the graph."""
         if not is_plain(tensor) and (tensor.layout is torch.strided or tensor.is_meta or self.real):
-            return TensorSpec(_shape(tensor), tensor.dtype, stored=stored(tensor))
+            return TensorSpec(shape_of(tensor), tensor.dtype, stored=stored(tensor))
         if not tensor.is_meta and not self.real:
             tensor = self.twin(tensor)
             if not is_plain(tensor):
-                return TensorSpec(_shape(tensor), tensor.dtype, stored=stored(tensor))
+                return TensorSpec(shape_of(tensor), tensor.dtype, stored=stored(tensor))
         number = self.storages.number_of(tensor.untyped_storage())
         return TensorSpec(tuple(tensor.shape), tensor.dtype, tensor.stride(), int(tensor.storage_offset()), number)
 
     def _local(self, tensor: Tensor, segment: Segment) -> TensorSpec:
         if not is_plain(tensor):
-            return TensorSpec(_shape(tensor), tensor.dtype, stored=stored(tensor))
+            return TensorSpec(shape_of(tensor), tensor.dtype, stored=stored(tensor))
         number, slots = self.storages.number_of(tensor.untyped_storage()), segment.slots
         slot = slots.get(number)
         if slot is None:
@@ -430,12 +356,12 @@ class OpRecorder(TorchDispatchMode):
         return TensorSpec(tuple(tensor.shape), tensor.dtype, tensor.stride(), int(tensor.storage_offset()), slot)
 
     def _described(self, value: Any, segment: Segment) -> Any:
-        if type(value) in _PLAIN_DATA:
+        if type(value) in PLAIN_DATA:
             return value
         if isinstance(value, Tensor):
             return self._local(value, segment)
         if isinstance(value, (tuple, list)):
-            return tuple(value) if _PLAIN_DATA.issuperset(map(type, value)) else self._all_described(value, segment)
+            return tuple(value) if PLAIN_DATA.issuperset(map(type, value)) else self._all_described(value, segment)
         if isinstance(value, dict):
             return self._all_described(value.values(), segment)
         if isinstance(value, torch.ScriptObject) and hasattr(value, "unpack"):

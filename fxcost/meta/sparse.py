@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import _disable_current_modes
 
 aten = torch.ops.aten
 PRODUCTS = frozenset(
@@ -59,7 +60,8 @@ def stored(tensor: Tensor) -> int | None:
     """
     if not is_sparse(tensor):
         return None
-    values = tensor._values() if tensor.layout is torch.sparse_coo else tensor.values()
+    with _disable_current_modes(), torch._C.DisableTorchFunction():  # looking is no work of the model's
+        values = tensor._values() if tensor.layout is torch.sparse_coo else tensor.values()
     return None if tensor.is_meta and not values.numel() else values.numel()
 
 

@@ -39,7 +39,8 @@ from .cells import (
     tensors,
     window,
 )
-from .recorder import OpRecorder, Segment
+from .recorder import OpRecorder
+from .segments import Segment
 from .storages import META, Storages
 from .user_code import asking_line
 

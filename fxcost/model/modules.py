@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..meta.recorder import Segment
+from ..meta.segments import Segment
 from ..records.recording import ModuleRecord, ParameterRecord
 
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.DataParallel, nn.ParameterList, nn.ParameterDict)

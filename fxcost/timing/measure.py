@@ -21,7 +21,6 @@ from ..capture.step import sum_of_outputs
 from ..errors import DeviceError, FxcostError, InputError, MeasureError
 from ..model.inputs import parameter_dtype
 from ..model.real import RealModel, home, same_random_numbers
-from ..model.unchanged import without_collection
 from ..records.recording import Recording
 from ..report import Report
 from ..speed.devices import Device
@@ -92,7 +91,7 @@ def measure(
     if compared is None:
         compared = device_at(real.place, dtype, clock)
     bench = _Bench(real, report, report.roofline(compared), dtype, Stopwatch(real.place, clock), warmup, runs)
-    with same_random_numbers(real.place), without_collection():
+    with same_random_numbers(real.place):
         return bench.measurement(nodes, operators, training, loss)
 
 

@@ -14,7 +14,6 @@ from types import MappingProxyType
 from typing import Any
 
 from ..errors import UnknownNameError
-from ..model.unchanged import without_collection
 from ..records.cost import Cost, NodeCost, OpCost
 from ..records.recording import ParameterRecord, Recording
 from .experts import ExpertLayer, expert_assumptions, expert_layers
@@ -85,13 +84,11 @@ class Sums:
     # Parameters -------------------------------------------------------------------------------------------------
 
     @cached_property
-    @without_collection()
     def parameters(self) -> tuple[ParameterRecord, ...]:
         """Parameters and buffers, each piece of memory once, with all its names."""
         return unique_parameters(self.recording.parameters)
 
     @cached_property
-    @without_collection()
     def parameter_totals(self) -> ParameterTotals:
         """Elements and bytes of parameters and buffers."""
         return add_up(self.parameters)
@@ -199,6 +196,11 @@ class Sums:
     def capture(self) -> str:
         """How the graph was captured: "symbolic", "concrete", "real" or "given"."""
         return self.recording.capture
+
+    @property
+    def capture_reason(self) -> str:
+        """Why the graph is not the symbolic one, which serves any shape; "" where it is, or was not asked for."""
+        return self.recording.capture_reason
 
     @property
     def assumptions(self) -> tuple[str, ...]:

@@ -6,10 +6,13 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ..text import units
+from ..text.words import shortened
 
 if TYPE_CHECKING:
     from ..totals.sums import Sums
 
+LONGEST_REASON = 160
+"""Characters of why the graph is that of a run; `report.capture_reason` has all of it."""
 MOST_TIED = 3
 """How many tied parameters are named before the rest is only counted."""
 
@@ -49,6 +52,8 @@ def facts(report: Sums) -> Iterator[tuple[str, str]]:
     traffic = f"{units.byte_size(cost.bytes_read)} read, {units.byte_size(cost.bytes_written)} written"
     yield "Memory traffic", f"{traffic}, {units.ratio(cost.arithmetic_intensity)} FLOPs per byte"
     yield "Activations", f"{units.exact(cost.activations)} elements"
+    if report.capture_reason:
+        yield "Capture", f"{report.capture}: {shortened(report.capture_reason, LONGEST_REASON)}"
     yield "Coverage", coverage(report)
     yield from caveats(report)
 

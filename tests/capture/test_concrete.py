@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 import fxcost
 from fxcost.capture.capture import record
-from fxcost.meta.recorder import OpRecorder, Segment
+from fxcost.meta.recorder import OpRecorder
+from fxcost.meta.segments import Segment
 from fxcost.meta.storages import Storages
 from fxcost.records.cost import Cost
 from fxcost.records.recording import NodeRecord

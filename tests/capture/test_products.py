@@ -14,7 +14,7 @@ from torch import fx, nn
 
 import fxcost
 from fxcost.capture.products import noting_products
-from fxcost.meta.recorder import Segment
+from fxcost.meta.segments import Segment
 
 
 @fx.wrap

@@ -9,7 +9,7 @@ from test_kernels import looks, meta
 
 from fxcost.meta import answers
 from fxcost.meta.answers import forgotten, returns_fresh
-from fxcost.meta.recorder import Segment
+from fxcost.meta.segments import Segment
 from fxcost.meta.storages import Storages
 from fxcost.meta.values import ValueRecorder
 
