@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from ..text import units
-
-if TYPE_CHECKING:
-    from ..totals.sums import Sums
+from ..totals.sums import Sums
 
 MOST_TIED = 3
 """How many tied parameters are named before the rest is only counted."""
