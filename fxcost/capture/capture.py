@@ -23,7 +23,7 @@ from ..meta.values import NeedsRealRunError
 from ..model.unchanged import unchanged_state
 from ..records.recording import NodeRecord, Recording, TrainingRecord
 from .confirm import difference
-from .job import Job, placeholder_values
+from .job import Job, placeholder_values, runs_its_graph
 
 CAPTURES = ("auto", "symbolic", "concrete")
 Loss = Callable[[Any], torch.Tensor]
@@ -59,7 +59,7 @@ def record(
         raise InputError(f"a {type(model).__name__} is no model: give an nn.Module, a GraphModule or a function")
     make = partial(Job, model, inputs, kwargs, dtype, leaf_modules, real_limit)
     with unchanged_state(), whole_units(), torch.inference_mode(False), torch.no_grad():
-        if isinstance(model, fx.GraphModule) and _runs_its_graph(model):
+        if isinstance(model, fx.GraphModule) and runs_its_graph(model):
             return _run(make, Job.given, Job.given_real, model, inputs, kwargs)[1]
         job, ran = _run(make, Job.run, Job.run_real, model, inputs, kwargs)
         if capture == "concrete":
@@ -70,13 +70,6 @@ def record(
             if capture == "symbolic":
                 raise
             return replace(ran, capture_reason=str(error))
-
-
-def _runs_its_graph(model: fx.GraphModule) -> bool:
-    """True if calling a GraphModule runs its graph and nothing else: no hooks, no forward of its own."""
-    hooks = ("_forward_hooks", "_forward_pre_hooks")
-    generated = type(model).forward.__code__.co_filename.startswith("<eval_with_key>")
-    return generated and "forward" not in vars(model) and not any(getattr(model, name) for name in hooks)
 
 
 def _run(
@@ -177,7 +170,7 @@ def record_step(
             job.make_real(model, inputs, kwargs)
         recorder = StepRecorder(Storages(), real=recording.capture == "real", casts=casts)
         job.tell(recorder, job.root)
-        if not isinstance(model, fx.GraphModule) or not _runs_its_graph(model):
+        if not isinstance(model, fx.GraphModule) or not runs_its_graph(model):
             return train_model(job.model, job.arguments, job.root, recorder, leaf_modules, loss)
         sketch = job.sketch()
         return train_graph(job.root, sketch, placeholder_values(sketch, job.arguments), recorder, loss)

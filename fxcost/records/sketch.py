@@ -136,7 +136,7 @@ class Interpreter:
             elif n.op == "get_attr":
                 env[n] = self.load(n, self.attribute(n.target))
             else:
-                env[n] = self.load(n, list(given) if n.target.startswith("*") else next(given))
+                env[n] = self.load(n, next(given))
             for used in n.all_input_nodes:
                 left[used] -= 1
                 if not left[used]:
