@@ -21,6 +21,7 @@ from ..meta.storages import Storages
 from ..meta.units import whole_units
 from ..meta.values import NeedsRealRunError
 from ..model.unchanged import unchanged_state
+from ..model.without_gpu import misses_a_gpu, without_gpu
 from ..records.recording import NodeRecord, Recording, TrainingRecord
 from .confirm import difference
 from .job import Job, placeholder_values, runs_its_graph
@@ -88,6 +89,10 @@ def _run(
         job = make()
         job.takes_gradients = True
         with torch.enable_grad():
+            return job, on_meta(job)
+    if misses_a_gpu(failed.__cause__):
+        job = make()
+        with without_gpu():
             return job, on_meta(job)
     if not job.real_possible:
         raise failed

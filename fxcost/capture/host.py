@@ -175,7 +175,7 @@ def _all_floats(data: Any) -> bool:
 
 
 def _on_meta(value: Any) -> Any:
-    if isinstance(value, torch.device):
+    if isinstance(value, torch.device) or type(value) is int:  # `x.to(y.get_device())`
         return META
     if isinstance(value, str):
         return META if value.split(":")[0] in ("cpu", "cuda", "mps", "xpu", "meta", "npu", "hpu") else value

@@ -55,8 +55,9 @@ class Job:
             self.model, self._graph = self.copier.owner(model), model.graph
         else:
             self.model = self.copier.model(model)
-            if isinstance(model, fx.GraphModule) and "forward" in vars(model):  # its own way of copying forgets that
-                vars(self.model)["forward"] = self.copier.value(vars(model)["forward"])
+            if isinstance(model, fx.GraphModule):  # its own way of copying forgets these
+                kept = {k: v for k, v in vars(model).items() if k == "forward" or k.endswith("_hooks")}
+                vars(self.model).update({k: self.copier.value(v) for k, v in kept.items()})
         of_model = len(self.copier.real)
         self.arguments = make_arguments(inputs, kwargs, self.copier, parameter_dtype(model, dtype))
         of_inputs = [(m, r) for m, r in self.copier.real[of_model:] if not r.is_floating_point()]

@@ -25,6 +25,9 @@ class Runner(Protocol):
     def value_of(self, tensor: Tensor) -> Tensor | None:
         """The tensor's value if it is known without sampling."""
 
+    def need(self, why: str) -> None:
+        """Ask for a real run, where one is possible, as it alone knows the value."""
+
     def assume(self, text: str) -> None:
         """Say what was taken for granted."""
 
@@ -34,6 +37,7 @@ def cond(run: Runner, pred: Any, true_fn: Callable[..., Any], false_fn: Callable
     if isinstance(pred, Tensor):
         value = run.value_of(pred)
         if value is None:
+            run.need("torch.cond")
             run.assume("torch.cond on an unknown predicate: the true branch was taken")
             return true_fn(*operands)
         pred = bool(value)
@@ -47,6 +51,7 @@ def while_loop(run: Runner, cond_fn: Callable[..., Any], body_fn: Callable[..., 
         if isinstance(going, Tensor):
             value = run.value_of(going)
             if value is None:
+                run.need("torch.while_loop")
                 run.assume("torch.while_loop on an unknown condition: one step was taken")
                 return tuple(body_fn(*carried, *more))
             going = bool(value)

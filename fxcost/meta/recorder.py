@@ -285,6 +285,9 @@ class OpRecorder(TorchDispatchMode):
         """A tensor's value if it is known; this recorder knows none."""
         return None
 
+    def need(self, why: str) -> None:
+        """A value that is not known decides. For subclasses that know whether a real run is possible."""
+
     def assume(self, text: str) -> None:
         """Something was taken for granted. For subclasses that collect assumptions."""
 

@@ -172,6 +172,15 @@ class ValueRecorder(OpRecorder):
         with _disable_current_modes():
             return window(cell.storage, tensor).clone()
 
+    def need(self, why: str) -> None:
+        """Ask for a real run instead of an assumption, where one is possible.
+
+        Raises:
+            NeedsRealRunError: one is.
+        """
+        if self._real_available:
+            raise NeedsRealRunError(f"{self._line()} decides by a computed value ({why})")
+
     def assume(self, text: str) -> None:
         """Note what was taken for granted."""
         self.assumptions[text] = None
