@@ -27,6 +27,7 @@ from ..rules.conv import convolution
 from ..rules.matmul import addmm, baddbmm, bmm, mm
 from ..rules.rnn import rnn
 from .convention import Convention, by_operator, rule
+from .running import Run, children
 from .seen import Seen
 
 aten = torch.ops.aten
@@ -133,6 +134,7 @@ PTFLOPS_ATEN = Convention(
     figures=lambda seen, _: trainable_parameters(seen),
     unseen="no operator that ptflops lists: mm, addmm, bmm, convolution",
     family="dispatch",
+    run=Run(evaluates=True, hooked=children),
 )
 
 

@@ -33,6 +33,7 @@ from .kinds import (
     quotient_product,
     repeated,
 )
+from .running import Run
 from .seen import ModuleSeen, Seen
 
 UPSAMPLE = (nn.Upsample, nn.UpsamplingBilinear2d, nn.UpsamplingNearest2d)
@@ -145,7 +146,7 @@ TABLE: Mapping[type, CountRule] = {
             (*BATCH_NORM, *INSTANCE_NORM, nn.SyncBatchNorm, nn.LayerNorm),
             rule("normalization", "4 per element if affine, else 2", normalization),
         ),
-        ((nn.PReLU,), rule("activation", "one per element", lambda call: 0 if call.module.training else call.x.numel)),
+        ((nn.PReLU,), rule("activation", "one per element", lambda call: call.x.numel)),
         ((nn.Softmax,), rule("softmax", "3f − 1 per row of f", softmax)),
         (ADAPTIVE_AVG, rule("pooling", "kernel + 1 per output element", adaptive_pool)),
         (UPSAMPLE, _upsample(nearest=1)),
@@ -202,6 +203,7 @@ THOP = Convention(
     figures=_figures(TABLE),
     unseen=_UNSEEN,
     family="thop",
+    run=Run(evaluates=True, gradients=False),
 )
 THOP_OLD = Convention(
     name="thop-0.0.31",
@@ -211,6 +213,7 @@ THOP_OLD = Convention(
     figures=_figures(TABLE_OLD),
     unseen=_UNSEEN,
     family="thop",
+    run=Run(evaluates=True, gradients=False),
 )
 
 CONVENTIONS = (THOP, THOP_OLD)

@@ -21,6 +21,7 @@ from ..errors import ConventionError
 from ..records.recording import TensorSpec
 from .convention import Convention, Counted, Tally
 from .kinds import is_leaf, repeated
+from .running import Run, nothing
 from .seen import ModuleSeen, Seen
 
 Shape = tuple[int, ...]
@@ -154,6 +155,7 @@ TORCHSTAT = Convention(
         "MemW": _tally(bytes_written, "output"),
     },
     figures=_figures,
+    run=Run(evaluates=True, hooked=nothing),
     unseen="no module that torchstat knows, an earlier call of a shared module, or beyond the first image",
 )
 
