@@ -41,10 +41,11 @@ _KNOWN = frozenset({"timm.layers.norm_act:BatchNormAct2d", "timm.layers.drop:Dro
 
 def names_used(root: nn.Module) -> frozenset[str]:
     """All names that the code of a model's modules uses, PyTorch's own modules left out."""
-    return frozenset().union(*(_names_of(type(m)) for m in root.modules()), *map(_names_on, root.modules()))
+    kinds: set[Any] = set(map(type, root.modules()))
+    return frozenset().union(*map(_names_of, kinds), *map(_names_on, root.modules()))
 
 
-def uses_name(kind: type, name: str) -> bool:
+def uses_name(kind: Any, name: str) -> bool:
     """True if the code of a module's class uses a name."""
     return name in _names_of(kind)
 
@@ -56,12 +57,12 @@ def _names_on(module: nn.Module) -> frozenset[str]:
 
 
 @lru_cache(maxsize=4096)
-def _names_of(kind: type) -> frozenset[str]:
+def _names_of(kind: Any) -> frozenset[str]:
     return frozenset().union(*(_names(f) for f in _code_of(kind)))
 
 
 @lru_cache(maxsize=4096)
-def asks_for_mode(kind: type) -> bool:
+def asks_for_mode(kind: Any) -> bool:
     """True if a module class may do something else in eval mode than in training mode, beyond what tools don't count.
 
     Taken for none are dropout and stochastic depth that are handed the mode, and batch norm.
@@ -80,7 +81,9 @@ def _asks(function: FunctionType) -> bool:
         tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
     except (OSError, TypeError, SyntaxError):
         return True
-    harmless = {id(inner) for node in ast.walk(tree) for part in _harmless(node) for inner in ast.walk(part)}
+    theirs = function.__globals__.items()
+    handed = {name for name, value in theirs if isinstance(value, FunctionType) and not _is_torch(value)}
+    harmless = {id(inner) for node in ast.walk(tree) for part in _harmless(node, handed) for inner in ast.walk(part)}
     return any(_is_mode(node) and id(node) not in harmless for node in ast.walk(tree))
 
 
@@ -92,14 +95,16 @@ def _is_mode(node: ast.AST) -> bool:
     )
 
 
-def _harmless(node: ast.AST) -> Iterator[ast.AST]:
-    """Parts of a call in which the mode decides on dropout alone."""
+def _harmless(node: ast.AST, functions: set[str]) -> Iterator[ast.AST]:
+    """Parts of a call in which the mode decides on dropout alone, or that hand it on to a function that is read too."""
     if not isinstance(node, ast.Call):
         return
     called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
     if called in _DROPS:
         yield from node.args
         yield from node.keywords
+    if isinstance(node.func, ast.Name) and called in functions:
+        yield from (k for k in node.keywords if k.arg == "training")
     if called == "scaled_dot_product_attention":
         yield from (k for k in node.keywords if k.arg == "dropout_p" and isinstance(k.value, ast.IfExp))
 

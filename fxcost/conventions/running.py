@@ -74,8 +74,9 @@ def check_mode(tool: str, modules: dict[str, nn.Module]) -> None:
         ConventionError: a module's code asks for its mode, or has its own way of changing it.
     """
     for name, module in modules.items():
-        if getattr(module, "training", False) and asks_for_mode(type(module)):
-            where = f"{name!r} ({type(module).__name__})" if name else f"the model ({type(module).__name__})"
+        kind: Any = type(module)
+        if getattr(module, "training", False) and asks_for_mode(kind):
+            where = f"{name!r} ({kind.__name__})" if name else f"the model ({kind.__name__})"
             raise ConventionError(
                 f"{tool} calls eval() before it counts; this model was analysed in training mode, and the code of "
                 f"{where} asks for the mode: analyse model.eval() to know what {tool} prints"

@@ -324,22 +324,31 @@ class Seen:
 class SeenInRun(Seen):
     """What a tool sees of a run in eval mode (`evaluated`: the analysed one was not), with operators fused."""
 
+    def under(self, tool: str, run: Run) -> Seen:
+        """This is what a tool sees already."""
+        return self
+
     def __init__(self, seen: Seen, fused: tuple[Fused, ...], evaluated: bool) -> None:
         super().__init__(seen.report)
         self._seen, self._fused, self._evaluated = seen, fused, evaluated
         self.hidden = frozenset(number for f in fused for number in range(*f.span))
-        self.fused_calls = tuple([c for c in self.module_calls if any((c.name, c.span) == (f.module, f.span) for f in fused)])
+        self.fused_calls = tuple(
+            [c for c in self.module_calls if any((c.name, c.span) == (f.module, f.span) for f in fused)]
+        )
 
     @cached_property
     def modules(self) -> dict[str, nn.Module]:
+        """As it was analysed."""
         return self._seen.modules
 
     @cached_property
     def live(self) -> frozenset[str]:
+        """As it was analysed."""
         return self._seen.live
 
     @cached_property
     def operations(self) -> tuple[tuple[str, OpCost], ...]:
+        """Those of the run, in eval mode without dropout."""
         if not self._evaluated:
             return self._seen.operations
         return tuple([(name, self._without_dropout(name, op)) for name, op in self._seen.operations])
@@ -355,13 +364,13 @@ class SeenInRun(Seen):
 
     @cached_property
     def module_calls(self) -> tuple[ModuleSeen, ...]:
+        """Those that are not inside an operator."""
         calls = self._seen.module_calls
-        return tuple(
-            [c for c in calls if not any(f.module != c.name and f.hides(c.name, c.span) for f in self._fused)]
-        )
+        return tuple([c for c in calls if not any(f.module != c.name and f.hides(c.name, c.span) for f in self._fused)])
 
     @cached_property
     def functions(self) -> tuple[FunctionSeen, ...]:
+        """Those that are not inside an operator."""
         shown = [c for c in self._seen.functions if not any(f.hides(c.module, c.span) for f in self._fused)]
         return tuple(map(self._in_eval, shown) if self._evaluated else shown)
 
@@ -371,8 +380,7 @@ class SeenInRun(Seen):
         if call.name != "F.batch_norm" or not isinstance(module, nn.modules.batchnorm._BatchNorm):
             return call
         batch_statistics = module.running_mean is None and module.running_var is None
-        args = (*call.args[:_BATCH_STATISTICS], batch_statistics, *call.args[_BATCH_STATISTICS + 1 :])
-        return replace(call, args=args)
+        return replace(call, args=call.args[:_BATCH_STATISTICS], kwargs={**call.kwargs, "training": batch_statistics})
 
 
 _DROPOUT = 4
@@ -402,7 +410,9 @@ def _attention_step(op: OpRecord, weights: bool) -> tuple[str, tuple[Any, ...]] 
         return "F.linear", (op.args[1], _turned(op.args[2]))
     if packet is aten.mm:
         return "F.linear", (op.args[0], _turned(op.args[1]))
-    if packet is aten.bmm and op.args[1].stride[:1] == (0,):  # a frozen weight, broadcast over an input that is no matrix
+    if packet is aten.bmm and op.args[1].stride[:1] == (
+        0,
+    ):  # a frozen weight, broadcast over an input that is no matrix
         return "F.linear", (op.args[0], TensorSpec(op.args[1].shape[:0:-1], op.args[1].dtype))
     if op.op is units.attention:
         return "F.scaled_dot_product_attention", op.args

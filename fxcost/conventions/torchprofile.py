@@ -92,8 +92,11 @@ def multiplication(call: FunctionSeen) -> int:
 
 
 def sizes_of_attention(call: FunctionSeen) -> int:
-    """Products of sizes in attention: 6 where keys and values are projected together, apart from the query; else 4."""
-    return 6 if call.kwargs[PROJECTIONS] == 3 else 4
+    """Products of sizes in attention: 6 where keys and values are projected together, apart from the query; else 4.
+
+    One more where zeros are added to the keys.
+    """
+    return (6 if call.kwargs[PROJECTIONS] == 3 else 4) + bool(call.arg(9, "add_zero_attn"))
 
 
 def elements(call: FunctionSeen) -> int:
