@@ -175,6 +175,8 @@ def tally(seen: Seen) -> Iterator[Counted]:
                 patched, whole = patched + exact, whole + counted.amount
                 yield counted
     batch = seen.batch
+    if not batch:
+        raise ConventionError("ptflops gives up on this model: it divides by the batch, which is 0 (ZeroDivisionError)")
     total = int(listed / batch + patched)  # in floating point, as the tool does
     yield Counted(total - listed - whole, "batch", "", f"hooked modules divided by a batch of {batch}")
 

@@ -35,6 +35,8 @@ def last_calls(seen: Seen) -> list[tuple[ModuleSeen, Shape, Shape]]:
         ConventionError: the tool raises on such a model.
     """
     batch = seen.batch
+    if not batch:
+        raise ConventionError("torchstat runs one image, and this run had none: analyse a batch of at least 1")
     made = []
     for call in {call.name: call for call in seen.module_calls if is_leaf(call.module)}.values():
         if len(call.args) != 1 or not isinstance(call.args[0], TensorSpec) or not isinstance(call.output, TensorSpec):
