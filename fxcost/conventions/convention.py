@@ -13,6 +13,7 @@ from typing import Any
 from ..errors import ConventionError
 from ..records.cost import OpCost
 from ..records.recording import Operator
+from .in_run import in_run
 from .running import Run
 from .seen import FunctionSeen, ModuleSeen, Seen, Span
 
@@ -96,7 +97,7 @@ class Convention:
         Raises:
             ConventionError: the analysed run does not tell.
         """
-        return seen if self.run is None else seen.under(self.name, self.run)
+        return seen if self.run is None else in_run(seen, self.name, self.run)
 
     def count(self, seen: Seen) -> int:
         """The headline."""

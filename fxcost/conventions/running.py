@@ -8,7 +8,7 @@ what is inside such an operator no tool sees.
 Both follow from what was recorded; where they do not, the convention refuses (:class:`ConventionError`). Supposed are
 the tool's own default call, on a CPU, and inputs that ask for no gradient.
 
-Not here: what a model's code asks for (asking.py), what tools see (seen.py).
+Not here: what a model's code asks for (asking.py), what tools then see (in_run.py).
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """What tools can see of a run, made once from a report's records: operations, module calls and function calls.
 
 Tools hook modules, patch Python functions, intercept operators or read a trace. All of these are views of the same
-records, in the order of the run. :class:`Seen` is the run as it was analysed, :meth:`Seen.under` the one that a tool
-makes of it.
+records, in the order of the run. The run is the one that was analysed; in_run.py has the one that a tool makes of it.
 
 Not visible: functions that a PyTorch function calls in its turn (those of `F.multi_head_attention_forward` are told
 from its operators), Python arithmetic on sizes inside functions that stay whole or under concrete capture,
@@ -25,8 +24,6 @@ from ..meta import units
 from ..records.cost import NodeCost, OpCost
 from ..records.recording import OpRecord, TensorSpec, tensor_specs
 from ..totals.sums import Sums
-from .asking import uses_name
-from .running import FastPaths, Fused, Run, check_mode, differentiable
 
 aten = torch.ops.aten
 
@@ -137,7 +134,8 @@ class FunctionSeen:
 class Seen:
     """A report's records, as tools see them.
 
-    `hidden` are the numbers of operations that no tool sees, `fused_calls` the calls that they are inside.
+    `hidden` are the numbers of operations that no tool sees, `fused_calls` the calls that they are inside; `by_run` has
+    what tools see that run the model otherwise.
     """
 
     hidden: frozenset[int] = frozenset()
@@ -149,34 +147,7 @@ class Seen:
         self.root = report.recording.root
         counts = [len(node.operations) for node in report.nodes]
         self._starts = [0, *accumulate(counts)]
-        self._views: dict[tuple[str, Run], Seen] = {}
-
-    def under(self, tool: str, run: Run) -> Seen:
-        """What a tool sees that runs the model in its own way.
-
-        Raises:
-            ConventionError: the analysed run does not tell.
-        """
-        if (tool, run) not in self._views:
-            self._views[tool, run] = self._under(tool, run)
-        return self._views[tool, run]
-
-    def _under(self, tool: str, run: Run) -> Seen:
-        changes = run.evaluates and any(getattr(m, "training", False) for m in self.modules.values())
-        if changes:
-            check_mode(tool, self.modules)
-        fast = FastPaths(tool, run, self.root, lambda: self._gradients)
-        fused = tuple(fast.of(self.module_calls, self._projections))
-        return SeenInRun(self, fused, changes) if fused or changes else self
-
-    @cached_property
-    def _gradients(self) -> tuple[list[bool], bool]:
-        return differentiable(self.report.nodes, self.recording.parameters)
-
-    def _projections(self, call: ModuleSeen) -> int:
-        """How many linear layers a call of attention ran."""
-        inner = (f for f in self.functions if PROJECTIONS in f.kwargs and f.module == call.name)
-        return next((f.kwargs[PROJECTIONS] for f in inner if call.span[0] <= f.span[0] < call.span[1]), 0)
+        self.by_run: dict[Any, Seen] = {}
 
     @cached_property
     def modules(self) -> dict[str, nn.Module]:
@@ -319,74 +290,6 @@ class Seen:
     def parameters(self, *, trainable: bool = False) -> int:
         """Elements of the model's parameters, each parameter object once."""
         return sum(p.numel() for p in self.root.parameters() if p.requires_grad or not trainable)
-
-
-class SeenInRun(Seen):
-    """What a tool sees of a run in eval mode (`evaluated`: the analysed one was not), with operators fused."""
-
-    def under(self, tool: str, run: Run) -> Seen:
-        """This is what a tool sees already."""
-        return self
-
-    def __init__(self, seen: Seen, fused: tuple[Fused, ...], evaluated: bool) -> None:
-        super().__init__(seen.report)
-        self._seen, self._fused, self._evaluated = seen, fused, evaluated
-        self.hidden = frozenset(number for f in fused for number in range(*f.span))
-        self.fused_calls = tuple(
-            [c for c in self.module_calls if any((c.name, c.span) == (f.module, f.span) for f in fused)]
-        )
-
-    @cached_property
-    def modules(self) -> dict[str, nn.Module]:
-        """As it was analysed."""
-        return self._seen.modules
-
-    @cached_property
-    def live(self) -> frozenset[str]:
-        """As it was analysed."""
-        return self._seen.live
-
-    @cached_property
-    def operations(self) -> tuple[tuple[str, OpCost], ...]:
-        """Those of the run, in eval mode without dropout."""
-        if not self._evaluated:
-            return self._seen.operations
-        return tuple([(name, self._without_dropout(name, op)) for name, op in self._seen.operations])
-
-    def _without_dropout(self, name: str, op: OpCost) -> OpCost:
-        if op.record.op is not units.attention or not op.record.args[_DROPOUT]:
-            return op
-        module = self.modules[name]
-        if not (isinstance(module, nn.MultiheadAttention) or uses_name(type(module), "training")):
-            return op
-        args = (*op.record.args[:_DROPOUT], 0.0, *op.record.args[_DROPOUT + 1 :])
-        return replace(op, record=replace(op.record, args=args))
-
-    @cached_property
-    def module_calls(self) -> tuple[ModuleSeen, ...]:
-        """Those that are not inside an operator."""
-        calls = self._seen.module_calls
-        return tuple([c for c in calls if not any(f.module != c.name and f.hides(c.name, c.span) for f in self._fused)])
-
-    @cached_property
-    def functions(self) -> tuple[FunctionSeen, ...]:
-        """Those that are not inside an operator."""
-        shown = [c for c in self._seen.functions if not any(f.hides(c.module, c.span) for f in self._fused)]
-        return tuple(map(self._in_eval, shown) if self._evaluated else shown)
-
-    def _in_eval(self, call: FunctionSeen) -> FunctionSeen:
-        """Batch norm takes its running statistics, where it keeps any."""
-        module: Any = self.modules.get(call.module)
-        if call.name != "F.batch_norm" or not isinstance(module, nn.modules.batchnorm._BatchNorm):
-            return call
-        batch_statistics = module.running_mean is None and module.running_var is None
-        return replace(call, args=call.args[:_BATCH_STATISTICS], kwargs={**call.kwargs, "training": batch_statistics})
-
-
-_DROPOUT = 4
-"""Where attention's arguments have the probability of dropout."""
-_BATCH_STATISTICS = 5
-"""Where batch norm's arguments say whether the batch's own statistics are used."""
 
 
 def inside(module: str, scope: str) -> str:
