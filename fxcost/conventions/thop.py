@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..errors import ConventionError
 from .convention import Convention, Counted, CountRule, module_amount, rows, rule
 from .kinds import (
     ADAPTIVE_AVG,
@@ -61,6 +62,8 @@ def normalization(call: ModuleSeen) -> int:
 def softmax(call: ModuleSeen) -> int:
     """3f − 1 per row of f."""
     features = call.x.shape[call.module.dim]
+    if not features:
+        raise ConventionError(f"thop refuses this model: {call.name!r} is over 0 features (ZeroDivisionError)")
     return int(call.x.numel // features * (3 * features - 1))
 
 
@@ -114,8 +117,6 @@ def recurrent(call: ModuleSeen) -> int:
 
 def raise_packed() -> None:
     """Refuse a packed sequence, whose batch sizes no record keeps."""
-    from ..errors import ConventionError
-
     raise ConventionError("thop's count of a PackedSequence needs the lengths, which are values: pass a padded batch")
 
 
