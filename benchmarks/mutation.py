@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import importlib
 import importlib.abc
 import importlib.util
 import json
@@ -24,6 +25,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -33,6 +35,7 @@ import parso
 from cosmic_ray.mutating import mutate_code
 
 ROOT = Path(__file__).parent.parent
+PACKAGE = "fxcost"
 PRELOADED = ("torch", "torchvision", "hypothesis", "pytest", "networkx", "tabulate", "jinja2", "torch.testing")
 LEFT_OUT = ("BitOr", "RemoveDecorator", "VariableInserter", "VariableReplacer", "_Pow", "Shift", "_Is_", "_IsNot_")
 """Operators whose mutants are in annotations, fail at once, or are equivalent as a rule."""
@@ -68,6 +71,11 @@ def nodes(node: Any) -> Iterator[Any]:
         yield from nodes(child)
 
 
+def module_name(path: Path) -> str:
+    """The dotted name of a file of the package."""
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts)
+
+
 class Changed(importlib.abc.SourceLoader):
     """Loads one module of the package from another text."""
 
@@ -84,7 +92,7 @@ class Changed(importlib.abc.SourceLoader):
         raise OSError  # so that no compiled file is read or written
 
     def find_spec(self, name: str, path: Any, target: ModuleType | None = None) -> Any:
-        if name != ".".join(self._path.relative_to(ROOT).with_suffix("").parts):
+        if name != module_name(self._path):
             return None
         return importlib.util.spec_from_file_location(name, self._path, loader=self)
 
@@ -100,6 +108,7 @@ def passes(path: Path, text: str, tests: Sequence[str], limit_s: float) -> bool:
             os.dup2(quiet, 2)
             signal.alarm(int(limit_s))
             sys.meta_path.insert(0, Changed(path, text))  # type: ignore[arg-type]
+            importlib.import_module(module_name(path))  # now: pytest loads what is a plugin of it in its own way
             import pytest
 
             options = ["-x", "-q", "--no-header", "-p", "no:cacheprovider", "-p", "no:randomly", "--tb=no"]
@@ -107,6 +116,25 @@ def passes(path: Path, text: str, tests: Sequence[str], limit_s: float) -> bool:
         finally:
             os._exit(status)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def preload() -> None:
+    """Load here what the package loads of others, so that no fork has to."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        for name in (*PRELOADED, PACKAGE, f"{PACKAGE}.conventions", f"{PACKAGE}.cli"):
+            importlib.import_module(name)
+        names = [name for name in sys.modules if name.split(".")[0] not in (PACKAGE, "__main__")]
+        os.write(writing, json.dumps(names).encode())
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as pipe:
+        names = json.loads(pipe.read())
+    os.waitpid(child, 0)
+    for name in names:
+        with suppress(Exception):  # what can't be loaded alone is loaded by each fork
+            importlib.import_module(name)
 
 
 def tests_of(path: Path) -> tuple[list[str], list[str]]:
@@ -153,8 +181,7 @@ def main() -> None:
     chosen = parser.parse_args()
     sys.path.insert(0, str(ROOT))
     os.chdir(ROOT)
-    for name in PRELOADED:
-        importlib.import_module(name)
+    preload()
     given = [p.resolve() for p in chosen.paths]
     files = [f for p in given for f in (sorted(p.rglob("*.py")) if p.is_dir() else [p]) if f.name != "__init__.py"]
     results = [run(file, chosen.sample, chosen.seed, chosen.limit, not chosen.narrow) for file in files]
