@@ -445,3 +445,20 @@ def test_singular_values_of_wide_matrices_are_those_of_tall_ones(m, n):
     square = values(2, m, m)
     for op in (aten._linalg_eigvals.default, aten.linalg_eigvals.default):
         assert price_of(op, square, outputs=(square[..., 0],)).flops == 2 * 10 * m**3
+
+
+@pytest.mark.parametrize("k", range(1, 18))
+def test_bisection_at_its_worst(k):
+    """The most compares that bisection of k sorted values takes, over all places where a value can belong."""
+
+    def compares(place):
+        low, high, taken = 0, k, 0
+        while low < high:
+            middle, taken = (low + high) // 2, taken + 1
+            low, high = (low, middle) if place <= middle else (middle + 1, high)
+        return taken
+
+    worst = max(map(compares, range(k + 1)))
+    assert formulas.topk(3, 7, k) == (21 * worst, 0)
+    assert formulas.search(5, k) == (5 * worst, 0)
+    assert formulas.sort(3, k)[1] == formulas.fft(3, k)[1] == 0
