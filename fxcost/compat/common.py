@@ -8,7 +8,10 @@ from typing import Any
 
 from torch import nn
 
+from ..conventions import lookup
+from ..conventions.seen import Seen
 from ..errors import ConventionError
+from ..report import Report
 
 
 @contextmanager
@@ -21,6 +24,15 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     finally:
         for module, training in before:
             module.training = training
+
+
+def seen_by(tool: str, report: Report) -> Seen:
+    """What a tool sees of a report's run.
+
+    Raises:
+        ConventionError: the analysed run does not tell.
+    """
+    return lookup(tool).sees(report._seen)
 
 
 def refuse(tool: str, **options: Any) -> None:

@@ -17,6 +17,7 @@ from ..conventions.kinds import CELL_FUNCTIONS
 from ..conventions.seen import FunctionSeen, Seen
 from ..errors import ConventionError
 from ..report import Report
+from .common import seen_by
 from .statistics import Column, StatsTable, parameter_count
 
 __all__ = ["ActivationCountAnalysis", "FlopCountAnalysis", "flop_count_table", "parameter_count"]
@@ -75,7 +76,7 @@ class _Analysis:
 
     @cached_property
     def _counts(self) -> dict[str, Counter[str]]:
-        seen = self.report._seen
+        seen = seen_by("fvcore", self.report)
         counts: dict[str, Counter[str]] = {name: Counter() for name in seen.modules}
         for call, amount in self._amounts(seen):
             for name in _around(call.module):
@@ -112,7 +113,7 @@ class _Analysis:
     def unsupported_ops(self, module_name: str = "") -> Counter[str]:
         """How often each traced operator without a handler ran; not those inside attention and recurrent cells."""
         module_name, found = self.canonical_module_name(module_name), Counter[str]()
-        for call in self.report._seen.functions:
+        for call in seen_by("fvcore", self.report).functions:
             skipped = not call.outputs or call.name == "F.multi_head_attention_forward" or call.name in CELL_FUNCTIONS
             mode = isinstance(call.arg(4, "padding"), str) if call.name in CONVOLUTIONS else False
             if (
@@ -133,7 +134,7 @@ class _Analysis:
 
     def uncalled_modules(self) -> set[str]:
         """Modules in which nothing ran."""
-        seen = self.report._seen
+        seen = seen_by("fvcore", self.report)
         called = {name for call in seen.functions for name in _around(call.module)}
         return set(seen.modules) - called
 

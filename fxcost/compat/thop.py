@@ -11,7 +11,7 @@ from ..analyze import analyze
 from ..conventions.convention import module_amount
 from ..conventions.seen import Seen
 from ..conventions.thop import TABLE
-from .common import evaluating, refuse
+from .common import evaluating, refuse, seen_by
 
 Layers = dict[str, tuple[float, float, Any]]
 
@@ -37,7 +37,7 @@ def profile(
         report = analyze(model, inputs)
     figures = report.counts("thop")
     totals = float(figures["total_ops"]), float(figures["total_params"])
-    return (*totals, layers(report._seen)) if ret_layer_info else totals
+    return (*totals, layers(seen_by("thop", report))) if ret_layer_info else totals
 
 
 def layers(seen: Seen) -> Layers:

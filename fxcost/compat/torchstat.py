@@ -14,7 +14,7 @@ from torch import nn
 from ..analyze import analyze
 from ..conventions.seen import Seen
 from ..conventions.torchstat import bytes_read, bytes_written, flops, last_calls, madd
-from .common import evaluating
+from .common import evaluating, seen_by
 
 HEADERS = ("module name", "input shape", "output shape", "params", "memory(MB)", "MAdd", "Flops")
 HEADERS_BYTES = ("MemRead(B)", "MemWrite(B)", "MemR+W(B)")
@@ -47,7 +47,7 @@ def stat(model: nn.Module, input_size: tuple[int, ...], query_granularity: int =
         raise AssertionError("torchstat takes one input of (channels, height, width)")
     with evaluating(model):
         report = analyze(model, (1, *input_size))
-    sys.stdout.write(text(report._seen, query_granularity) + "\n")
+    sys.stdout.write(text(seen_by("torchstat", report), query_granularity) + "\n")
 
 
 def text(seen: Seen, granularity: int = 1) -> str:

@@ -12,6 +12,7 @@ from ..analyze import analyze
 from ..conventions.seen import Seen
 from ..conventions.torchsummary import MEBI, Row, elements, summary_rows
 from ..model.inputs import spec
+from .common import seen_by
 
 _LINE = "-" * 64
 _DOUBLE = "=" * 64
@@ -35,7 +36,7 @@ def summary(
         raise AssertionError("Input device is not valid, please specify 'cuda' or 'cpu'")
     sizes = [input_size] if isinstance(input_size, tuple) else list(input_size)
     report = analyze(model, [spec(2, *size, dtype=torch.float32) for size in sizes])
-    sys.stdout.write(text(report._seen, sizes, batch_size))
+    sys.stdout.write(text(seen_by("torchsummary", report), sizes, batch_size))
 
 
 def text(seen: Seen, sizes: list[tuple[int, ...]], batch_size: int = -1) -> str:

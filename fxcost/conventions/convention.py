@@ -13,6 +13,8 @@ from typing import Any
 from ..errors import ConventionError
 from ..records.cost import OpCost
 from ..records.recording import Operator
+from .in_run import in_run
+from .running import Run
 from .seen import FunctionSeen, ModuleSeen, Seen, Span
 
 NOTHING: Span = (0, 0)
@@ -63,6 +65,7 @@ class Convention:
         figures: further figures (parameters, sizes, printed strings), from what was seen and the tallies' totals.
         unseen: why work of ours may be missing from the headline, in words.
         family: the name under which conventions share their tables, "" for none.
+        run: how the tool runs the model (mode, gradients, hooks); None counts the run as it was analysed.
     """
 
     name: str
@@ -72,6 +75,7 @@ class Convention:
     figures: Callable[[Seen, Mapping[str, int]], Mapping[str, Any]] = nothing_more
     unseen: str = "not counted by this convention"
     family: str = ""
+    run: Run | None = None
     headline: str = field(init=False, default="")
 
     def __post_init__(self) -> None:
@@ -85,14 +89,23 @@ class Convention:
         Raises:
             ConventionError: the tool itself refuses such a model.
         """
-        return [c for c in self.tallies[self.headline](seen) if c.amount or c.span[1] > c.span[0]]
+        return [c for c in self.tallies[self.headline](self.sees(seen)) if c.amount or c.span[1] > c.span[0]]
+
+    def sees(self, seen: Seen) -> Seen:
+        """What the tool sees when it runs the model in its own way.
+
+        Raises:
+            ConventionError: the analysed run does not tell.
+        """
+        return seen if self.run is None else in_run(seen, self.name, self.run)
 
     def count(self, seen: Seen) -> int:
         """The headline."""
-        return sum(c.amount for c in self.tallies[self.headline](seen))
+        return sum(c.amount for c in self.tallies[self.headline](self.sees(seen)))
 
     def counts(self, seen: Seen) -> dict[str, Any]:
         """All figures, by the tool's own names, the headline first."""
+        seen = self.sees(seen)
         totals = {name: sum(c.amount for c in tally(seen)) for name, tally in self.tallies.items()}
         return {**totals, **self.figures(seen, totals)}
 
@@ -156,6 +169,8 @@ def by_operator(table: Mapping[Operator | Any, CountRule] | None = None, default
 
     def tally(seen: Seen) -> Iterator[Counted]:
         for number, (module, op) in enumerate(seen.operations):
+            if number in seen.hidden:
+                continue
             operator = op.record.op
             found = known.get(operator) or known.get(getattr(operator, "overloadpacket", None)) or default
             if found is not None:

@@ -27,6 +27,7 @@ from .fvcore import batch_norm, linear, operands_of, other_norm
 from .kinds import POOL_FUNCTIONS, RNN, RNN_CELL, repeated
 from .patched import PER_ELEMENT, added_product, elements, is_patched, left_aligned, product, wanted_size
 from .recurrent import hooked
+from .running import Run
 from .seen import FunctionSeen, Seen
 
 Pair = tuple[int, int]
@@ -206,6 +207,7 @@ CALFLOPS = Convention(
     figures=_calflops_figures,
     unseen="no function that calflops patches, or one that it gives no MACs",
     family="deepspeed",
+    run=Run(evaluates=True),
 )
 DEEPSPEED = Convention(
     name="deepspeed",
@@ -218,6 +220,7 @@ DEEPSPEED = Convention(
     figures=lambda seen, _: {"params": seen.parameters()},
     unseen="no function that DeepSpeed patches, or one that it gives no MACs",
     family="deepspeed",
+    run=Run(evaluates=True),
 )
 
 CONVENTIONS = (CALFLOPS, DEEPSPEED)

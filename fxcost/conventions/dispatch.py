@@ -13,11 +13,13 @@ where PyTorch takes its math path, an LSTM (float32, no projection) runs as one 
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from math import prod
 from typing import Any
 
 import torch
 
+from ..errors import ConventionError
 from ..meta import units
 from ..records.cost import OpCost
 from ..records.recording import OpRecord, TensorSpec
@@ -26,7 +28,8 @@ from ..rules.common import argument
 from ..rules.conv import convolution
 from ..rules.matmul import addmm, baddbmm, bmm, mm
 from ..rules.rnn import rnn
-from .convention import Convention, by_operator, rule
+from .convention import Convention, Counted, by_operator, rule
+from .running import Run, children
 from .seen import Seen
 
 aten = torch.ops.aten
@@ -103,7 +106,18 @@ def decomposed_rnn(op: OpCost) -> int:
 
 def _contiguous(x: TensorSpec, record: OpRecord) -> bool:
     """True if the first layer's input is contiguous with time in front, as its `linear` wants it for `addmm`."""
-    return not record.args[9] or 1 in x.shape[:2]
+    order = (1, 0, *range(2, len(x.shape))) if record.args[9] else tuple(range(len(x.shape)))
+    return is_contiguous([x.shape[i] for i in order], [x.stride[i] for i in order])
+
+
+def is_contiguous(shape: Sequence[int], stride: Sequence[int]) -> bool:
+    """True if elements lie in memory in the order of their indices, without gaps."""
+    expected = 1
+    for size, step in zip(reversed(shape), reversed(stride), strict=True):
+        if size != 1 and step != expected:
+            return False
+        expected *= size
+    return True
 
 
 def _first_biases(record: OpRecord) -> int:
@@ -112,27 +126,45 @@ def _first_biases(record: OpRecord) -> int:
     return int(sum(biases[: 2 * directions : 2]))
 
 
+_aten = by_operator(
+    {
+        aten.mm: rule("linear", "without bias", _macs(mm)),
+        aten.bmm: rule("matmul", "as is", _macs(bmm)),
+        aten.addmm: rule("linear", "one addition per output for the bias", biased_addmm),
+        aten.convolution: rule("convolution", "one addition per output for a bias", biased_convolution),
+        units.attention: rule("attention", "a fused CPU kernel is not counted", math_attention),
+        units.rnn: rule("recurrent", "steps with bias additions; LSTM as one oneDNN operator: 0", decomposed_rnn),
+    }
+)
+
+
+def aten_tally(seen: Seen) -> Iterator[Counted]:
+    """The operators' amounts.
+
+    Raises:
+        ConventionError: attention runs as one operator, whose result lies otherwise in memory than what was recorded,
+            and whether a later linear layer's bias is counted hangs on that.
+    """
+    end = min((call.span[1] for call in seen.fused_calls), default=len(seen.operations))
+    for call in seen.functions if seen.fused_calls else ():
+        biased = call.span[0] >= end and call.name == "F.linear" and call.arg(2, "bias") is not None
+        if biased and not is_contiguous(call.x.shape, call.x.stride):
+            raise ConventionError(
+                f"whether ptflops counts the bias of {call.module!r} hangs on the memory layout that PyTorch's "
+                "fast path gives its input, which was not recorded"
+            )
+    yield from _aten(seen)
+
+
 PTFLOPS_ATEN = Convention(
     name="ptflops-aten",
     summary="ptflops 0.7.5, backend aten, on CPU: MACs and bias additions of mm, addmm, bmm and convolution",
     unit="MACs",
-    tallies={
-        "macs": by_operator(
-            {
-                aten.mm: rule("linear", "without bias", _macs(mm)),
-                aten.bmm: rule("matmul", "as is", _macs(bmm)),
-                aten.addmm: rule("linear", "one addition per output for the bias", biased_addmm),
-                aten.convolution: rule("convolution", "one addition per output for a bias", biased_convolution),
-                units.attention: rule("attention", "a fused CPU kernel is not counted", math_attention),
-                units.rnn: rule(
-                    "recurrent", "steps with bias additions; LSTM as one oneDNN operator: 0", decomposed_rnn
-                ),
-            }
-        )
-    },
+    tallies={"macs": aten_tally},
     figures=lambda seen, _: trainable_parameters(seen),
     unseen="no operator that ptflops lists: mm, addmm, bmm, convolution",
     family="dispatch",
+    run=Run(evaluates=True, hooked=children),
 )
 
 

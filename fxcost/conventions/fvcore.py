@@ -22,6 +22,7 @@ from ..records.recording import TensorSpec
 from .convention import Convention, Counted, CountRule, Tally, function_amount, rows, rule
 from .einsum import normalized, printed_count
 from .kinds import CELL_FUNCTIONS, packet, product_macs
+from .running import Run
 from .seen import FunctionSeen, Seen
 
 aten = torch.ops.aten
@@ -187,6 +188,7 @@ def _convention(name: str, summary: str, vectors: Callable[[FunctionSeen], int])
         figures=_figures,
         unseen="no handler for this operator in the trace",
         family="fvcore",
+        run=Run(evaluates=False),
     )
 
 

@@ -7,8 +7,10 @@ in-place methods, and functions bound before patching, such as the activation of
 from __future__ import annotations
 
 from math import prod
+from types import FunctionType
 from typing import Any
 
+import torch
 from torch import nn
 
 from ..records.recording import TensorSpec
@@ -21,7 +23,24 @@ PER_ELEMENT = ("F.relu", "F.prelu", "F.elu", "F.relu6", "F.gelu", "F.silu")
 
 def is_patched(seen: Seen, call: FunctionSeen) -> bool:
     """False for a function that its module took from the namespace before any tool could patch it."""
-    return not (call.name in ("F.relu", "F.gelu") and type(seen.modules.get(call.module)) in _BOUND_EARLY)
+    module = seen.modules.get(call.module)
+    if module is None:
+        return True
+    if isinstance(module, _BOUND_EARLY):
+        return isinstance(vars(module).get("activation"), FunctionType) and not _is_of_torch(vars(module)["activation"])
+    held = [value for value in vars(module).values() if callable(value)]
+    return not any(value is function for value in held for function in _functions(call.name))
+
+
+def _is_of_torch(function: FunctionType) -> bool:
+    return (function.__module__ or "").startswith("torch.")
+
+
+def _functions(name: str) -> tuple[Any, ...]:
+    """What a name as in :class:`FunctionSeen` stands for."""
+    space, _, last = name.rpartition(".")
+    found = {"F": nn.functional, "torch": torch}.get(space)
+    return (getattr(found, last),) if hasattr(found, last) else ()
 
 
 def elements(call: FunctionSeen) -> int:

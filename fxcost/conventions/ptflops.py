@@ -36,6 +36,7 @@ from .kinds import (
 )
 from .patched import PER_ELEMENT, added_product, elements, is_patched, left_aligned, product, wanted_size
 from .recurrent import hooked
+from .running import Run
 from .seen import FunctionSeen, ModuleSeen, Seen
 
 
@@ -66,6 +67,8 @@ def attention(call: ModuleSeen) -> int:
     if len(call.args) < 3:
         raise ConventionError("ptflops gives up on this model: its attention hook needs three positional inputs")
     query, key, value = (spec.shape for spec in call.args[:3])
+    if len(query) != 3:
+        raise ConventionError("ptflops gives up on this model: its attention hook needs a batch dimension")
     batch, at = (query[0], 1) if m.batch_first else (query[1], 0)
     length, keys, values = query[at], key[at], value[at]
     e, e_k, e_v, heads = query[2], key[2], value[2], m.num_heads
@@ -172,6 +175,8 @@ def tally(seen: Seen) -> Iterator[Counted]:
                 patched, whole = patched + exact, whole + counted.amount
                 yield counted
     batch = seen.batch
+    if not batch:
+        raise ConventionError("ptflops gives up on this model: it divides by the batch, which is 0 (ZeroDivisionError)")
     total = int(listed / batch + patched)  # in floating point, as the tool does
     yield Counted(total - listed - whole, "batch", "", f"hooked modules divided by a batch of {batch}")
 
@@ -183,6 +188,7 @@ PTFLOPS = Convention(
     tallies={"macs": tally},
     figures=lambda seen, _: trainable_parameters(seen),
     unseen="neither a listed module nor a patched function",
+    run=Run(evaluates=True),
 )
 
 CONVENTIONS = (PTFLOPS,)

@@ -21,6 +21,7 @@ from .seen import Seen
 if TYPE_CHECKING:
     pass
 
+_FUSED = "PyTorch's fast path runs it as one operator, as nothing here asks for a gradient"
 _SHOWN = 3
 """Patterns of modules that a printed term shows before it says how many modules more there are."""
 
@@ -98,6 +99,7 @@ def _one(seen: Seen, convention: Convention) -> Reconciliation:
             f"{convention.name!r} counts {convention.unit}, and only MACs and FLOPs can be reconciled; "
             "counts() has its figures"
         )
+    seen = convention.sees(seen)
     base = [count(op) for _, op in seen.operations]
     left, theirs, terms = list(base), 0, _Terms()
     for counted in convention.counted(seen):
@@ -106,8 +108,10 @@ def _one(seen: Seen, convention: Convention) -> Reconciliation:
         left[start:stop] = [0] * (stop - start)
         theirs += counted.amount
         terms.add(counted.family, counted.why, counted.module, counted.amount - claimed)
-    for (module, op), amount in zip(seen.operations, left, strict=True):
-        if amount:
+    for number, ((module, op), amount) in enumerate(zip(seen.operations, left, strict=True)):
+        if amount and number in seen.hidden:
+            terms.add(op.family or "uncosted", _FUSED, module, -amount)
+        elif amount:
             kind = type(seen.modules[module]).__name__ if module in seen.modules else ""
             where = f" ({kind})" if kind and module else ""
             terms.add(op.family or "uncosted", convention.unseen + where, module, -amount)

@@ -1,7 +1,7 @@
 """What tools can see of a run, made once from a report's records: operations, module calls and function calls.
 
 Tools hook modules, patch Python functions, intercept operators or read a trace. All of these are views of the same
-records, in the order of the run.
+records, in the order of the run. The run is the one that was analysed; in_run.py has the one that a tool makes of it.
 
 Not visible: functions that a PyTorch function calls in its turn (those of `F.multi_head_attention_forward` are told
 from its operators), Python arithmetic on sizes inside functions that stay whole or under concrete capture,
@@ -94,6 +94,10 @@ class ModuleSeen:
         """The first tensor returned."""
         return next(tensor_specs(self.output))
 
+    def argument(self, position: int, name: str = "", default: Any = None) -> Any:
+        """An argument by position or name."""
+        return self.args[position] if len(self.args) > position else self.kwargs.get(name, default)
+
 
 @dataclass(frozen=True, slots=True)
 class FunctionSeen:
@@ -128,7 +132,14 @@ class FunctionSeen:
 
 
 class Seen:
-    """A report's records, as tools see them."""
+    """A report's records, as tools see them.
+
+    `hidden` are the numbers of operations that no tool sees, `fused_calls` the calls that they are inside; `by_run` has
+    what tools see that run the model otherwise.
+    """
+
+    hidden: frozenset[int] = frozenset()
+    fused_calls: tuple[ModuleSeen, ...] = ()
 
     def __init__(self, report: Sums) -> None:
         self.report = report
@@ -136,6 +147,7 @@ class Seen:
         self.root = report.recording.root
         counts = [len(node.operations) for node in report.nodes]
         self._starts = [0, *accumulate(counts)]
+        self.by_run: dict[Any, Seen] = {}
 
     @cached_property
     def modules(self) -> dict[str, nn.Module]:
@@ -301,6 +313,10 @@ def _attention_step(op: OpRecord, weights: bool) -> tuple[str, tuple[Any, ...]] 
         return "F.linear", (op.args[1], _turned(op.args[2]))
     if packet is aten.mm:
         return "F.linear", (op.args[0], _turned(op.args[1]))
+    if packet is aten.bmm and op.args[1].stride[:1] == (
+        0,
+    ):  # a frozen weight, broadcast over an input that is no matrix
+        return "F.linear", (op.args[0], TensorSpec(op.args[1].shape[:0:-1], op.args[1].dtype))
     if op.op is units.attention:
         return "F.scaled_dot_product_attention", op.args
     if not weights:

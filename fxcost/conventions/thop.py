@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..errors import ConventionError
 from .convention import Convention, Counted, CountRule, module_amount, rows, rule
 from .kinds import (
     ADAPTIVE_AVG,
@@ -33,6 +34,7 @@ from .kinds import (
     quotient_product,
     repeated,
 )
+from .running import Run
 from .seen import ModuleSeen, Seen
 
 UPSAMPLE = (nn.Upsample, nn.UpsamplingBilinear2d, nn.UpsamplingNearest2d)
@@ -60,6 +62,8 @@ def normalization(call: ModuleSeen) -> int:
 def softmax(call: ModuleSeen) -> int:
     """3f − 1 per row of f."""
     features = call.x.shape[call.module.dim]
+    if not features:
+        raise ConventionError(f"thop refuses this model: {call.name!r} is over 0 features (ZeroDivisionError)")
     return int(call.x.numel // features * (3 * features - 1))
 
 
@@ -113,8 +117,6 @@ def recurrent(call: ModuleSeen) -> int:
 
 def raise_packed() -> None:
     """Refuse a packed sequence, whose batch sizes no record keeps."""
-    from ..errors import ConventionError
-
     raise ConventionError("thop's count of a PackedSequence needs the lengths, which are values: pass a padded batch")
 
 
@@ -145,7 +147,7 @@ TABLE: Mapping[type, CountRule] = {
             (*BATCH_NORM, *INSTANCE_NORM, nn.SyncBatchNorm, nn.LayerNorm),
             rule("normalization", "4 per element if affine, else 2", normalization),
         ),
-        ((nn.PReLU,), rule("activation", "one per element", lambda call: 0 if call.module.training else call.x.numel)),
+        ((nn.PReLU,), rule("activation", "one per element", lambda call: call.x.numel)),
         ((nn.Softmax,), rule("softmax", "3f − 1 per row of f", softmax)),
         (ADAPTIVE_AVG, rule("pooling", "kernel + 1 per output element", adaptive_pool)),
         (UPSAMPLE, _upsample(nearest=1)),
@@ -202,6 +204,7 @@ THOP = Convention(
     figures=_figures(TABLE),
     unseen=_UNSEEN,
     family="thop",
+    run=Run(evaluates=True, gradients=False),
 )
 THOP_OLD = Convention(
     name="thop-0.0.31",
@@ -211,6 +214,7 @@ THOP_OLD = Convention(
     figures=_figures(TABLE_OLD),
     unseen=_UNSEEN,
     family="thop",
+    run=Run(evaluates=True, gradients=False),
 )
 
 CONVENTIONS = (THOP, THOP_OLD)

@@ -16,6 +16,7 @@ from typing import Any
 from ..records.recording import TensorSpec
 from .convention import Convention, Counted
 from .kinds import is_leaf
+from .running import Run
 from .seen import ModuleSeen, Seen
 from .torchinfo_rows import parameters
 
@@ -68,6 +69,7 @@ TORCHINFO = Convention(
     unit="MACs",
     tallies={"total_mult_adds": mult_adds},
     figures=_figures,
+    run=Run(evaluates=True, gradients=False),
     unseen="no parameters of a module without children",
 )
 

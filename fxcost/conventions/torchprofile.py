@@ -15,10 +15,13 @@ from collections.abc import Iterator, Mapping
 from math import prod
 
 import torch
+from torch import nn
 
+from ..errors import ConventionError
 from .convention import Convention, Counted, CountRule, function_amount, rows, rule
 from .fvcore import CONVOLUTIONS, MATMULS, TRANSPOSED, added_product, linear, operands_of, product
 from .kinds import CELL_FUNCTIONS, packet, product_macs
+from .running import Run, nothing
 from .seen import PROJECTIONS, FunctionSeen, Seen
 
 aten = torch.ops.aten
@@ -89,8 +92,11 @@ def multiplication(call: FunctionSeen) -> int:
 
 
 def sizes_of_attention(call: FunctionSeen) -> int:
-    """Products of sizes in attention: 6 where keys and values are projected together, apart from the query; else 4."""
-    return 6 if call.kwargs[PROJECTIONS] == 3 else 4
+    """Products of sizes in attention: 6 where keys and values are projected together, apart from the query; else 4.
+
+    One more where zeros are added to the keys.
+    """
+    return (6 if call.kwargs[PROJECTIONS] == 3 else 4) + bool(call.arg(9, "add_zero_attn"))
 
 
 def elements(call: FunctionSeen) -> int:
@@ -124,7 +130,17 @@ TABLE: Mapping[str, CountRule] = rows(
 
 
 def tally(seen: Seen) -> Iterator[Counted]:
-    """Live function calls; a recurrent cell's products and multiplications one by one."""
+    """Live function calls; a recurrent cell's products and multiplications one by one.
+
+    Raises:
+        ConventionError: the tool itself fails on a tensor that does not exist in the trace.
+    """
+    for attention in seen.fused_calls:
+        if isinstance(attention.module, nn.MultiheadAttention) and not attention.argument(4, "need_weights", True):
+            raise ConventionError(
+                "torchprofile refuses this model: attention without weights runs as one operator here, in whose trace "
+                "a result is missing (AttributeError)"
+            )
     for call in seen.functions:
         if not call.live:
             continue
@@ -145,6 +161,7 @@ TORCHPROFILE = Convention(
     summary="torchprofile 0.1.0: MACs of a trace with attention, one per element of norms, pools and products",
     unit="MACs",
     tallies={"macs": tally},
+    run=Run(evaluates=False, hooked=nothing),
     unseen="no handler for this operator in the trace",
 )
 

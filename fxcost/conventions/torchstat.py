@@ -21,6 +21,7 @@ from ..errors import ConventionError
 from ..records.recording import TensorSpec
 from .convention import Convention, Counted, Tally
 from .kinds import is_leaf, repeated
+from .running import Run, nothing
 from .seen import ModuleSeen, Seen
 
 Shape = tuple[int, ...]
@@ -34,6 +35,8 @@ def last_calls(seen: Seen) -> list[tuple[ModuleSeen, Shape, Shape]]:
         ConventionError: the tool raises on such a model.
     """
     batch = seen.batch
+    if not batch:
+        raise ConventionError("torchstat runs one image, and this run had none: analyse a batch of at least 1")
     made = []
     for call in {call.name: call for call in seen.module_calls if is_leaf(call.module)}.values():
         if len(call.args) != 1 or not isinstance(call.args[0], TensorSpec) or not isinstance(call.output, TensorSpec):
@@ -154,6 +157,7 @@ TORCHSTAT = Convention(
         "MemW": _tally(bytes_written, "output"),
     },
     figures=_figures,
+    run=Run(evaluates=True, hooked=nothing),
     unseen="no module that torchstat knows, an earlier call of a shared module, or beyond the first image",
 )
 

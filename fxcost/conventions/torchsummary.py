@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from ..errors import ConventionError
 from ..records.recording import TensorSpec, tensor_specs
 from .convention import Convention, Counted
+from .running import Run
 from .seen import ModuleSeen, Seen
 
 MEBI = 1024**2
@@ -113,6 +114,7 @@ TORCHSUMMARY = Convention(
     unit="parameters",
     tallies={"Total params": parameters},
     figures=_figures,
+    run=Run(evaluates=False),
 )
 
 CONVENTIONS = (TORCHSUMMARY,)

@@ -15,6 +15,7 @@ import operator
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from inspect import unwrap
 from itertools import groupby
 from pathlib import Path
 from types import CodeType, FrameType
@@ -294,6 +295,7 @@ def _held(text: str, strength: int, needed: int) -> str:
 
 def function_of(function: Callable[..., Any], arguments: str = "") -> Function:
     """What can be said of a Python function."""
+    function = unwrap(function)  # a formula of the user's, which a rule of ours asks
     code = getattr(function, "__code__", None)
     if not isinstance(code, CodeType):
         return Function(getattr(function, "__name__", repr(function)), "", 0, "", "")

@@ -9,7 +9,7 @@ Not here: the arithmetic of the optimizer, communication between devices, kernel
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from os import PathLike
@@ -17,6 +17,7 @@ from os import PathLike
 from ..records.cost import Cost, OpCost
 from ..records.recording import ModuleRecord, OpRecord, TrainingRecord
 from ..rules.pricing import cost_operation
+from ..rules.registered import formula_assumptions
 from ..rules.registry import Registry
 from ..text import units
 from .lifetimes import Births, LiveTensor, Residents, alive, live_bytes
@@ -211,7 +212,7 @@ def training_of(
         at_peak=at_peak,
         live=tuple(live),
         forward_operators=forward_operators,
-        assumptions=record.assumptions,
+        assumptions=(*record.assumptions, *ledger.assumptions()),
     )
 
 
@@ -260,6 +261,10 @@ class _Ledger:
         for op, owner, again in zip(ran, record.owners, record.recomputed, strict=True):
             if owner < len(self.counted):
                 self._book(owner, self._price(op, registry), "recomputed" if again else "backward", op.scope)
+
+    def assumptions(self) -> Iterator[str]:
+        """What the prices rest on."""
+        return formula_assumptions(self._priced.values())
 
     def _price(self, op: OpRecord, registry: Registry) -> OpCost:
         """The cost of a run. Repeated layers share arguments and results, which the record keeps alive."""

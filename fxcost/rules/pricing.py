@@ -20,6 +20,8 @@ _NOTHING = Cost()
 def cost_nodes(nodes: Iterable[NodeRecord], registry: Registry) -> tuple[NodeCost, ...]:
     """Price every node. Operations that are equal are priced once.
 
+    Nothing is remembered for the next call: a rule may read what changes in between.
+
     Raises:
         RuleError: a rule failed on a record; the message names the operator, its shapes and the node.
     """

@@ -1,4 +1,7 @@
-"""All rules of this process: the built-in ones, those of installed packages, and those that users registered."""
+"""All rules of this process: the built-in ones, those of installed packages, and those that users registered.
+
+Where there is none, a formula that was registered with PyTorch's own counter is one (registered.py).
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,12 @@ from collections.abc import Callable, Mapping
 from functools import cache, lru_cache
 from importlib.metadata import entry_points
 
+import torch
+
 from ..errors import DuplicateRuleError
 from . import late
 from .built_in import BUILT_IN
+from .registered import registered_formulas
 from .registry import OpKey, Registry, Rule, RuleFunction, check_key
 
 _user_rules: dict[OpKey, Rule] = {}
@@ -55,18 +61,24 @@ def rule(*ops: OpKey, family: str = "custom", override: bool = False) -> Callabl
 def default_registry(rules: Mapping[OpKey, RuleFunction | Rule] | None = None) -> Registry:
     """Built-in rules, overlaid by installed packages' (entry points `fxcost.rules`), by `fxcost.rule`'s and by `rules`.
 
+    Below all of them stand the formulas that were registered with PyTorch's own counter.
+
     Rules for operators of libraries that are imported by now (torchvision) are among the built-in ones.
     """
-    names, more = late.registered(), {**_packaged(), **_registered()}
-    registry = _overlaid(names, tuple(more.items())) if more else _with(names)
+    names, more, formulas = late.registered(), {**_packaged(), **_registered()}, registered_formulas()
+    registry = _overlaid(names, tuple(more.items()), tuple(formulas.items())) if more or formulas else _with(names)
     if not rules:
         return registry
     return registry.overlay({k: r if isinstance(r, Rule) else Rule("custom", r) for k, r in rules.items()})
 
 
 @lru_cache(maxsize=1)
-def _overlaid(names: tuple[str, ...], more: tuple[tuple[OpKey, Rule], ...]) -> Registry:
-    return _with(names).overlay(dict(more))
+def _overlaid(
+    names: tuple[str, ...], more: tuple[tuple[OpKey, Rule], ...], formulas: tuple[tuple[OpKey, Rule], ...]
+) -> Registry:
+    known = {**_with(names).rules, **dict(more)}
+    priced = {key.overloadpacket if isinstance(key, torch._ops.OpOverload) else key for key in known}
+    return _with(names).overlay({**{key: rule for key, rule in formulas if key not in priced}, **dict(more)})
 
 
 @lru_cache(maxsize=8)

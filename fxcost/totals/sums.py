@@ -16,6 +16,7 @@ from typing import Any
 from ..errors import UnknownNameError
 from ..records.cost import Cost, NodeCost, OpCost
 from ..records.recording import ParameterRecord, Recording
+from ..rules.registered import formula_assumptions
 from .experts import ExpertLayer, expert_assumptions, expert_layers
 from .module_tree import ModuleCost, module_tree
 from .parameters import ParameterTotals, add_up, params_by_dtype, unique_parameters
@@ -205,7 +206,11 @@ class Sums:
     @property
     def assumptions(self) -> tuple[str, ...]:
         """Sentences that say what the numbers assume."""
-        return (*self.recording.assumptions, *expert_assumptions(self.expert_layers))
+        return (*self.recording.assumptions, *expert_assumptions(self.expert_layers), *self._formulas)
+
+    @cached_property
+    def _formulas(self) -> tuple[str, ...]:
+        return tuple(formula_assumptions(op for node in self.nodes for op in node.operations))
 
     @cached_property
     def expert_layers(self) -> tuple[ExpertLayer, ...]:

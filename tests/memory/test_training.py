@@ -342,6 +342,7 @@ def test_optimizer_names():
     for name, elements in expected.items():
         assert step(model, (2, 10), optimizer=name).optimizer_bytes == 4 * elements
     assert step(model, (2, 10), optimizer=12).optimizer_bytes == 12 * 66
+    assert step(model, (2, 10), optimizer=0).optimizer_bytes == 0
     assert step(model, (2, 10)).optimizer == "adamw"
 
 

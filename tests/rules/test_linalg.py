@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import strategies as st
-from oracle import Number, counting, filled, log, maximum, numbers, power, prove, sqrt, total
+from oracle import Number, counting, filled, log, maximum, numbers, power, prove, sqrt, tensor, total
 from recording import price, price_of
 from strategies import drawn, flags, sizes, values
 
@@ -313,3 +313,152 @@ def test_a_pseudoinverse_is_its_factors_and_a_product(hermitian, factors):
     x = values(6, 6)
     cost = price(lambda a: torch.linalg.pinv(a, hermitian=hermitian), x)
     assert cost.flops == price(factors, x).flops + 6 + 36 + 2 * 216
+
+
+def reflected(v, tau, c, left):
+    """The product of reflections I − τ v vᵀ with a matrix, one after the other; each v starts with a one, for free."""
+    c = c.copy() if left else c.T.copy()
+    for j in range(len(tau))[::-1] if left else range(len(tau)):
+        for column in range(c.shape[1]):
+            w = c[j, column]
+            for i in range(j + 1, c.shape[0]):
+                w = w + v[i, j] * c[i, column]
+            w = tau[j] * w
+            c[j, column] = c[j, column] - w
+            for i in range(j + 1, c.shape[0]):
+                c[i, column] = c[i, column] - w * v[i, j]
+    return c if left else c.T
+
+
+@drawn(st.integers(1, 4), st.integers(0, 3), sizes, flags)
+def test_reflections_applied_to_a_matrix(k, more, vectors, left):
+    """ormqr walks over its reflections exactly, from the left and from the right."""
+    length = k + more
+    v, tau = torch.geqrf(values(length, k))
+    c = values(length, vectors, seed=1) if left else values(vectors, length, seed=1)
+    mine = tensor(reflected(numbers(v), numbers(tau), numbers(c), left))
+    torch.testing.assert_close(mine, torch.ormqr(v, tau, c, left=left))
+    with counting() as tally:
+        reflected(numbers(v), numbers(tau), numbers(c), left)
+    assert price(lambda *given: torch.ormqr(*given, left=left), v, tau, c).flops == tally.cost.flops
+    stacked = [torch.stack([x] * 3) for x in (v, tau, c)]
+    assert price(lambda *given: torch.ormqr(*given, left=left), *stacked).flops == 3 * tally.cost.flops
+
+
+def applied(m, n, k):
+    """Operations of k reflections applied to n vectors of length m, walked over."""
+    return sum((4 * (m - j) - 2) * n for j in range(k))
+
+
+@pytest.mark.parametrize(("m", "n", "sides"), [(7, 4, 3), (4, 4, 1), (3, 6, 2)])
+def test_least_squares_is_qr_reflections_and_a_substitution(m, n, sides):
+    """Q is never made: its reflections are applied to the right-hand sides."""
+    a, b = values(2, m, n), values(2, m, sides)
+    k = min(m, n)
+    with counting() as tally:
+        substitution(numbers(well_conditioned(k)), numbers(values(k, sides)), False, False)
+    expected = price(lambda x: torch.linalg.qr(x, mode="r"), values(m, n)).flops + applied(m, sides, k)
+    assert price(torch.linalg.lstsq, a, b).flops == 2 * (expected + tally.cost.flops)
+
+
+@pytest.mark.parametrize(("m", "n", "k"), [(90, 40, 40), (60, 60, 20), (80, 50, 30)])
+def test_products_of_reflections_by_backward_accumulation(m, n, k):
+    """Each reflection meets the block of columns that are not yet those of the identity."""
+    walked = sum(4 * (m - j) * (n - j) for j in range(k))
+    v, tau = torch.empty(3, m, n), torch.empty(3, k)
+    found = price(torch.linalg.householder_product, v, tau).flops
+    assert abs(found / (3 * walked) - 1) < 0.04
+
+
+@pytest.mark.parametrize(("m", "n"), [(80, 40), (40, 80), (50, 50)])
+def test_modes_of_qr(m, n):
+    """Without Q the reflections alone; reduced Q has min(m, n) columns, complete Q m of them."""
+    x, k = values(2, m, n), min(m, n)
+    r, reduced, complete = (
+        price(lambda x, mode=mode: torch.linalg.qr(x, mode=mode), x).flops for mode in ("r", "reduced", "complete")
+    )
+    assert abs(r / (2 * householder_work(m, n)) - 1) < 0.06
+    assert price_of(aten.geqrf.default, x, outputs=(x, x[..., 0])).flops == r
+    for q, columns in ((reduced - r, k), (complete - r, m)):
+        walked = sum(4 * (m - j) * (columns - j) for j in range(k))
+        assert abs(q / (2 * walked) - 1) < 0.06
+
+
+@drawn(orders, sizes, flags, flags)
+def test_solves_from_the_right_and_of_batches(n, rhs, left, unit):
+    """X A = B has a right-hand side for each row; a batch costs its matrices."""
+    a, b = values(2, 3, n, n), values(2, 3, n, rhs) if left else values(2, 3, rhs, n)
+    one = substitution_work(n, rhs, unit)
+    call = lambda a, b: torch.linalg.solve_triangular(a, b, upper=True, left=left, unitriangular=unit)  # noqa: E731
+    assert price(call, a, b).flops == 6 * one
+    lu_call = lambda a, b: torch.linalg.lu_solve(a, torch.ones(2, 3, n, dtype=torch.int32, device="meta"), b, left=left)  # noqa: E731
+    assert price(lu_call, a, b).flops == 6 * (substitution_work(n, rhs, True) + substitution_work(n, rhs, False))
+    if left:
+        old = lambda b, a: torch.triangular_solve(b, a, unitriangular=unit)  # noqa: E731
+        assert price(old, b, a).flops == 6 * one
+        assert price(torch.cholesky_solve, b, a).flops == 12 * substitution_work(n, rhs, False)
+        pivots = torch.ones(2, 3, n, dtype=torch.int32)
+        diagonal = 6 * n * rhs  # a division for each element
+        ldl = price(torch.linalg.ldl_solve, a, pivots, b).flops
+        assert ldl == 12 * substitution_work(n, rhs, True) + diagonal
+        with counting() as tally:
+            lu(numbers(well_conditioned(n)))
+        solved = tally.cost.flops + substitution_work(n, rhs, True) + substitution_work(n, rhs, False)
+        assert price(torch.linalg.solve, a, b).flops == 6 * solved
+
+
+def substitution_work(n, rhs, unit):
+    """Counted on a matrix."""
+    with counting() as tally:
+        substitution(numbers(well_conditioned(n)), numbers(values(n, rhs)), True, unit)
+    return tally.cost.flops
+
+
+def test_one_right_hand_side_is_a_vector():
+    """B of one dimension is one right-hand side."""
+    a, b = values(4, 4), values(4)
+    assert price(torch.linalg.solve, a, b).flops == price(torch.linalg.solve, a, b[:, None]).flops
+
+
+@pytest.mark.parametrize("n", [30, 60])
+def test_cubic_counts_of_lapack(n):
+    """Inverse from a Cholesky factor: two triangular products; LDLᵀ: a triangle of multiply-subtracts at each step."""
+    x = values(2, n, n)
+    inverse_of_factor = sum(2 * (n - j) * (j + 1) for j in range(n))  # L⁻¹, a dot product for each element below
+    product = sum(2 * (n - max(i, j)) for i in range(n) for j in range(i + 1))  # L⁻ᵀ L⁻¹, one triangle
+    assert abs(price(torch.cholesky_inverse, x).flops / (2 * (inverse_of_factor + product)) - 1) < 4 / n
+    ldl = sum((n - j) * (n - j) for j in range(n))
+    assert abs(price(torch.linalg.ldl_factor, x).flops / (2 * ldl) - 1) < 4 / n
+
+
+@pytest.mark.parametrize(("m", "n"), [(5, 3), (3, 5), (4, 4)])
+def test_singular_values_of_wide_matrices_are_those_of_tall_ones(m, n):
+    """GVL figure 8.6.1, with the longer side as m; a pseudo-inverse adds reciprocals, scaling and a product."""
+    long, short, x = max(m, n), min(m, n), values(2, m, n)
+    alone = price(lambda x: aten._linalg_svd(x, False, False), x).flops
+    factors = price(lambda x: torch.linalg.svd(x, full_matrices=False), x).flops
+    assert alone == 2 * ((12 * long * short**2 - 4 * short**3) // 3)
+    assert factors == 2 * (14 * long * short**2 + 8 * short**3)
+    product = price(torch.bmm, torch.empty(2, n, short), torch.empty(2, short, m))
+    scaled = 2 * (short + n * short)
+    assert price(torch.linalg.pinv, x).flops == factors + scaled + 2 * product.macs
+    square = values(2, m, m)
+    for op in (aten._linalg_eigvals.default, aten.linalg_eigvals.default):
+        assert price_of(op, square, outputs=(square[..., 0],)).flops == 2 * 10 * m**3
+
+
+@pytest.mark.parametrize("k", range(1, 18))
+def test_bisection_at_its_worst(k):
+    """The most compares that bisection of k sorted values takes, over all places where a value can belong."""
+
+    def compares(place):
+        low, high, taken = 0, k, 0
+        while low < high:
+            middle, taken = (low + high) // 2, taken + 1
+            low, high = (low, middle) if place <= middle else (middle + 1, high)
+        return taken
+
+    worst = max(map(compares, range(k + 1)))
+    assert formulas.topk(3, 7, k) == (21 * worst, 0)
+    assert formulas.search(5, k) == (5 * worst, 0)
+    assert formulas.sort(3, k)[1] == formulas.fft(3, k)[1] == 0

@@ -35,3 +35,24 @@ def test_equal_layers_are_priced_once():
     first, second = [n for n in fxcost.analyze(layers, (2, 4), capture="symbolic").nodes if n.kind == "call_module"]
     assert first.operations is second.operations
     assert first.cost.macs == 2 * 4 * 4
+
+
+def test_a_rule_that_reads_something_else_is_asked_anew() -> None:
+    """What a rule of the user's reads may have changed since the last analysis."""
+    state = {"each": 5}
+
+    def rule(_op: fxcost.OpRecord) -> fxcost.Cost:
+        return fxcost.Cost(other_flops=state["each"])
+
+    def counted() -> int:
+        return fxcost.analyze(nn.Tanh(), (2, 4), rules={aten.tanh: rule}).flops
+
+    assert counted() == 5
+    state["each"] = 9
+    assert counted() == 9
+    library = torch.library.Library("test_pricing_anew", "FRAGMENT")
+    library.define("twice(Tensor x) -> Tensor")
+    library.impl("twice", torch.empty_like, "Meta")
+    fxcost.rule(torch.ops.test_pricing_anew.twice)(rule)
+    for state["each"] in (1, 2, 1):
+        assert fxcost.analyze(lambda x: torch.ops.test_pricing_anew.twice(x), (2, 4)).flops == state["each"]
