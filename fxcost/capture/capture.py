@@ -7,12 +7,10 @@ notes what it calls; `auto` takes the first where it is beyond doubt, and the se
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from functools import partial
-from itertools import chain
-from types import FunctionType, MappingProxyType
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -20,15 +18,17 @@ from torch import fx, nn
 from torch.nn.parameter import is_lazy
 
 from ..errors import CaptureError, FxcostError, InputError, MissingMetaKernelError, ModelRunError
-from ..meta.nested import is_nested
 from ..meta.recorder import is_plain, outline
-from ..meta.sparse import is_sparse
 from ..meta.storages import Storages
 from ..meta.units import whole_units
 from ..meta.values import NeedsRealRunError, ValueRecorder
-from ..model.inputs import Arguments, bind, make_arguments, make_real_arguments, parameter_dtype
+from ..model.inputs import Arguments, as_given, bind, make_arguments, objects_by_name, weights_dtype
 from ..model.isolate import MetaCopier
+from ..model.left_behind import put_back
 from ..model.modules import inventory, is_leaf, module_records, parameter_records, signature_source
+from ..model.parts import Parts, name_of, owner_of, parts_of
+from ..model.reach import Reach
+from ..model.real import RealCopier
 from ..model.run_errors import model_raised
 from ..model.unchanged import unchanged_state
 from ..records.recording import ModuleCall, Recording, TensorSpec, TrainingRecord
@@ -135,16 +135,21 @@ def record_step(
         model, inputs, kwargs = exported(model, inputs, kwargs)
 
     def run(casts: bool) -> TrainingRecord:
-        job = _Job(model, inputs, kwargs, dtype, leaf_modules, real_limit)
+        job = _Job(model, inputs, kwargs, dtype, leaf_modules, real_limit, loss)
         if recording.capture == "real":
             job.make_real(model, inputs, kwargs)
         recorder = StepRecorder(Storages(), real=recording.capture == "real", casts=casts)
         if recording.capture in ("concrete", "real"):
             job.tell(recorder, job.root)
-            return train_model(job.model, job.arguments, job.root, recorder, leaf_modules, loss)
-        job.tell(recorder, recording.root)
+            with put_back(job.reach):
+                return train_model(job.model, job.arguments, job.parts, recorder, leaf_modules, job.loss)
+        job.tell(recorder, job.root)
+        job.root.__dict__.update(
+            {k: v for k, v in vars(recording.root).items() if k not in vars(job.root)}
+        )  # constants
         values = job.values_of(recording.sketch, recording.capture)
-        return train_graph(recording.root, recording.sketch, values, recorder, loss)
+        with put_back(job.reach):
+            return train_graph(job.parts, recording.sketch, values, recorder, job.loss)
 
     with unchanged_state(), whole_units():
         try:
@@ -165,43 +170,47 @@ class _Job:
         dtype: torch.dtype | None,
         leaf_modules: tuple[Any, ...],
         real_limit: int,
+        loss: Loss | None = None,
     ) -> None:
-        self.copier = MetaCopier(dtype)
-        captured: dict[str, Any] = {}
+        self.reach = Reach(model, objects_by_name(model, inputs, kwargs), loss)
+        self.copier = MetaCopier(dtype, self.reach)
         self.model: Any
         self._graph: fx.Graph | None = None
-        if isinstance(model, FunctionType):
-            self.model, captured = self.copier.function(model)
-        elif isinstance(model, fx.GraphModule) and not any(map(is_lazy, model.parameters())):
+        if isinstance(model, fx.GraphModule) and not any(map(is_lazy, model.parameters())):
             self.model, self._graph = self.copier.owner(model), model.graph
         else:
             self.model = self.copier.model(model)
+        self.loss = self.copier.value(loss)
+        self.parts = parts_of(self.copier, model)
+        self.root = self.parts.root
         of_model = len(self.copier.real)
-        self.arguments = make_arguments(inputs, kwargs, self.copier, parameter_dtype(model, dtype))
+        self.arguments = make_arguments(inputs, kwargs, self.copier, weights_dtype(self.parts.tensors(), dtype))
         of_inputs = [(m, r) for m, r in self.copier.real[of_model:] if not r.is_floating_point()]
         self._known = self.copier.real[:of_model] + of_inputs
         bind(signature_source(model), self.arguments)
         self.leaf_modules = leaf_modules
-        owner = getattr(self.model, "__self__", self.model)
-        self.root = owner if isinstance(owner, nn.Module) else _holder(captured)
-        _check_leaves(leaf_modules, self.root)
-        self.type_name = (
-            type(owner).__name__ if owner is self.root else getattr(model, "__name__", type(model).__name__)
-        )
-
+        _check_leaves(leaf_modules, self.parts)
+        owner = owner_of(model)
+        self.type_name = type(owner).__name__ if isinstance(owner, nn.Module) else name_of(model)
         self.real_possible = dtype is None and self._all_real(real_limit)
         if self.copier.lazy:
-            self.model(*self.arguments.args, **self.arguments.kwargs)  # gives lazy modules of the copy their shapes
+            with put_back(self.reach):
+                self.model(*self.arguments.args, **self.arguments.kwargs)  # gives lazy modules of the copy their shapes
 
     def symbolic(self) -> Recording:
         if isinstance(self.model, nn.Module) and (self.model._forward_hooks or self.model._forward_pre_hooks):
             raise CaptureError("symbolic tracing starts at forward and would not run the hooks of the model itself")
+        if self.copier.overriding:
+            raise CaptureError("a tensor has a __torch_function__ of its own, which symbolic tracing does not run")
         leaves: Callable[[nn.Module, str], bool] = lambda m, name: is_leaf(m, name, self.leaf_modules)  # noqa: E731
-        sketch, root, calls = trace_symbolically(self.model, self.arguments, leaves)
-        return self._propagated(sketch, root, "symbolic", calls)
+        with put_back(self.reach):
+            sketch, root, calls = trace_symbolically(self.model, self.arguments, leaves)
+        with put_back(self.reach):
+            return self._propagated(sketch, root, "symbolic", calls)
 
     def given(self) -> Recording:
-        return self._propagated(Sketch.of(self._graph or self.model.graph, node_owner), self.model, "given", [])
+        with put_back(self.reach):
+            return self._propagated(Sketch.of(self._graph or self.model.graph, node_owner), self.model, "given", [])
 
     def _propagated(self, sketch: Sketch, root: nn.Module, capture: str, calls: list[TracedCall]) -> Recording:
         recorder = self._recorder()
@@ -231,7 +240,7 @@ class _Job:
         originals = {id(meta) for meta, _ in self.copier.real}
         if not all(id(t) in originals for t in self.arguments.tensors()):
             return False
-        if not all(id(t) in originals for t in chain(self.root.parameters(), self.root.buffers())):
+        if not all(id(t) in originals for t in self.parts.tensors()):
             return False
         real = [t for _, t in self.copier.real]
         sizes = {t.untyped_storage()._cdata: t.untyped_storage().nbytes() for t in real if is_plain(t)}
@@ -248,23 +257,23 @@ class _Job:
 
     def make_real(self, model: Any, inputs: Any, kwargs: Any) -> None:
         """Take a deep copy of the model, and copies of the inputs, in place of those on meta."""
-        arguments = make_real_arguments(inputs, kwargs)
-        held = getattr(model, "__self__", model)
-        tensors = (*held.parameters(), *held.buffers()) if isinstance(held, nn.Module) else ()
-        memo = {id(t): _clone(t) for t in (*arguments.tensors(), *tensors) if is_nested(t) or is_sparse(t)}
-        self.model, self.arguments = copy.deepcopy((model, arguments), memo)
-        owner = getattr(self.model, "__self__", self.model)
-        self.root = owner if isinstance(owner, nn.Module) else nn.Module()
+        copier, arguments = RealCopier(None, self.reach), as_given(inputs, kwargs)
+        self.model = copier.model(model)
+        self.arguments = Arguments(copier.value(arguments.args), copier.value(arguments.kwargs))
+        self.loss = copier.value(self.reach.loss)
+        self.parts = parts_of(copier, model)
+        self.root = self.parts.root
 
     def _run_concretely(self, recorder: ValueRecorder, capture: str) -> Recording:
-        tracer = ConcreteTracer(self.root, recorder, self.leaf_modules)
+        tracer = ConcreteTracer(self.parts, recorder, self.leaf_modules)
         try:
-            with recorder:
+            with put_back(self.reach), recorder:
                 tracer.trace(self.model, self.arguments)
         except FxcostError:
             raise
         except Exception as error:
             raise model_raised(error, tracer.failed_in, self.arguments) from error
+        self.parts.attach(tracer.mentioned())
         return self._recording(tracer.sketch, self.root, capture, recorder, tracer.records, tuple(tracer.calls))
 
     def _recorder(self) -> ValueRecorder:
@@ -294,16 +303,9 @@ class _Job:
             calls=calls,
             parameters=parameter_records(found, lambda tensor: known.get(id(tensor)) or recorder.spec(tensor)),
             storage_bytes=tuple(recorder.storages.nbytes),
-            assumptions=tuple(recorder.assumptions),
+            assumptions=tuple(dict.fromkeys((*recorder.assumptions, *self.copier.assumptions))),
             deaths=tuple(recorder.deaths.items()) if capture in ("concrete", "real") else None,
         )
-
-
-def _clone(tensor: torch.Tensor) -> torch.Tensor:
-    """A copy of a nested or sparse tensor, which know no deepcopy."""
-    copied = tensor.detach().clone()
-    is_parameter = isinstance(tensor, nn.Parameter)
-    return nn.Parameter(copied, requires_grad=tensor.requires_grad) if is_parameter else copied
 
 
 def exported(program: torch.export.ExportedProgram, inputs: Any, kwargs: Any) -> tuple[nn.Module, Any, Any]:
@@ -313,8 +315,8 @@ def exported(program: torch.export.ExportedProgram, inputs: Any, kwargs: Any) ->
     return program.module(check_guards=False), inputs, kwargs
 
 
-def _check_leaves(leaf_modules: tuple[Any, ...], root: nn.Module) -> None:
-    names = [name for name, _ in root.named_modules()] if leaf_modules else []
+def _check_leaves(leaf_modules: tuple[Any, ...], parts: Parts) -> None:
+    names = [name for name, _ in parts.named_modules()] if leaf_modules else []
     for leaf in leaf_modules:
         if isinstance(leaf, str) and leaf not in names:
             near = get_close_matches(leaf, names, n=3)
@@ -322,19 +324,6 @@ def _check_leaves(leaf_modules: tuple[Any, ...], root: nn.Module) -> None:
             raise InputError(f"leaf_modules names {leaf!r}, and the model has no such module{hint}")
         if not isinstance(leaf, (str, type)):
             raise InputError(f"leaf_modules takes module classes and names, not a {type(leaf).__name__}")
-
-
-def _holder(captured: dict[str, Any]) -> nn.Module:
-    """A root for a function's graph, with the modules and tensors that the function uses."""
-    root = nn.Module()
-    for name, value in captured.items():
-        if isinstance(value, nn.Module):
-            root.add_module(name, value)
-        elif isinstance(value, nn.Parameter):
-            root.register_parameter(name, value)
-        else:
-            root.register_buffer(name, value)
-    return root
 
 
 def node_owner(node: fx.Node) -> str:

@@ -20,6 +20,7 @@ from ..memo.repeats import Given, Question, Ran, Replay, mapped, renumbered
 from ..meta.recorder import described, fields_of, is_plain, outline
 from ..meta.values import ValueRecorder
 from ..model.modules import inventory
+from ..model.parts import Parts
 from ..records.recording import NodeRecord, TensorSpec, tensor_specs
 from ..records.sketch import Node, Sketch
 from .vocabulary import Later, opaque, resolved
@@ -46,19 +47,21 @@ class Met:
 
 
 class Drawing:
-    """The graph and the node records of a run of `root`; `scopes` has the FQNs of the modules that are running.
+    """The graph and the node records of a run of a model of these parts.
+
+    `scopes` has the FQNs of the modules that are running.
 
     Specs of tensors are read anew after anything has run, which `age` counts: it may have changed them.
     """
 
-    def __init__(self, root: nn.Module, recorder: ValueRecorder) -> None:
+    def __init__(self, parts: Parts, recorder: ValueRecorder) -> None:
         self.sketch = Sketch()
         self.records: list[NodeRecord] = []
         self.scopes = [""]
         self.age = 0
-        self._root, self.recorder = root, recorder
+        self._root, self.recorder = parts.root, recorder
         self._met: dict[int, Met] = {}
-        self._attributes = inventory(root).names()
+        self._attributes = inventory(parts.root, parts.outside).names()
         self._attribute_nodes: dict[str, Node] = {}
         self._constants = 0
 
