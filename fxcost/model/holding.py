@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 import types
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -90,6 +90,8 @@ def contents(value: Any) -> Iterator[tuple[str, Any]]:
             yield from (("key", key) for key in list(dict.keys(value)))
         if not NOTHING.issuperset(map(type, dict.values(value))):
             yield from ((str(key), item) for key, item in list(dict.items(value)))
+    if is_a(value, defaultdict):
+        yield "default_factory", value.default_factory
     for kind in SEQUENCES:
         if is_a(value, kind) and not NOTHING.issuperset(map(type, kind.__iter__(value))):
             yield from ((str(i), item) for i, item in enumerate(list(kind.__iter__(value))))
@@ -141,12 +143,16 @@ def resolved(scope: dict[str, Any], chain: Iterable[str]) -> Any:
     return value
 
 
-def imported(names: Iterable[str], scope: dict[str, Any]) -> Iterator[types.ModuleType]:
-    """Modules of the user's that code imports by these names, absolute ones or relative to its own place."""
+def imported(names: Iterable[str], scope: dict[str, Any]) -> Iterator[list[types.ModuleType]]:
+    """Modules of the user's that code imports by these names, absolute ones or relative to its own place.
+
+    Each with the packages around it, the outermost first: an import statement may return any of them.
+    """
     package = str(scope.get("__package__") or "")
     places = [package.rsplit(".", i)[0] for i in range(package.count(".") + 1)] if package else []
     for name in names:
         for full in (name, *(f"{place}.{name}".rstrip(".") for place in places)):
-            module: Any = sys.modules.get(full)
-            if is_a(module, types.ModuleType) and is_the_users(vars(module)):
-                yield module
+            parts = full.split(".")
+            found: list[Any] = [sys.modules.get(".".join(parts[: i + 1])) for i in range(len(parts))]
+            if all(is_a(module, types.ModuleType) and is_the_users(vars(module)) for module in found):
+                yield found

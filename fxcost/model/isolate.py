@@ -14,7 +14,7 @@ import copy
 import enum
 import functools
 import types
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict, deque
 from typing import Any
 
 import torch
@@ -102,7 +102,7 @@ class MetaCopier(Rebuilder):
 
     def _apart(self, value: Any) -> Any:
         try:
-            return self.holder(value)
+            return self.holder(value, self._copy)
         except TypeError:
             kind = type(value)
             self.assumptions.append(
@@ -123,10 +123,8 @@ class MetaCopier(Rebuilder):
             return result
         if kind is tuple:
             return tuple(map(self.value, value))
-        if _is_plain_object(kind):
-            result = self._remember(value, object.__new__(self._copy(kind)))
-            result.__dict__.update({k: self.value(v) for k, v in value.__dict__.items()})
-            return result
+        if _is_plain(kind):
+            return self.holder(value, self.value)
         return self._by_its_protocol(value, kind)
 
     def _by_its_protocol(self, value: Any, kind: type) -> Any:
@@ -229,12 +227,13 @@ class _TensorsToMeta(TorchFunctionMode):
 _PROTOCOL = ("__deepcopy__", "__copy__", "__reduce__", "__reduce_ex__", "__getstate__", "__new__")
 
 
-def _is_plain_object(cls: type) -> bool:
-    """True for objects that are nothing but a `__dict__`: classes defined in Python, without slots or protocol."""
-    own = any(getattr(cls, name, None) is not getattr(object, name, None) for name in (*_PROTOCOL, "__setstate__"))
-    bases = cls.__mro__[:-1]
-    python_made = any("__dict__" in base.__dict__ for base in bases) and cls.__basicsize__ <= _PLAIN_SIZE
-    return python_made and not own and not any("__slots__" in base.__dict__ for base in bases)
+def _is_plain(cls: type) -> bool:
+    """True for containers, and for objects that are nothing but attributes: made in Python, without a protocol."""
+    base: Any = next((b for b in cls.__mro__ if b in _CONTAINERS), object)
+    own = any(getattr(cls, name, None) is not getattr(base, name, None) for name in (*_PROTOCOL, "__setstate__"))
+    return not own and (cls is base or bool(cls.__flags__ & _MADE_IN_PYTHON))
 
 
-_PLAIN_SIZE = type("_Plain", (), {}).__basicsize__
+_CONTAINERS = frozenset({defaultdict, deque, dict, frozenset, list, set, types.SimpleNamespace, OrderedDict, object})
+_MADE_IN_PYTHON = 1 << 9
+"""Of a type's flags: it stands on the heap."""

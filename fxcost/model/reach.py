@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from .caches import CachedFunction, entries
-from .code import is_the_users, reads
+from .code import Reads, is_the_users, reads
 from .holding import (
     NOTHING,
     SEQUENCES,
@@ -236,11 +236,18 @@ class Reach:
         key, code, scope = id(function), function.__code__, function.__globals__
         found = reads(code)
         for chain in found.variables:
-            self._variable(scope, chain, key, chain in found.called)
-        for module in imported(found.imports, scope):
+            self._variable(scope, chain, key, found)
+        if ("globals",) in found.variables:
+            for name in sorted(found.attributes & scope.keys()):
+                self._variable(scope, (name,), key, found)
+        for modules in imported(found.imports, scope):
             self.imports = True
-            for name in sorted(found.attributes & vars(module).keys()):
-                self._variable(vars(module), (name,), self._space(module, key), False)
+            parent: Hashable = key
+            for around, module in zip([None, *modules], modules, strict=False):
+                if around is not None:
+                    parent = self._place(vars(around), module.__name__.rpartition(".")[2], parent)
+                parent = self._space(module, parent)
+            self._named(modules[-1], key, found)
         for name in found.written:
             if name in code.co_freevars:
                 cell = (function.__closure__ or ())[code.co_freevars.index(name)]
@@ -258,17 +265,29 @@ class Reach:
             for cls, value in self._unnamed.pop(name):
                 self._look(value, id(cls), CODE, (name,))
 
-    def _variable(self, scope: dict[str, Any], chain: tuple[str, ...], parent: Hashable, called: bool) -> None:
-        """A global variable; or, where that is a module of Python's, the attribute of it that code asks for."""
-        name, *rest = chain
-        value: Any = scope.get(name)
-        if is_a(value, types.ModuleType):
-            if rest and is_the_users(vars(value)):
-                self._variable(vars(value), tuple(rest), self._space(value, self._place(scope, name, parent)), called)
-        elif may_matter(value):
-            self._look(value, self._place(scope, name, parent), CODE, (name,))
-            if called and is_a(value, type):
+    def _variable(self, scope: dict[str, Any], chain: tuple[str, ...], parent: Hashable, found: Reads) -> None:
+        """A global variable; or, where that is a module of Python's, what code asks for of it."""
+        place: dict[str, Any] = scope
+        name: str = chain[0]
+        value: Any = None
+        for name, *rest in (chain[i:] for i in range(len(chain))):
+            value = place.get(name)
+            if not is_a(value, types.ModuleType) or not is_the_users(vars(value)):
+                break
+            parent, place = self._space(value, self._place(place, name, parent)), vars(value)
+            if not rest:
+                self._named(value, parent, found)
+        if not is_a(value, types.ModuleType) and may_matter(value):
+            self._look(value, self._place(place, name, parent), CODE, (name,))
+            if chain in found.called and is_a(value, type):
                 self._construct(value)
+
+    def _named(self, module: types.ModuleType, parent: Hashable, found: Reads) -> None:
+        """A module of Python's as such: what is asked for of it has one of the names in the code."""
+        for name in sorted(found.attributes & vars(module).keys()):
+            value = vars(module)[name]
+            if not is_a(value, types.ModuleType) and may_matter(value):
+                self._look(value, self._place(vars(module), name, self._space(module, parent)), CODE, (name,))
 
     def _place(self, scope: dict[str, Any], name: str, parent: Hashable) -> Hashable:
         self._names_in.setdefault(id(scope), {})[name] = None
@@ -358,9 +377,10 @@ _VISITS: dict[type, Callable[[Reach, Any, int, Path], None]] = {
     types.BuiltinFunctionType: Reach._builtin,
     functools.partial: Reach._partial,
     weakref.ref: Reach._reference,
+    weakref.KeyedRef: Reach._reference,
     fx.Graph: Reach._graph,
     **dict.fromkeys((staticmethod, classmethod, property, functools.cached_property), Reach._wrapper),
     functools.partialmethod: Reach._wrapper,
 }
-_BY_NAME = frozenset(_VISITS) - {functools.partial, weakref.ref, fx.Graph}
+_BY_NAME = frozenset(_VISITS) - {functools.partial, weakref.ref, weakref.KeyedRef, fx.Graph}
 """What runs only where it is called by its name."""

@@ -13,6 +13,7 @@ import functools
 import types
 import weakref
 from collections import OrderedDict, defaultdict, deque
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -33,9 +34,11 @@ KINDS = frozenset(
         functools.cached_property,
         functools.partialmethod,
         weakref.ref,
+        weakref.KeyedRef,
     }
 )
 """What is made anew where it leads to something that is copied, besides classes and objects."""
+_MARK = "_made_anew"
 _KEPT = frozenset({"__dict__", "__weakref__", "__slots__", "_abc_impl"})
 
 
@@ -79,6 +82,8 @@ class Rebuilder(TensorCopier):
             return functools.partialmethod(self._copy(value.func), *value.args, **value.keywords)
         if kind is weakref.ref:
             return weakref.ref(self._copy(value()))
+        if kind is weakref.KeyedRef:
+            return weakref.KeyedRef(self._copy(value()), _nothing, value.key)
         return value
 
     # ------------------------------------------------------------------------------------------------------- functions
@@ -141,51 +146,59 @@ class Rebuilder(TensorCopier):
     # --------------------------------------------------------------------------------------------------------- classes
 
     def _class(self, cls: Any) -> Any:
-        """A class with methods made anew, of which the copies of its objects are."""
-        mirrors = [self._copy(base) for base in cls.__mro__[1:]]
-        order = (_Unregistered, *mirrors, *cls.__mro__)
-        meta = type(type(cls).__name__, (type(cls),), {"mro": lambda mirror: [mirror, *order]})
+        """A class with methods made anew, of which the copies of its objects are; with those of its bases."""
+        around = [*cls.__mro__, *(base for meta in map(type, cls.__mro__) for base in meta.__mro__)]
+        fresh = [c for c in dict.fromkeys(around) if id(c) in self.reach.dirty and id(c) not in self._memo]
+        for base in reversed(fresh):  # a class needs those of its bases, and its own
+            self._remember(base, self._empty_class(base))
+        for base in fresh:  # when all are there, as their methods name them
+            made = self._memo[id(base)]
+            for name, value in list(base.__dict__.items()):
+                if name not in _KEPT and type(value) is not types.MemberDescriptorType:
+                    type.__setattr__(made, name, self._copy(value))
+        return self._memo[id(cls)]
+
+    def _empty_class(self, cls: Any) -> Any:
+        above = [_Unregistered, *(self._memo.get(id(base), base) for base in cls.__mro__[1:]), *cls.__mro__]
+        ours = self._memo.get(id(type(cls)), type(cls))
+        order: Callable[[Any], Any] = lambda made: [made, *above] if _MARK in vars(made) else type.mro(made)  # noqa: E731
+        meta = type(ours.__name__, (ours,), {"mro": order})
         new = abc.ABCMeta.__new__ if is_a(cls, abc.ABCMeta) else type.__new__
-        made = self._remember(cls, new(meta, cls.__name__, (cls,), {"__slots__": ()}))
-        for name, value in cls.__dict__.items():
-            if name not in _KEPT and type(value) is not types.MemberDescriptorType:
-                type.__setattr__(made, name, self._copy(value))
-        return made
+        return new(meta, cls.__name__, (cls,), {"__slots__": (), _MARK: True})
 
     # --------------------------------------------------------------------------------------------------------- objects
 
-    def holder(self, value: Any) -> Any:
+    def holder(self, value: Any, copy: Callable[[Any], Any]) -> Any:
         """A container or an object with attributes, made anew without running code of its class.
 
         Raises:
             TypeError: it is an object of another language, which can't be made so.
         """
-        kind = type(value)
-        cls = self._copy(kind)
+        cls = self._copy(type(value))
+        new = next(vars(base)["__new__"] for base in cls.__mro__ if is_a(vars(base).get("__new__"), _BUILT_IN))
         base: Any = next((b for b in _BASES if is_a(value, b)), object)
         if base is tuple or base is frozenset:
-            return self._with_attributes(value, base.__new__(cls, map(self._copy, value)))
-        made = self._remember(value, base.__new__(cls))
+            made = self._remember(value, new(cls, map(copy, base.__iter__(value))))
+        else:
+            made = self._remember(value, new(cls))
         if base is deque:
             deque.__init__(made, (), value.maxlen)
         if base is defaultdict:
-            made.default_factory = self._copy(value.default_factory)
+            made.default_factory = copy(value.default_factory)
         if is_a(value, dict):
             for key, item in list(dict.items(value)):
-                base.__setitem__(made, self._copy(key), self._copy(item))
-        elif base is not object:
+                base.__setitem__(made, copy(key), copy(item))
+        elif _BASES.get(base) is not None:
             for item in list(base.__iter__(value)):
-                _BASES[base](made, self._copy(item))
-        return self._with_attributes(value, made)
-
-    def _with_attributes(self, value: Any, made: Any) -> Any:
+                _BASES[base](made, copy(item))
         if held := attributes(value):
-            object.__getattribute__(made, "__dict__").update({k: self._copy(v) for k, v in held.items()})
+            object.__getattribute__(made, "__dict__").update({k: copy(v) for k, v in held.items()})
         for name, item in slots(value).items():
-            object.__setattr__(made, name, self._copy(item))
+            object.__setattr__(made, name, copy(item))
         return made
 
 
+_BUILT_IN = types.BuiltinFunctionType
 _BASES: dict[Any, Any] = {
     OrderedDict: None,
     defaultdict: None,
@@ -197,6 +210,10 @@ _BASES: dict[Any, Any] = {
     frozenset: None,
 }
 """Containers, and what adds an element; the first that fits is what an object's class extends."""
+
+
+def _nothing(_: Any) -> None:
+    """The entry of a copy goes with the copy."""
 
 
 class _Unregistered:
