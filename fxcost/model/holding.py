@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import types
 from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator
@@ -102,8 +103,9 @@ def contents(value: Any) -> Iterator[tuple[str, Any]]:
 
 def attributes(value: Any) -> dict[str, Any]:
     """What an object has in its `__dict__`."""
+    ask: Any = threading.local.__getattribute__ if is_a(value, threading.local) else object.__getattribute__
     try:
-        held: dict[str, Any] = object.__getattribute__(value, "__dict__")
+        held: dict[str, Any] = ask(value, "__dict__")
     except (AttributeError, TypeError):
         return {}
     return held if is_a(held, dict) else {}

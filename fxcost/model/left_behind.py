@@ -55,8 +55,8 @@ def _steps(thing: Any) -> Iterator[_Undo]:
         yield _table(thing.__dict__)
     elif type(thing).__module__ != "builtins":
         yield _table(attributes(thing))
-        if held := slots(thing):
-            yield _slots(thing, held)
+        if any("__slots__" in vars(cls) for cls in type(thing).__mro__):
+            yield _slots(thing)
 
 
 def _table(table: dict[Any, Any]) -> _Undo:
@@ -101,7 +101,9 @@ def _class(cls: type) -> _Undo:
     return undo
 
 
-def _slots(thing: Any, before: dict[str, Any]) -> _Undo:
+def _slots(thing: Any) -> _Undo:
+    before = slots(thing)
+
     def undo() -> None:
         now = slots(thing)
         for name in now.keys() - before.keys():

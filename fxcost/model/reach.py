@@ -28,7 +28,6 @@ from .caches import CachedFunction, entries
 from .code import Reads, is_the_users, reads
 from .holding import (
     NOTHING,
-    SEQUENCES,
     called_by_bases,
     contents,
     defaults,
@@ -202,12 +201,9 @@ class Reach:
         users = is_users_class(cls)
         if users:
             self._look(cls, key, CODE, None)
-        held = False
         for name, child in contents(value):
-            held = True
             self._look(child, key, way, None if path is None else (*path, name))
-        changes = cls is not tuple and cls is not frozenset and (held or users or is_a(value, (dict, *SEQUENCES)))
-        if way == CODE and changes:
+        if way == CODE and cls is not tuple and cls is not frozenset and cls is not object:
             self.state.append(value)
 
     # ------------------------------------------------------------------------------------------------------- functions

@@ -191,8 +191,7 @@ class Rebuilder(TensorCopier):
         elif _BASES.get(base) is not None:
             for item in list(base.__iter__(value)):
                 _BASES[base](made, copy(item))
-        if held := attributes(value):
-            object.__getattribute__(made, "__dict__").update({k: copy(v) for k, v in held.items()})
+        attributes(made).update({name: copy(item) for name, item in attributes(value).items()})
         for name, item in slots(value).items():
             object.__setattr__(made, name, copy(item))
         return made
