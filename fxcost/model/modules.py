@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from types import (
@@ -257,16 +257,31 @@ def parameter_records(found: Inventory, spec: Callable[[torch.Tensor], Any]) -> 
     parameters = {id(tensor) for tensor, _ in found.parameters}
     buffers = {id(tensor): names for tensor, names in found.buffers}
     records = [
-        ParameterRecord(names + buffers.get(id(p), ()), spec(p), False, p.requires_grad)
+        ParameterRecord(names + buffers.get(id(p), ()), spec(p), False, p.requires_grad, _parts(p, spec))
         for p, names in found.parameters
         if type(p) is nn.Parameter or not nn.parameter.is_lazy(p)
     ]
     records += [
-        ParameterRecord(names, spec(b), True, False)
+        ParameterRecord(names, spec(b), True, False, _parts(b, spec))
         for b, names in found.buffers
         if id(b) not in parameters and not nn.parameter.is_lazy(b)
     ]
     return tuple(records)
+
+
+def _parts(tensor: torch.Tensor, spec: Callable[[torch.Tensor], Any]) -> tuple[Any, ...]:
+    kind = type(tensor)
+    plain = kind is torch.Tensor or kind is nn.Parameter or tensor.is_nested or not hasattr(kind, "__tensor_flatten__")
+    return () if plain else tuple(map(spec, tensors_within(tensor)))
+
+
+def tensors_within(tensor: Any) -> Iterator[torch.Tensor]:
+    """The plain tensors that a tensor subclass is made of, by PyTorch's protocol for these; else itself."""
+    if not hasattr(type(tensor), "__tensor_flatten__"):
+        yield tensor
+        return
+    for name in tensor.__tensor_flatten__()[0]:
+        yield from tensors_within(getattr(tensor, name))
 
 
 def signature_source(model: Any) -> Callable[..., Any]:

@@ -125,8 +125,10 @@ class Reach:
 
     def _found(self, of_model: int, of_inputs: int) -> Iterator[Part]:
         for i, (key, (path, value)) in enumerate(self._parts.items()):
-            if i < of_model or i >= of_inputs or is_a(value, nn.Module):  # the others are inputs
-                yield Part(path, value, i >= of_model or bool(self._ways[key] & DATA))
+            if i < of_model:
+                yield Part(path, value, bool(self._ways[key] & DATA))
+            elif is_a(value, nn.Module) or (i >= of_inputs and value.requires_grad):  # other tensors are data
+                yield Part(path, value, True)
 
     def _leading(self) -> set[Hashable]:
         """What leads to a seed; and what reads a variable that such a function assigns to, as it has its own."""
