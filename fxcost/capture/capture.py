@@ -20,6 +20,7 @@ from ..errors import CaptureError, FxcostError, InputError, MissingMetaKernelErr
 from ..meta.storages import Storages
 from ..meta.units import whole_units
 from ..meta.values import NeedsRealRunError
+from ..model.left_behind import put_back
 from ..model.unchanged import unchanged_state
 from ..model.without_gpu import misses_a_gpu, without_gpu
 from ..records.recording import NodeRecord, Recording, TrainingRecord
@@ -170,21 +171,26 @@ def record_step(
         model, inputs, kwargs = exported(model, inputs, kwargs)
 
     def run(casts: bool) -> TrainingRecord:
-        job = Job(model, inputs, kwargs, dtype, leaf_modules, real_limit)
+        job = Job(model, inputs, kwargs, dtype, leaf_modules, real_limit, loss)
         if recording.capture == "real":
             job.make_real(model, inputs, kwargs)
         recorder = StepRecorder(Storages(), real=recording.capture == "real", casts=casts)
         job.tell(recorder, job.root)
         if not isinstance(model, fx.GraphModule) or not runs_its_graph(model):
-            return train_model(job.model, job.arguments, job.root, recorder, leaf_modules, loss)
+            with put_back(job.reach):
+                return train_model(job.model, job.arguments, job.parts, recorder, leaf_modules, job.loss)
         sketch = job.sketch()
-        return train_graph(job.root, sketch, placeholder_values(sketch, job.arguments), recorder, loss)
+        with put_back(job.reach):
+            return train_graph(job.parts, sketch, placeholder_values(sketch, job.arguments), recorder, job.loss)
 
     def run_graph(casts: bool) -> TrainingRecord:
-        job = Job(model, inputs, kwargs, dtype, leaf_modules, real_limit)
+        job = Job(model, inputs, kwargs, dtype, leaf_modules, real_limit, loss)
         recorder = StepRecorder(Storages(), casts=casts)
-        job.tell(recorder, recording.root)
-        return train_graph(recording.root, recording.sketch, list(job.arguments.tensors()), recorder, loss)
+        job.tell(recorder, job.root)
+        constants = {k: v for k, v in vars(recording.root).items() if k not in vars(job.root)}
+        job.root.__dict__.update(constants)
+        with put_back(job.reach):
+            return train_graph(job.parts, recording.sketch, list(job.arguments.tensors()), recorder, job.loss)
 
     def step(run: Callable[[bool], TrainingRecord]) -> TrainingRecord:
         try:

@@ -27,6 +27,7 @@ from ..meta.segments import Ran, Segment
 from ..meta.values import ValueRecorder
 from ..model.inputs import Arguments
 from ..model.modules import argument_names, is_leaf
+from ..model.parts import Parts
 from ..records.recording import ModuleCall, Operator
 from ..records.sketch import Node
 from .drawing import Call, Drawing
@@ -39,16 +40,16 @@ _METADATA = frozenset(getattr(Tensor, name).__get__ for name in ("shape", "dtype
 
 
 class ConcreteTracer(TorchFunctionMode):
-    """Builds the graph and the node records of one run of `root`."""
+    """Builds the graph and the node records of one run of a model of these parts."""
 
-    def __init__(self, root: nn.Module, recorder: ValueRecorder, leaf_modules: tuple[Any, ...] = ()) -> None:
+    def __init__(self, parts: Parts, recorder: ValueRecorder, leaf_modules: tuple[Any, ...] = ()) -> None:
         super().__init__()
-        self.root = root
+        self._parts = parts
         self.calls: list[ModuleCall] = []
         self.recorder = recorder
         recorder.orphan = self._orphan
         self._leaf_modules = leaf_modules
-        self._drawing = Drawing(root, recorder)
+        self._drawing = Drawing(parts, recorder)
         self._specs = self._drawing.specs
         self._scopes = self._drawing.scopes
         self._spellings: dict[Any, tuple[str, Any, str, tuple[str, ...]]] = {}
@@ -76,11 +77,16 @@ class ConcreteTracer(TorchFunctionMode):
         self._drawing.output(out)
         return out
 
+    def mentioned(self) -> set[str]:
+        """Names of the modules that were called, and of the modules and tensors that the graph names."""
+        nodes = (node for node in self.sketch.nodes if node.op in ("call_module", "get_attr"))
+        return {node.target for node in nodes} | {call.module for call in self.calls}
+
     def _wrap_modules(self) -> Callable[[], None]:
         """Route every module's forward through :meth:`_call_module`; returns what undoes it."""
         wrapped: list[tuple[nn.Module, Any]] = []
         seen: set[int] = set()
-        for name, module in self.root.named_modules():
+        for name, module in self._parts.named_modules():
             if id(module) in seen or isinstance(module, torch.jit.ScriptModule):
                 continue
             seen.add(id(module))

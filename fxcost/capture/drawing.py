@@ -14,11 +14,12 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, fx
 
 from ..meta.segments import Ran, described, fields_of, outline
 from ..meta.values import ValueRecorder
 from ..model.modules import inventory
+from ..model.parts import Parts
 from ..records.recording import NodeRecord, TensorSpec, tensor_specs
 from ..records.sketch import Node, Sketch
 from .vocabulary import Later, opaque, resolved
@@ -41,18 +42,20 @@ class Met:
 
 
 class Drawing:
-    """The graph and the node records of a run of `root`; `scopes` has the FQNs of the modules that are running.
+    """The graph and the node records of a run of a model of these parts.
+
+    `scopes` has the FQNs of the modules that are running.
 
     Specs of tensors are read anew after something may have changed them, which the recorder counts.
     """
 
-    def __init__(self, root: nn.Module, recorder: ValueRecorder) -> None:
+    def __init__(self, parts: Parts, recorder: ValueRecorder) -> None:
         self.sketch = Sketch()
         self.records: list[NodeRecord] = []
         self.scopes = [""]
-        self._root, self.recorder = root, recorder
+        self._root, self.recorder = parts.root, recorder
         self._met: dict[int, Met] = {}
-        self._attributes = inventory(root).names()
+        self._attributes = inventory(parts.root, parts.outside).names()
         self._attribute_nodes: dict[str, Node] = {}
         self._constants = 0
 

@@ -5,26 +5,25 @@ Not here: which way is taken (capture.py).
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from difflib import get_close_matches
-from itertools import chain
-from types import FunctionType
 from typing import Any
 
 import torch
 from torch import fx, nn
 from torch.nn.parameter import is_lazy
 
-from ..errors import FxcostError, InputError
-from ..meta.nested import is_nested
+from ..errors import CaptureError, FxcostError, InputError
 from ..meta.segments import is_plain, outline
-from ..meta.sparse import is_sparse
 from ..meta.storages import Storages
 from ..meta.values import ValueRecorder
-from ..model.inputs import Arguments, bind, make_arguments, make_real_arguments, parameter_dtype
+from ..model.inputs import Arguments, as_given, bind, make_arguments, objects_by_name, weights_dtype
 from ..model.isolate import MetaCopier
+from ..model.left_behind import put_back
 from ..model.modules import inventory, is_leaf, module_records, parameter_records, signature_source
+from ..model.parts import Parts, name_of, owner_of, parts_of
+from ..model.reach import Reach
+from ..model.real import RealCopier
 from ..model.run_errors import model_raised
 from ..records.recording import ModuleCall, NodeRecord, Recording
 from ..records.sketch import Node, Sketch
@@ -44,39 +43,38 @@ class Job:
         dtype: torch.dtype | None,
         leaf_modules: tuple[Any, ...],
         real_limit: int,
+        loss: Callable[[Any], torch.Tensor] | None = None,
     ) -> None:
-        self.copier = MetaCopier(dtype)
-        captured: dict[str, Any] = {}
+        self.reach = Reach(model, objects_by_name(model, inputs, kwargs), loss)
+        self.copier = MetaCopier(dtype, self.reach)
         self.model: Any
         self._graph: fx.Graph | None = None
-        if isinstance(model, FunctionType):
-            self.model, captured = self.copier.function(model)
-        elif isinstance(model, fx.GraphModule) and runs_its_graph(model) and not any(map(is_lazy, model.parameters())):
+        if isinstance(model, fx.GraphModule) and runs_its_graph(model) and not any(map(is_lazy, model.parameters())):
             self.model, self._graph = self.copier.owner(model), model.graph
         else:
             self.model = self.copier.model(model)
             if isinstance(model, fx.GraphModule):  # its own way of copying forgets these
                 kept = {k: v for k, v in vars(model).items() if k == "forward" or k.endswith("_hooks")}
                 vars(self.model).update({k: self.copier.value(v) for k, v in kept.items()})
+        self.loss = self.copier.value(loss)
+        self.parts = parts_of(self.copier, model)
+        self.root = self.parts.root
         of_model = len(self.copier.real)
-        self.arguments = make_arguments(inputs, kwargs, self.copier, parameter_dtype(model, dtype))
+        self.arguments = make_arguments(inputs, kwargs, self.copier, weights_dtype(self.parts.tensors(), dtype))
         of_inputs = [(m, r) for m, r in self.copier.real[of_model:] if not r.is_floating_point()]
         self._known = self.copier.real[:of_model] + of_inputs
         bind(signature_source(model), self.arguments)
         self.leaf_modules = leaf_modules
-        owner = getattr(self.model, "__self__", self.model)
-        self.root = owner if isinstance(owner, nn.Module) else _holder(captured)
-        _check_leaves(leaf_modules, self.root)
-        self.type_name = (
-            type(owner).__name__ if owner is self.root else getattr(model, "__name__", type(model).__name__)
-        )
-
+        _check_leaves(leaf_modules, self.parts)
+        owner = owner_of(model)
+        self.type_name = type(owner).__name__ if isinstance(owner, nn.Module) else name_of(model)
         self.real_possible = dtype is None and self._all_real(real_limit)
         self.home = self._home()
         self.takes_gradients = False
         """Set where the model differentiates in its forward, and must run with gradients."""
         if self.copier.lazy:
-            self.model(*self.arguments.args, **self.arguments.kwargs)  # gives lazy modules of the copy their shapes
+            with put_back(self.reach):
+                self.model(*self.arguments.args, **self.arguments.kwargs)  # gives lazy modules of the copy their shapes
 
     # ------------------------------------------------------------------------------------------------------ ways to run
 
@@ -99,14 +97,15 @@ class Job:
         return self._run(ValueRecorder(Storages(), real=True), "real")
 
     def _run(self, recorder: ValueRecorder, capture: str) -> Recording:
-        tracer = ConcreteTracer(self.root, recorder, self.leaf_modules)
+        tracer = ConcreteTracer(self.parts, recorder, self.leaf_modules)
         try:
-            with recorder:
+            with put_back(self.reach), recorder:
                 tracer.trace(self.model, self.arguments)
         except FxcostError:
             raise
         except Exception as error:
             raise model_raised(error, tracer.failed_in, self.arguments) from error
+        self.parts.attach(tracer.mentioned())
         deaths = tuple(recorder.deaths.items())
         return self.recording(tracer.sketch, capture, recorder, tracer.records, tuple(tracer.calls), deaths)
 
@@ -117,8 +116,11 @@ class Job:
             CaptureError: the model can't be traced, or does something that makes a trace doubtful.
             ModelRunError: the graph can't run.
         """
+        if self.copier.overriding:
+            raise CaptureError("a tensor has a __torch_function__ of its own, which symbolic tracing does not run")
         leaves: Callable[[nn.Module, str], bool] = lambda m, name: is_leaf(m, name, self.leaf_modules)  # noqa: E731
-        sketch, calls = trace_symbolically(self.model, self.root, self.arguments, leaves, self.home)
+        with put_back(self.reach):
+            sketch, calls = trace_symbolically(self.model, self.root, self.arguments, leaves, self.home)
         return self._graph_run(sketch, "symbolic", list(self.arguments.tensors()), self.recorder(), calls)
 
     def given(self) -> Recording:
@@ -150,7 +152,8 @@ class Job:
         self, sketch: Sketch, capture: str, values: list[Any], recorder: ValueRecorder, calls: Any = ()
     ) -> Recording:
         runner = GraphRunner(self.root, sketch, recorder)
-        runner.run(values)
+        with put_back(self.reach):
+            runner.run(values)
         resolved = tuple([_resolved_call(call, runner.outputs) for call in calls])
         return self.recording(sketch, capture, recorder, runner.records, resolved)
 
@@ -179,7 +182,7 @@ class Job:
         originals = {id(meta) for meta, _ in self.copier.real}
         if not all(id(t) in originals for t in self.arguments.tensors()):
             return False
-        if not all(id(t) in originals for t in chain(self.root.parameters(), self.root.buffers())):
+        if not all(id(t) in originals for t in self.parts.tensors()):
             return False
         real = [t for _, t in self.copier.real]
         sizes = {t.untyped_storage()._cdata: t.untyped_storage().nbytes() for t in real if is_plain(t)}
@@ -192,13 +195,12 @@ class Job:
 
     def make_real(self, model: Any, inputs: Any, kwargs: Any) -> None:
         """Take a deep copy of the model, and copies of the inputs, in place of those on meta."""
-        arguments = make_real_arguments(inputs, kwargs)
-        held = getattr(model, "__self__", model)
-        tensors = (*held.parameters(), *held.buffers()) if isinstance(held, nn.Module) else ()
-        memo = {id(t): _clone(t) for t in (*arguments.tensors(), *tensors) if is_nested(t) or is_sparse(t)}
-        self.model, self.arguments = copy.deepcopy((model, arguments), memo)
-        owner = getattr(self.model, "__self__", self.model)
-        self.root = owner if isinstance(owner, nn.Module) else nn.Module()
+        copier, arguments = RealCopier(None, self.reach), as_given(inputs, kwargs)
+        self.model = copier.model(model)
+        self.arguments = Arguments(copier.value(arguments.args), copier.value(arguments.kwargs))
+        self.loss = copier.value(self.reach.loss)
+        self.parts = parts_of(copier, model)
+        self.root = self.parts.root
 
     def recording(
         self,
@@ -221,20 +223,13 @@ class Job:
             calls=calls,
             parameters=parameter_records(found, recorder.spec),
             storage_bytes=tuple(recorder.storages.nbytes),
-            assumptions=tuple(recorder.assumptions),
+            assumptions=tuple(dict.fromkeys((*recorder.assumptions, *self.copier.assumptions))),
             deaths=deaths,
         )
 
 
-def _clone(tensor: torch.Tensor) -> torch.Tensor:
-    """A copy of a nested or sparse tensor, which know no deepcopy."""
-    copied = tensor.detach().clone()
-    is_parameter = isinstance(tensor, nn.Parameter)
-    return nn.Parameter(copied, requires_grad=tensor.requires_grad) if is_parameter else copied
-
-
-def _check_leaves(leaf_modules: tuple[Any, ...], root: nn.Module) -> None:
-    names = [name for name, _ in root.named_modules()] if leaf_modules else []
+def _check_leaves(leaf_modules: tuple[Any, ...], parts: Parts) -> None:
+    names = [name for name, _ in parts.named_modules()] if leaf_modules else []
     for leaf in leaf_modules:
         if isinstance(leaf, str) and leaf not in names:
             near = get_close_matches(leaf, names, n=3)
@@ -242,19 +237,6 @@ def _check_leaves(leaf_modules: tuple[Any, ...], root: nn.Module) -> None:
             raise InputError(f"leaf_modules names {leaf!r}, and the model has no such module{hint}")
         if not isinstance(leaf, (str, type)):
             raise InputError(f"leaf_modules takes module classes and names, not a {type(leaf).__name__}")
-
-
-def _holder(captured: dict[str, Any]) -> nn.Module:
-    """A root for a function's graph, with the modules and tensors that the function uses."""
-    root = nn.Module()
-    for name, value in captured.items():
-        if isinstance(value, nn.Module):
-            root.add_module(name, value)
-        elif isinstance(value, nn.Parameter):
-            root.register_parameter(name, value)
-        else:
-            root.register_buffer(name, value)
-    return root
 
 
 def node_owner(node: fx.Node) -> str:

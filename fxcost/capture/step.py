@@ -8,19 +8,21 @@ Not here: which operator belongs to which node (step_recorder.py), costs (traini
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..errors import FxcostError, TrainingError
 from ..meta import unit_gradients as _unit_gradients  # noqa: F401  (registers them)
 from ..meta.segments import Segment, is_plain
 from ..model.inputs import Arguments, tensors_in
 from ..model.modules import inventory, parameter_records
+from ..model.parts import Parts
 from ..records.recording import NodeRecord, TrainingRecord
 from ..records.sketch import Sketch
+from ..records.tree import held_tensors
 from .concrete import ConcreteTracer
 from .host import HostCalls
 from .run_graph import GraphRunner
@@ -35,7 +37,7 @@ def _node(name: str, kind: str, target: str, module: str, segment: Segment) -> N
 
 
 def train_graph(
-    root: nn.Module,
+    parts: Parts,
     sketch: Sketch,
     values: Sequence[Any],
     recorder: StepRecorder,
@@ -46,8 +48,8 @@ def train_graph(
     Raises:
         TrainingError: there is nothing to train, or the loss is no scalar; or what the graph raised is chained.
     """
-    runner = GraphRunner(root, sketch, recorder)
-    step = _Step(root, recorder, list(tensors_in(list(values))))
+    runner = GraphRunner(parts.root, sketch, recorder)
+    step = _Step(parts, recorder, list(tensors_in(list(values))))
     out = step.forward(lambda: runner.run(values))
     return step.finish(out, loss, runner.records)
 
@@ -55,7 +57,7 @@ def train_graph(
 def train_model(
     model: Any,
     arguments: Arguments,
-    root: nn.Module,
+    parts: Parts,
     recorder: StepRecorder,
     leaf_modules: tuple[Any, ...],
     loss: Loss | None,
@@ -65,23 +67,24 @@ def train_model(
     Raises:
         TrainingError: there is nothing to train, or the loss is no scalar; or what the model raised is chained.
     """
-    tracer = ConcreteTracer(root, recorder, leaf_modules)
-    step = _Step(root, recorder, list(arguments.tensors()))
+    tracer = ConcreteTracer(parts, recorder, leaf_modules)
+    step = _Step(parts, recorder, list(arguments.tensors()))
 
     def run() -> Any:
         with recorder:
             return tracer.trace(model, arguments)
 
     out = step.forward(run)
-    return step.finish(out, loss, tracer.records)
+    return step.finish(out, loss, tracer.records, tracer.mentioned())
 
 
 class _Step:
     """Forward, loss and backward of one step, and what is left of it afterwards."""
 
-    def __init__(self, root: nn.Module, recorder: StepRecorder, inputs: list[Tensor]) -> None:
-        self._root, self._recorder, self._inputs = root, recorder, inputs
-        self._parameters = parameter_records(inventory(root), recorder.spec)
+    def __init__(self, parts: Parts, recorder: StepRecorder, inputs: list[Tensor]) -> None:
+        self._parts, self._root = parts, parts.root
+        self._recorder, self._inputs = recorder, inputs
+        self._parameters = parameter_records(inventory(self._root), recorder.spec)
         self._input_specs = tuple(recorder.spec(t) for t in inputs)
 
     def forward(self, run: Callable[[], Any]) -> Any:
@@ -89,9 +92,13 @@ class _Step:
         with _Failing("the forward pass with gradients"), torch.enable_grad(), hooks:
             return run()
 
-    def finish(self, out: Any, loss: Loss | None, nodes: Sequence[NodeRecord]) -> TrainingRecord:
+    def finish(
+        self, out: Any, loss: Loss | None, nodes: Sequence[NodeRecord], mentioned: Iterable[str] = ()
+    ) -> TrainingRecord:
+        """Loss and backward; `mentioned` has names of what took part in the forward pass."""
         recorder = self._recorder
         nodes = [n for n in nodes if n.operations]
+        self._take_in(mentioned)
         value, seed, loss_node = self._loss(out, loss)
         nodes.append(loss_node)
         recorder.in_backward = True
@@ -100,7 +107,7 @@ class _Step:
                 torch.autograd.backward(value, seed)
         finally:
             recorder.segment = None
-        trained = tuple(recorder.spec(p) for p in self._root.parameters() if p.grad is not None)
+        trained = tuple(recorder.spec(p) for p in self._held() if p.grad is not None)
         gradients = self._gradients()
         place = {id(op): i for i, node in enumerate(nodes) for op in node.operations}
         of_forward = [place.get(id(op), len(nodes) - 1) for op in recorder.forward]
@@ -119,6 +126,13 @@ class _Step:
             own_loss=loss is not None,
             assumptions=self._assumptions(),
         )
+
+    def _take_in(self, mentioned: Iterable[str]) -> None:
+        """Parameters from outside the model's own tree, and those of the loss, train too."""
+        known = {name for record in self._parameters for name in record.names}
+        self._parts.attach(mentioned)
+        records = parameter_records(inventory(self._root), self._recorder.spec)
+        self._parameters += tuple(record for record in records if known.isdisjoint(record.names))
 
     def _loss(self, out: Any, loss: Loss | None) -> tuple[Tensor, Tensor, NodeRecord]:
         """The loss, the gradient that backward starts with, and the node of both."""
@@ -139,15 +153,19 @@ class _Step:
             found.append("the model trains in eval mode: no dropout, batch norm uses its running statistics")
         return tuple(found)
 
+    def _held(self) -> list[Tensor]:
+        """Every parameter and buffer, once."""
+        return list({id(t): t for t in held_tensors(self._root)}.values())
+
     def _gradients(self) -> tuple[int, ...]:
         """Storages of all gradients that are kept, which are let go."""
         numbers: dict[int, None] = {}
-        for tensor in (*self._root.parameters(), *self._inputs):
+        for tensor in (*self._held(), *self._inputs):
             if tensor.grad is not None and is_plain(tensor.grad):
                 numbers[self._recorder.storages.number(tensor.grad)] = None
             elif tensor.grad is not None:
                 self._recorder.assume("gradients that are sparse take no memory: how many rows they have is not known")
-        for tensor in (*self._root.parameters(), *self._inputs):
+        for tensor in (*self._held(), *self._inputs):
             tensor.grad = None
         return tuple(numbers)
 

@@ -45,7 +45,7 @@ class Residents:
         self.kinds: dict[int, str] = {}
         self._bytes: Counter[str] = Counter()
         self.by_dtype: Counter[str] = Counter()
-        found = [("buffer" if p.is_buffer else "parameter", p.spec) for p in parameters]
+        found = [("buffer" if p.is_buffer else "parameter", spec) for p in parameters for spec in p.held]
         found.sort(key=lambda entry: entry[0] == "buffer")  # memory that is both belongs to the parameter
         found.extend(("input", spec) for spec in inputs)
         found.extend(("buffer", spec) for spec in constants)
@@ -56,7 +56,7 @@ class Residents:
         if spec.storage in self.kinds:
             return
         known = spec.storage >= 0  # sparse and quantized tensors have no number; each stands for itself
-        nbytes = storage_bytes[spec.storage] if known else spec.nbytes
+        nbytes = storage_bytes[spec.storage] if known else spec.stored_bytes
         if known:
             self.kinds[spec.storage] = kind
         self._bytes[kind] += nbytes

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,11 @@ from torch import Tensor, nn
 from ..errors import InputError
 from ..meta.nested import is_nested
 from ..meta.storages import META
+from ..records.tree import held_tensors
+from .holding import NOTHING
 from .isolate import MetaCopier
+from .modules import argument_names
+from .parts import owner_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,24 +128,39 @@ def make_arguments(
             return {k: on_meta(v) for k, v in value.items()}
         return copier.value(value)
 
+    given = as_given(inputs, kwargs)
+    return Arguments(tuple(map(on_meta, given.args)), {k: on_meta(v) for k, v in given.kwargs.items()})
+
+
+def as_given(inputs: Any, kwargs: dict[str, Any] | None) -> Arguments:
+    """The user's inputs as they are, positional and by name.
+
+    Raises:
+        InputError: a name stands in both `inputs` and `kwargs`.
+    """
     named = dict(kwargs or {})
     if isinstance(inputs, dict):
         if both := sorted(set(inputs) & set(named)):
             raise InputError(f"given both in inputs and in kwargs: {', '.join(both)}")
-        return Arguments((), {k: on_meta(v) for k, v in {**inputs, **named}.items()})
+        return Arguments((), {**inputs, **named})
     if isinstance(inputs, (tuple, list)) and not is_shape(inputs) and not hasattr(inputs, "_fields"):
-        positional = tuple(inputs)
-    else:
-        positional = () if inputs is None else (inputs,)
-    return Arguments(tuple(map(on_meta, positional)), {k: on_meta(v) for k, v in named.items()})
+        return Arguments(tuple(inputs), named)
+    return Arguments(() if inputs is None else (inputs,), named)
 
 
-def make_real_arguments(inputs: Any, kwargs: dict[str, Any] | None) -> Arguments:
-    """The user's inputs as they are, for a real run; every tensor among them holds data."""
-    if isinstance(inputs, dict):
-        return Arguments((), {**inputs, **(kwargs or {})})
-    positional = inputs if isinstance(inputs, (tuple, list)) and not hasattr(inputs, "_fields") else (inputs,)
-    return Arguments(() if inputs is None else tuple(positional), dict(kwargs or {}))
+def objects_by_name(model: Any, inputs: Any, kwargs: dict[str, Any] | None) -> dict[str, Any]:
+    """Inputs that are more than tensors, shapes and plain values (modules, functions, objects), by their names."""
+    given = as_given(inputs, kwargs)
+    found = {i: value for i, value in enumerate(given.args) if not _is_simple(value)}
+    names = argument_names(model) if found else []
+    named = {names[i] if i < len(names) else f"arg{i}": value for i, value in found.items()}
+    return {**named, **{name: value for name, value in given.kwargs.items() if not _is_simple(value)}}
+
+
+def _is_simple(value: Any) -> bool:
+    if isinstance(value, (tuple, list)) and not hasattr(value, "_fields"):
+        return all(map(_is_simple, value))
+    return isinstance(value, (Tensor, InputSpec)) or type(value) in NOTHING
 
 
 def is_shape(value: Any) -> bool:
@@ -165,15 +184,22 @@ def _dtype(value: InputSpec, copier: MetaCopier, float_dtype: torch.dtype) -> to
 
 
 def parameter_dtype(model: Any, dtype: torch.dtype | None) -> torch.dtype:
-    """Dtype of inputs given by shape: `dtype` if given, else that of the model's first floating-point parameter."""
-    if dtype is not None:
+    """Dtype of inputs given by shape to a model: :func:`weights_dtype` of its own tensors."""
+    owner = owner_of(model)
+    return weights_dtype(held_tensors(owner) if isinstance(owner, nn.Module) else (), dtype)
+
+
+def weights_dtype(tensors: Iterable[Tensor], dtype: torch.dtype | None) -> torch.dtype:
+    """`dtype` if given, else that of the first parameter that is no integer, else PyTorch's default.
+
+    Complex weights stay complex whatever `dtype` says, and so do inputs to them. `tensors` are a model's parameters and
+    buffers.
+    """
+    weights = (t.dtype for t in tensors if isinstance(t, nn.Parameter) and (t.is_floating_point() or t.is_complex()))
+    first = next(weights, None)
+    if dtype is not None and (first is None or not first.is_complex):
         return dtype
-    owner = model if isinstance(model, nn.Module) else getattr(model, "__self__", None)
-    if isinstance(owner, nn.Module):
-        for tensor in owner.parameters():
-            if tensor.is_floating_point():
-                return tensor.dtype
-    return torch.get_default_dtype()
+    return torch.get_default_dtype() if first is None else first
 
 
 def bind(function: Callable[..., Any], arguments: Arguments) -> inspect.BoundArguments | None:

@@ -2,7 +2,10 @@
 
 Every tensor in the copy is on meta and costs no memory, whatever the size of the model; tied weights stay tied and
 views stay views. Everything else that a module holds is copied as `copy.deepcopy` would, so that a forward pass that
-changes the module's state changes only the copy.
+changes the module's state changes only the copy. What its code reaches besides, and leads to modules or tensors, is
+made anew on copies of these (rebuild.py).
+
+Not here: state without tensors that code reaches outside the model, which is put back after a run (left_behind.py).
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ import copy
 import enum
 import functools
 import types
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict, deque
 from typing import Any
 
 import torch
@@ -19,53 +22,31 @@ from torch import Tensor, fx, nn
 from torch.overrides import TorchFunctionMode
 
 from ..errors import ModelCopyError
-from ..meta.nested import is_nested
-from ..meta.sparse import is_sparse, meta_copy
-from ..meta.storages import META
+from ..records.tree import held_tensors
+from .holding import NOTHING, slots
+from .reach import Reach
+from .rebuild import KINDS, Rebuilder
 
-_ATOMIC = (
-    int,
-    float,
-    complex,
-    bool,
-    str,
-    bytes,
-    type(None),
-    type,
-    types.BuiltinFunctionType,
-    torch.dtype,
-    torch.device,
-    torch.Size,
-    torch.layout,
-    torch.memory_format,
-    enum.Enum,
-    range,
-    slice,
-    types.ModuleType,
-)
-_ATOMIC_TYPES = frozenset(t for t in _ATOMIC if t is not enum.Enum)
 _TABLES = frozenset(nn.Module().__dict__)
 """Attributes of every module, most of them empty tables of hooks."""
 _TENSOR_TABLES = frozenset({"_parameters", "_buffers"})
-_PLAIN_TENSORS = frozenset({Tensor, nn.Parameter})
+_ATOMS = NOTHING | {types.ModuleType}
 
 
-class MetaCopier:
+class MetaCopier(Rebuilder):
     """Copies objects with every tensor replaced by a meta tensor.
 
-    `dtype` replaces the dtype of floating-point tensors. `real` lists (meta copy, original) of every tensor that holds
-    data, for those who follow values; `lazy` says that a tensor has no shape yet.
+    `reach` says what code reaches from outside; without one, :meth:`model` looks for it.
     """
 
-    def __init__(self, dtype: torch.dtype | None = None) -> None:
-        self.dtype = dtype
-        self.real: list[tuple[Tensor, Tensor]] = []
-        self.lazy = False
-        self._memo: dict[int, Any] = {}
-        self._storages: dict[int, torch.UntypedStorage] = {}
-        self._alive: list[Any] = []
+    def __init__(self, dtype: torch.dtype | None = None, reach: Reach | None = None) -> None:
+        super().__init__(dtype)
         self._path: list[str] = []
         self._models: list[Any] = []
+        self._plain: dict[type, bool] = {}
+        self._pending: list[tuple[nn.Module, Any, tuple[str, ...]]] = []
+        self._filling = False
+        self.reach = reach if reach is not None else Reach(None)
 
     def model(self, model: Any) -> Any:
         """Copy a module, a bound method of one, or any other callable.
@@ -73,6 +54,8 @@ class MetaCopier:
         Raises:
             ModelCopyError: something that a module holds can't be copied; the message names the module and attribute.
         """
+        if self.reach.of is None:
+            self.reach = Reach(model)
         self._models.append(model)
         return self.value(model)
 
@@ -96,69 +79,63 @@ class MetaCopier:
                 root.__dict__[first] = self.value(state[first])
         return root
 
-    def function(self, function: types.FunctionType) -> tuple[types.FunctionType, dict[str, Any]]:
-        """A function with copies of the modules and tensors that it takes from its closure and its globals.
-
-        Returns the function and the copies by name.
-        """
-        cells = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True))
-        outside = {n: function.__globals__[n] for n in function.__code__.co_names if n in function.__globals__}
-        outside.update({n: cell.cell_contents for n, cell in cells.items() if cell != types.CellType()})
-        copies = {n: self.model(v) for n, v in outside.items() if isinstance(v, (nn.Module, Tensor))}
-        masks = {n: self.value(v) for n, v in outside.items() if type(v).__module__.startswith("torch.nn.attention.")}
-        replaced = copies | masks
-        result = types.FunctionType(
-            function.__code__,
-            {**function.__globals__, **replaced},
-            function.__name__,
-            function.__defaults__,
-            tuple(types.CellType(replaced[n]) if n in replaced else cell for n, cell in cells.items()),
-        )
-        result.__kwdefaults__ = function.__kwdefaults__
-        return result, copies
-
     def value(self, value: Any) -> Any:
         """Copy any object."""
-        kind = type(value)
-        if kind in _ATOMIC_TYPES or isinstance(value, enum.Enum):
+        kind, key = type(value), id(value)
+        if kind in _ATOMS or issubclass(kind, enum.Enum):
             return value
-        if id(value) in self._memo:
-            return self._memo[id(value)]
-        if isinstance(value, Tensor):
+        if key in self._memo:
+            return self._memo[key]
+        if key in self.reach.shared:
+            return value
+        if issubclass(kind, Tensor):
             return self.tensor(value)
-        if isinstance(value, nn.Module):
-            return self._module(value)
-        if kind is types.FunctionType:
-            return value
+        if issubclass(kind, nn.Module):
+            return self._module_copy(value)
+        if kind in KINDS or issubclass(kind, type):
+            return self._remember(value, self.rebuilt(value)) if key in self.reach.dirty else value
         if kind is types.MethodType:
-            return types.MethodType(value.__func__, self.value(value.__self__))
+            return types.MethodType(self.value(value.__func__), self.value(value.__self__))
         if kind is functools.partial:
             return functools.partial(self.value(value.func), *self.value(value.args), **self.value(value.keywords))
-        return self._container(value, kind)
+        return self._apart(value) if key in self.reach.apart else self._container(value, kind)
+
+    def _apart(self, value: Any) -> Any:
+        try:
+            return self.holder(value, self._copy)
+        except TypeError:
+            kind = type(value)
+            self.assumptions.append(
+                f"a {kind.__module__}.{kind.__qualname__} that the code reaches holds modules or tensors and can't be "
+                "copied: those in it took part as they are, and are not counted as the model's"
+            )
+            return self._remember(value, value)
 
     def _container(self, value: Any, kind: type) -> Any:
         if kind is dict or kind is OrderedDict:
             result: Any = self._remember(value, kind())
             for k, v in value.items():
-                result[k] = self.value(v)
+                result[self.value(k)] = self.value(v)
             return result
         if kind is list:
             result = self._remember(value, [])
-            result.extend(value if _ATOMIC_TYPES.issuperset(map(type, value)) else map(self.value, value))
+            result.extend(value if _ATOMS.issuperset(map(type, value)) else map(self.value, value))
             return result
         if kind is tuple:
             return tuple(map(self.value, value))
-        if _is_plain_object(kind):
-            result = self._remember(value, object.__new__(kind))
-            result.__dict__.update({k: self.value(v) for k, v in value.__dict__.items()})
-            return result
+        if _is_plain(kind):
+            return self.holder(value, self.value)
+        return self._by_its_protocol(value, kind)
+
+    def _by_its_protocol(self, value: Any, kind: type) -> Any:
         while self._models:  # what copies itself may not ask for its tensors: it finds them in the memo
             model = self._models.pop()
-            for tensor in (*model.parameters(), *model.buffers()) if isinstance(model, nn.Module) else ():
+            for tensor in held_tensors(model) if isinstance(model, nn.Module) else ():
                 self.tensor(tensor)
+        self._fill_pending()
         try:
             with _TensorsToMeta(self):
-                return copy.deepcopy(value, self._memo)
+                made = copy.deepcopy(value, self._memo)
         except Exception as error:
             where = ".".join(self._path) or "the model"
             raise ModelCopyError(
@@ -166,91 +143,72 @@ class MetaCopier:
                 "so that your model stays as it is; take that object out of the module, or give its class a "
                 "__deepcopy__ method"
             ) from error
+        if id(kind) in self.reach.dirty and type(made) is kind:
+            object.__setattr__(made, "__class__", self.value(kind))
+        if isinstance(made, fx.GraphModule):
+            self._renew_targets(made)
+        return made
 
-    def _module(self, module: nn.Module) -> Any:
+    def _renew_targets(self, module: fx.GraphModule) -> None:
+        """A graph calls the functions that were made anew."""
+        dirty = [node for node in module.graph.nodes if id(node.target) in self.reach.dirty]
+        for node in dirty:
+            node.target = self.value(node.target)
+        if dirty:
+            module.recompile()
+
+    # --------------------------------------------------------------------------------------------------------- modules
+
+    def _module_copy(self, module: nn.Module) -> Any:
+        """An empty copy, filled at once or when those around it are: so the depth of a model needs no stack."""
         cls: type = type(module)
-        if not _copies_plainly(cls):
-            return self._remember(module, self._container(module, cls))
-        result = self._remember(module, object.__new__(cls))
-        state = result.__dict__
-        state.update(module.__dict__)
+        if not self._copies_plainly(cls):
+            return self._remember(module, self._by_its_protocol(module, cls))
+        result = self._remember(module, object.__new__(self._copy(cls)))
+        self._pending.append((module, result, tuple(self._path)))
+        if not self._filling:
+            self._fill_pending()
+        return result
+
+    def _fill_pending(self) -> None:
+        around, self._filling = (self._filling, self._path), True
+        while self._pending:
+            module, result, path = self._pending.pop()
+            self._path = list(path)
+            self._fill(module, result)
+        self._filling, self._path = around
+
+    def _fill(self, module: nn.Module, result: Any) -> None:
+        state = object.__getattribute__(result, "__dict__")
+        state.update(object.__getattribute__(module, "__dict__"))
+        for name, value in slots(module).items():
+            object.__setattr__(result, name, self.value(value))
         for name, value in state.items():
             kind = type(value)
-            if kind in _ATOMIC_TYPES or (kind is tuple and _ATOMIC_TYPES.issuperset(map(type, value))):
+            if kind in _ATOMS or (kind is tuple and _ATOMS.issuperset(map(type, value))):
                 continue
             if name in _TABLES and not value:
                 state[name] = kind()
-                continue
-            if name in _TENSOR_TABLES and kind is dict:
-                state[name] = {k: v if v is None else self.tensor(v) for k, v in value.items()}
-                continue
-            self._path.append(name)
-            state[name] = self._children(value) if name == "_modules" else self.value(value)
-            self._path.pop()
+            elif name in _TENSOR_TABLES and kind is dict:
+                state[name] = {k: self.value(v) for k, v in value.items()}
+            elif name == "_modules" and kind is dict:
+                state[name] = {k: self._under(k, v) for k, v in value.items()}
+            else:
+                state[name] = self._under(name, value)
+
+    def _under(self, name: str, value: Any) -> Any:
+        self._path.append(name)
+        result = self.value(value)
+        self._path.pop()
         return result
 
-    def _children(self, modules: dict[str, nn.Module | None]) -> dict[str, nn.Module | None]:
-        result = modules.copy()
-        self._path.pop()  # children stand under their own names
-        for name, child in modules.items():
-            if child is not None:
-                self._path.append(name)
-                result[name] = self.value(child)
-                self._path.pop()
-        self._path.append("_modules")
-        return result
-
-    def _remember(self, original: Any, result: Any) -> Any:
-        self._memo[id(original)] = result
-        self._alive.append(original)  # an id is only good while its object lives
-        return result
-
-    def tensor(self, tensor: Tensor) -> Tensor:
-        """The meta copy of a tensor: same shape, stride and aliasing, `requires_grad` and parameter-ness."""
-        if id(tensor) in self._memo:
-            return self._memo[id(tensor)]  # type: ignore[no-any-return]
-        kind = type(tensor)
-        if kind is not nn.Parameter and nn.parameter.is_lazy(tensor):
-            self.lazy = True
-            lazy: Any = kind
-            return self._remember(tensor, lazy(device=META, dtype=tensor.dtype))  # type: ignore[no-any-return]
-        meta = self._meta(tensor)
-        if kind is nn.Parameter:
-            meta = Tensor._make_subclass(nn.Parameter, meta, tensor.requires_grad)
-        elif isinstance(tensor, nn.Parameter):
-            meta = nn.Parameter(meta, requires_grad=tensor.requires_grad)
-        elif tensor.requires_grad and tensor.is_leaf:
-            meta.requires_grad_()
-        if not tensor.is_meta:
-            self.real.append((meta, tensor))
-        if kind in _PLAIN_TENSORS and tensor.__dict__:
-            meta.__dict__.update(tensor.__dict__)
-        return self._remember(tensor, meta)  # type: ignore[no-any-return]
-
-    def _meta(self, tensor: Tensor) -> Tensor:
-        if tensor.is_meta and self.dtype is None and type(tensor) in _PLAIN_TENSORS:
-            return tensor.data  # a tensor of its own on the same memory, of which there is none
-        if is_sparse(tensor):
-            return meta_copy(tensor)
-        if is_nested(tensor) or tensor.is_quantized:
-            return tensor  # it has no meta form: only a real run can be recorded
-        if tensor.layout is not torch.strided or hasattr(type(tensor), "__tensor_flatten__"):
-            return tensor.detach().to(META)
-        dtype = self.dtype if self.dtype is not None and tensor.is_floating_point() else tensor.dtype
-        old = tensor.untyped_storage()
-        storage = self._storages.get(old._cdata)
-        if storage is None:
-            items = old.nbytes() // tensor.element_size()
-            if items == tensor.numel() and tensor.storage_offset() == 0:
-                meta = torch.empty_strided(tensor.shape, tensor.stride(), dtype=dtype, device=META)
-                self._storages[old._cdata] = meta.untyped_storage()
-                self._alive.append(old)
-                return meta
-            storage = torch.UntypedStorage(items * dtype.itemsize, device="meta")
-            self._storages[old._cdata] = storage
-            self._alive.append(old)
-        empty = torch.empty(0, dtype=dtype, device=META)
-        return empty.set_(storage, tensor.storage_offset(), tensor.shape, tensor.stride())
+    def _copies_plainly(self, cls: Any) -> bool:
+        """True if copying a module of this class is copying its `__dict__`: it has no copy protocol of its own."""
+        if cls not in self._plain:
+            own_setstate = cls.__setstate__ is not nn.Module.__setstate__ and not cls.__module__.startswith("torch.nn.")
+            own = any(getattr(cls, name, None) is not getattr(nn.Module, name, None) for name in _PROTOCOL)
+            self._plain[cls] = not own and not own_setstate and not issubclass(cls, torch.jit.ScriptModule)
+        return self._plain[cls]
 
 
 class _TensorsToMeta(TorchFunctionMode):
@@ -269,21 +227,13 @@ class _TensorsToMeta(TorchFunctionMode):
 _PROTOCOL = ("__deepcopy__", "__copy__", "__reduce__", "__reduce_ex__", "__getstate__", "__new__")
 
 
-@functools.lru_cache(maxsize=4096)
-def _copies_plainly(cls: Any) -> bool:
-    """True if copying a module of this class is copying its `__dict__`: it has no copy protocol of its own."""
-    own_setstate = cls.__setstate__ is not nn.Module.__setstate__ and not cls.__module__.startswith("torch.nn.")
-    own = any(getattr(cls, name, None) is not getattr(nn.Module, name, None) for name in _PROTOCOL)
-    return not own and not own_setstate and not issubclass(cls, torch.jit.ScriptModule)
+def _is_plain(cls: type) -> bool:
+    """True for containers, and for objects that are nothing but attributes: made in Python, without a protocol."""
+    base: Any = next((b for b in cls.__mro__ if b in _CONTAINERS), object)
+    own = any(getattr(cls, name, None) is not getattr(base, name, None) for name in (*_PROTOCOL, "__setstate__"))
+    return not own and (cls is base or bool(cls.__flags__ & _MADE_IN_PYTHON))
 
 
-@functools.lru_cache(maxsize=4096)
-def _is_plain_object(cls: type) -> bool:
-    """True for objects that are nothing but a `__dict__`: classes defined in Python, without slots or protocol."""
-    own = any(getattr(cls, name, None) is not getattr(object, name, None) for name in (*_PROTOCOL, "__setstate__"))
-    bases = cls.__mro__[:-1]
-    python_made = any("__dict__" in base.__dict__ for base in bases) and cls.__basicsize__ <= _PLAIN_SIZE
-    return python_made and not own and not any("__slots__" in base.__dict__ for base in bases)
-
-
-_PLAIN_SIZE = type("_Plain", (), {}).__basicsize__
+_CONTAINERS = frozenset({defaultdict, deque, dict, frozenset, list, set, types.SimpleNamespace, OrderedDict, object})
+_MADE_IN_PYTHON = 1 << 9
+"""Of a type's flags: it stands on the heap."""

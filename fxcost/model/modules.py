@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from types import BuiltinFunctionType, MethodDescriptorType, TracebackType, WrapperDescriptorType
+from types import BuiltinFunctionType, MappingProxyType, MethodDescriptorType, TracebackType, WrapperDescriptorType
 from typing import Any
 
 import torch
 from torch import nn
 
+from ..errors import InputError
 from ..meta.segments import Segment
 from ..records.recording import ModuleRecord, ParameterRecord
+from ..records.tree import named_modules, table
 
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.DataParallel, nn.ParameterList, nn.ParameterDict)
 _NOT_PYTHON = (BuiltinFunctionType, MethodDescriptorType, WrapperDescriptorType, torch._ops.OpOverload)
@@ -47,7 +49,7 @@ class InnerScopes:
 
     def __init__(self, module: nn.Module, segment: Segment) -> None:
         self._segment = segment
-        self._inner = [(n, m) for n, m in module.named_modules() if n and not isinstance(m, torch.jit.ScriptModule)]
+        self._inner = [(n, m) for n, m in named_modules(module) if n and not isinstance(m, torch.jit.ScriptModule)]
         self._before = [m.__dict__.get("forward") for _, m in self._inner]
 
     def __enter__(self) -> None:
@@ -93,12 +95,20 @@ class Inventory:
         return {names[0]: tensor for tensor, names in (*self.parameters, *self.buffers)}
 
 
-def inventory(root: nn.Module) -> Inventory:
-    """Walk a model once. A module that contains itself is not entered again."""
+def inventory(root: nn.Module, outside: Mapping[str, Any] = MappingProxyType({})) -> Inventory:
+    """Walk a model once, and what stands outside of it, by name. A module that contains itself is not entered again.
+
+    Raises:
+        InputError: something in a module's tables is no module or tensor, or its name is no name.
+    """
     modules: dict[int, tuple[nn.Module, list[str]]] = {}
     parameters: dict[int, tuple[torch.Tensor, list[str]]] = {}
     buffers: dict[int, tuple[torch.Tensor, list[str]]] = {}
-    stack: list[tuple[str, nn.Module]] = [("", root)]
+    for name, part in outside.items():
+        if isinstance(part, torch.Tensor):
+            (parameters if isinstance(part, nn.Parameter) else buffers)[id(part)] = part, [name]
+    inner = [(name, part) for name, part in outside.items() if isinstance(part, nn.Module)]
+    stack: list[tuple[str, nn.Module]] = [*reversed(inner), ("", root)]
     while stack:
         name, module = stack.pop()
         known = modules.get(id(module))
@@ -109,11 +119,14 @@ def inventory(root: nn.Module) -> Inventory:
         else:
             known[1].append(name)
         prefix = f"{name}." if name else ""
-        _note_names(module._parameters, prefix, parameters)
-        _note_names(module._buffers, prefix, buffers)
-        if module._modules:
-            children = [(prefix + key, child) for key, child in module._modules.items() if child is not None]
-            stack.extend(reversed(children))
+        for tensors, found in ((table(module, "_parameters"), parameters), (table(module, "_buffers"), buffers)):
+            for key, tensor in tensors.items():
+                if tensor is not None:
+                    full = prefix + _checked(key, tensor, torch.Tensor, name)
+                    found.setdefault(id(tensor), (tensor, []))[1].append(full)
+        if children := table(module, "_modules"):
+            named = [(prefix + _checked(key, child, nn.Module, name), child) for key, child in children.items()]
+            stack.extend((key, child) for key, child in reversed(named) if child is not None)
     return Inventory(
         tuple([(module, tuple(names)) for module, names in modules.values()]),
         tuple([(tensor, tuple(names)) for tensor, names in parameters.values()]),
@@ -121,17 +134,15 @@ def inventory(root: nn.Module) -> Inventory:
     )
 
 
-def _note_names(
-    tensors: Mapping[str, torch.Tensor | None], prefix: str, found: dict[int, tuple[torch.Tensor, list[str]]]
-) -> None:
-    for name, tensor in tensors.items():
-        if tensor is None:
-            continue
-        known = found.get(id(tensor))
-        if known is None:
-            found[id(tensor)] = tensor, [prefix + name]
-        else:
-            known[1].append(prefix + name)
+def _checked(name: Any, value: Any, kind: type, module: str) -> str:
+    """A name in a module's tables, if it and what it stands for are such as `nn.Module` takes."""
+    if type(name) is str and name and "." not in name and (value is None or isinstance(value, kind)):
+        return name
+    what = f"{name!r} is a {type(value).__name__}" if type(name) is str and name and "." not in name else repr(name)
+    raise InputError(
+        f"module {module!r} holds {what} where {kind.__name__.lower()}s stand: names are texts without dots, as "
+        "add_module and register_parameter take them"
+    )
 
 
 def module_records(found: Inventory) -> tuple[ModuleRecord, ...]:
@@ -143,7 +154,7 @@ def module_records(found: Inventory) -> tuple[ModuleRecord, ...]:
                 type(module).__name__,
                 f"{type(module).__module__}.{type(module).__qualname__}",
                 names[1:],
-                getattr(module, "training", False),  # a frozen ScriptModule has none
+                _is_training(module),
                 _own_tensors(module, f"{names[0]}." if names[0] else ""),
             )
             for module, names in found.modules
@@ -151,8 +162,14 @@ def module_records(found: Inventory) -> tuple[ModuleRecord, ...]:
     )
 
 
+def _is_training(module: nn.Module) -> bool:
+    if isinstance(module, torch.jit.ScriptModule):
+        return getattr(module, "training", False)  # a frozen one has none
+    return bool(object.__getattribute__(module, "__dict__").get("training", False))
+
+
 def _own_tensors(module: nn.Module, prefix: str) -> tuple[str, ...]:
-    parameters, buffers = module._parameters, module._buffers
+    parameters, buffers = table(module, "_parameters"), table(module, "_buffers")
     if not parameters and not buffers:
         return ()
     return tuple([prefix + name for name, tensor in (*parameters.items(), *buffers.items()) if tensor is not None])
@@ -163,16 +180,31 @@ def parameter_records(found: Inventory, spec: Callable[[torch.Tensor], Any]) -> 
     parameters = {id(tensor) for tensor, _ in found.parameters}
     buffers = {id(tensor): names for tensor, names in found.buffers}
     records = [
-        ParameterRecord(names + buffers.get(id(p), ()), spec(p), False, p.requires_grad)
+        ParameterRecord(names + buffers.get(id(p), ()), spec(p), False, p.requires_grad, _parts(p, spec))
         for p, names in found.parameters
         if type(p) is nn.Parameter or not nn.parameter.is_lazy(p)
     ]
     records += [
-        ParameterRecord(names, spec(b), True, False)
+        ParameterRecord(names, spec(b), True, False, _parts(b, spec))
         for b, names in found.buffers
         if id(b) not in parameters and not nn.parameter.is_lazy(b)
     ]
     return tuple(records)
+
+
+def _parts(tensor: torch.Tensor, spec: Callable[[torch.Tensor], Any]) -> tuple[Any, ...]:
+    kind = type(tensor)
+    plain = kind is torch.Tensor or kind is nn.Parameter or tensor.is_nested or not hasattr(kind, "__tensor_flatten__")
+    return () if plain else tuple(map(spec, tensors_within(tensor)))
+
+
+def tensors_within(tensor: Any) -> Iterator[torch.Tensor]:
+    """The plain tensors that a tensor subclass is made of, by PyTorch's protocol for these; else itself."""
+    if not hasattr(type(tensor), "__tensor_flatten__"):
+        yield tensor
+        return
+    for name in tensor.__tensor_flatten__()[0]:
+        yield from tensors_within(getattr(tensor, name))
 
 
 def signature_source(model: Any) -> Callable[..., Any]:

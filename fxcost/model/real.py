@@ -10,34 +10,34 @@ import random
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from types import FunctionType, SimpleNamespace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import InputError, MeasureError
-from .inputs import Arguments, make_arguments, parameter_dtype, tensors_in
+from ..records.tree import held_tensors
+from .inputs import Arguments, make_arguments, objects_by_name, tensors_in, weights_dtype
 from .isolate import MetaCopier
+from .parts import owner_of, parts_of
+from .reach import Reach
 
 
 class RealCopier(MetaCopier):
-    """Copies objects with every tensor replaced by a clone on a device."""
+    """Copies objects with every tensor replaced by a clone, on the device where it is or on another."""
 
-    def __init__(self, place: torch.device) -> None:
-        super().__init__()
+    def __init__(self, place: torch.device | None, reach: Reach | None = None) -> None:
+        super().__init__(None, reach)
         self.place = place
 
-    def tensor(self, tensor: Tensor) -> Tensor:
-        """The clone of a tensor: same values, shape, stride and aliasing, `requires_grad` and parameter-ness.
+    def _lazy(self, tensor: Tensor, kind: Any) -> Tensor:
+        return kind(device=self.place or tensor.device, dtype=tensor.dtype)  # type: ignore[no-any-return]
 
-        Raises:
-            MeasureError: the tensor is on meta.
-        """
-        if nn.parameter.is_lazy(tensor) and id(tensor) not in self._memo:
-            lazy: Any = type(tensor)
-            return self._remember(tensor, lazy(device=self.place, dtype=tensor.dtype))  # type: ignore[no-any-return]
-        return super().tensor(tensor)
+    def _moved(self, tensor: Tensor) -> Tensor:
+        return tensor.detach().to(self.place or tensor.device, copy=True)
+
+    def _is_at_home(self, tensor: Tensor) -> bool:
+        return not tensor.is_meta
 
     def _meta(self, tensor: Tensor) -> Tensor:
         if tensor.is_meta:
@@ -45,40 +45,32 @@ class RealCopier(MetaCopier):
                 f"a tensor of shape {tuple(tensor.shape)} is on meta: it holds no data to run on. Build the model with "
                 "real weights (not under torch.device('meta')), or give it some: model.to_empty(device='cpu')"
             )
-        plain = tensor.layout is torch.strided and not tensor.is_quantized and not tensor.is_nested
-        if not plain or hasattr(type(tensor), "__tensor_flatten__"):
-            return tensor.detach().to(self.place, copy=True)
-        old = tensor.untyped_storage()
+        if tensor.layout is not torch.strided or tensor.is_quantized or tensor.is_nested:
+            return tensor.detach().clone() if self.place is None else self._moved(tensor)
+        old, place = tensor.untyped_storage(), self.place or tensor.device
         storage = self._storages.get(old._cdata)
         if storage is None:
-            storage = torch.UntypedStorage(old.nbytes(), device=self.place)
+            storage = torch.UntypedStorage(old.nbytes(), device=place)
             storage.copy_(old)
             self._storages[old._cdata] = storage
             self._alive.append(old)
-        empty = torch.empty(0, dtype=tensor.dtype, device=self.place)
+        empty = torch.empty(0, dtype=tensor.dtype, device=place)
         return empty.set_(storage, tensor.storage_offset(), tensor.shape, tensor.stride())
 
 
 class RealModel:
-    """A copy of a model that runs, with arguments for it.
-
-    `owner` has the modules and tensors that a graph of the model names.
-    """
+    """A copy of a model that runs, with arguments for it."""
 
     def __init__(self, model: Any, inputs: Any, kwargs: Mapping[str, Any] | None, place: torch.device) -> None:
         if not callable(model):
             raise InputError(f"a {type(model).__name__} is no model: give an nn.Module, a GraphModule or a function")
         _check_real(model)
-        copier, named = RealCopier(place), dict(kwargs or {})
+        named = dict(kwargs or {})
+        copier = RealCopier(place, Reach(model, objects_by_name(model, inputs, named)))
         self.place = place
-        self.owner: Any
-        if isinstance(model, FunctionType):
-            self.run, captured = copier.function(model)
-            self.owner = SimpleNamespace(**captured)
-        else:
-            self.run = copier.model(model)
-            self.owner = getattr(self.run, "__self__", self.run)
-        given = make_arguments(inputs, named, copier, parameter_dtype(model, None))
+        self.run = copier.model(model)
+        self._parts = parts_of(copier, model)
+        given = make_arguments(inputs, named, copier, weights_dtype(self._parts.tensors(), None))
         generator = torch.Generator().manual_seed(0)
         self.arguments = Arguments(_filled(given.args, place, generator), _filled(given.kwargs, place, generator))
 
@@ -87,15 +79,19 @@ class RealModel:
         return self.run(*self.arguments.args, **self.arguments.kwargs)
 
     @property
-    def modules(self) -> list[nn.Module]:
-        """Its modules: all below the model, or those that a function takes from outside."""
-        found = vars(self.owner).values() if isinstance(self.owner, SimpleNamespace) else [self.owner]
-        return [inner for module in found if isinstance(module, nn.Module) for inner in module.modules()]
+    def owner(self) -> nn.Module:
+        """The modules and tensors that a graph of the model names."""
+        return self._parts.together()
 
     @property
-    def parameters(self) -> list[nn.Parameter]:
-        """Its parameters; none for a function without modules."""
-        return [p for module in self.modules for p in module.parameters(recurse=False)]
+    def modules(self) -> list[nn.Module]:
+        """Its modules: all below the model, and those that its code takes from outside."""
+        return [module for _, module in self._parts.named_modules() if type(module) is not nn.Module]  # no holder
+
+    @property
+    def parameters(self) -> list[Tensor]:
+        """Its parameters, and other tensors that train."""
+        return [tensor for tensor in self._parts.tensors() if tensor.requires_grad or isinstance(tensor, nn.Parameter)]
 
     @property
     def batch(self) -> int | None:
@@ -108,8 +104,8 @@ def home(model: Any, inputs: Any = ()) -> torch.device:
 
     meta is no place to run at: what is there is left out.
     """
-    owner = model if isinstance(model, nn.Module) else getattr(model, "__self__", None)
-    held = (*owner.parameters(), *owner.buffers()) if isinstance(owner, nn.Module) else ()
+    owner = owner_of(model)
+    held = held_tensors(owner) if isinstance(owner, nn.Module) else ()
     places = (tensor.device for tensor in (*held, *tensors_in(inputs)) if not tensor.is_meta)
     return next(places, torch.device("cpu"))
 

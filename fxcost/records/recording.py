@@ -225,17 +225,31 @@ class NodeRecord:
 @_quickly_made
 @dataclass(frozen=True, slots=True)
 class ParameterRecord:
-    """A parameter or buffer: `names` are all the FQNs under which it is found, the first being canonical."""
+    """A parameter or buffer: `names` are all the FQNs under which it is found, the first being canonical.
+
+    One that is a tensor subclass made of others (a quantized weight with its scales) has these as `parts`.
+    """
 
     names: tuple[str, ...]
     spec: TensorSpec
     is_buffer: bool
     trainable: bool
+    parts: tuple[TensorSpec, ...] = ()
 
     @property
     def name(self) -> str:
         """The canonical FQN."""
         return self.names[0]
+
+    @property
+    def held(self) -> tuple[TensorSpec, ...]:
+        """The tensors that are in memory."""
+        return self.parts or (self.spec,)
+
+    @property
+    def stored_bytes(self) -> int:
+        """Bytes in memory."""
+        return sum(spec.stored_bytes for spec in self.held)
 
 
 @_quickly_made

@@ -12,13 +12,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from .recording import ParameterRecord, TensorSpec
+from .tree import named_modules, table
 
 _BOOKKEEPING = frozenset(nn.Module().__dict__)
 _LONGEST = 1000
@@ -56,14 +56,15 @@ class ModuleBone:
 def bones(root: nn.Module, parameters: Iterable[ParameterRecord]) -> tuple[ModuleBone, ...]:
     """A model as data, the root first. `parameters` are the records of its parameters and buffers."""
     records = {name: i for i, record in enumerate(parameters) for name in record.names}
-    modules = dict(root.named_modules())
+    modules = dict(named_modules(root))
+    paths: dict[type, tuple[str, tuple[str, ...]]] = {}
     numbers = {id(module): i for i, module in enumerate(modules.values())}
     return tuple(
         ModuleBone(
-            _kind(module),
-            tuple(_numbered(module._parameters, name, records)),
-            tuple(_numbered(module._buffers, name, records)),
-            tuple([(local, numbers[id(child)]) for local, child in module._modules.items() if child is not None]),
+            _kind(module, paths),
+            tuple(_numbered(table(module, "_parameters"), name, records)),
+            tuple(_numbered(table(module, "_buffers"), name, records)),
+            tuple([(k, numbers[id(child)]) for k, child in table(module, "_modules").items() if child is not None]),
         )
         for name, module in modules.items()
     )
@@ -78,13 +79,14 @@ def _numbered(
             yield name, number if tensor is not None else None
 
 
-def _kind(module: nn.Module) -> ModuleKind:
+def _kind(module: nn.Module, paths: dict[type, tuple[str, tuple[str, ...]]]) -> ModuleKind:
     kind: Any = type(module)
-    path, bases = _class_paths(kind)
+    if kind not in paths:
+        paths[kind] = _class_paths(kind)
+    path, bases = paths[kind]
     return ModuleKind(path, bases, tuple(_attributes(module)))
 
 
-@lru_cache(maxsize=4096)
 def _class_paths(kind: Any) -> tuple[str, tuple[str, ...]]:
     """The path of a class, and those of its nearest ancestors in PyTorch, `nn.Module` itself left out."""
     nearest: list[type] = []
@@ -100,7 +102,8 @@ def _path(kind: type) -> str:
 
 
 def _attributes(module: nn.Module) -> Iterator[tuple[str, Any]]:
-    for name, value in module.__dict__.items():
+    held = object.__getattribute__(module, "__dict__")
+    for name, value in held.items():
         if name in _BOOKKEEPING and name != "training":
             continue
         if isinstance(value, Tensor):
@@ -108,7 +111,7 @@ def _attributes(module: nn.Module) -> Iterator[tuple[str, Any]]:
         elif _is_plain(value):
             yield name, value
     for name in ("weight", "bias"):  # of a parametrized or quantized module, computed when it is asked for
-        if name not in module._parameters and name not in module.__dict__ and hasattr(type(module), name):
+        if name not in table(module, "_parameters") and name not in held and hasattr(type(module), name):
             computed = _computed(module, name)
             if isinstance(computed, Tensor):
                 yield name, _held(computed)
@@ -138,7 +141,8 @@ def _is_plain(value: Any, room: int = _LONGEST) -> bool:
 def skeleton(bones: Iterable[ModuleBone], parameters: Iterable[ParameterRecord]) -> nn.Module:
     """Modules as `bones` describe them; the first is the root."""
     bones, tensors = tuple(bones), [_tensor(record) for record in parameters]
-    modules = [_module(bone.kind) for bone in bones]
+    classes: dict[tuple[str, frozenset[str]], type[nn.Module]] = {}
+    modules = [_module(bone.kind, classes) for bone in bones]
     for module, bone in zip(modules, bones, strict=True):
         module._parameters.update({name: _at(tensors, i) for name, i in bone.parameters})
         module._buffers.update({name: _at(tensors, i) for name, i in bone.buffers})
@@ -159,10 +163,12 @@ def _empty(spec: TensorSpec) -> Tensor:
     return torch.empty(spec.shape, dtype=spec.dtype, device="meta")
 
 
-def _module(kind: ModuleKind) -> nn.Module:
+def _module(kind: ModuleKind, classes: dict[tuple[str, frozenset[str]], type[nn.Module]]) -> nn.Module:
     held = {name: value for name, value in kind.attributes if isinstance(value, HeldTensor)}
-    found = _class_of(kind.path, kind.bases, frozenset(held))
-    module: nn.Module = object.__new__(found)
+    key = kind.path, frozenset(held)
+    if key not in classes:
+        classes[key] = _class_of(kind.path, kind.bases, key[1])
+    module: nn.Module = object.__new__(classes[key])
     nn.Module.__init__(module)
     module.__dict__.update({name: value for name, value in kind.attributes if name not in held})
     for name, value in held.items():
@@ -170,7 +176,6 @@ def _module(kind: ModuleKind) -> nn.Module:
     return module
 
 
-@lru_cache(maxsize=4096)
 def _class_of(path: str, bases: tuple[str, ...], held: frozenset[str]) -> type[nn.Module]:
     """The class of a module: a loaded one that does not compute what the module is to hold, or a new one."""
     loaded = _loaded(path)

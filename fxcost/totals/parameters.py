@@ -1,7 +1,7 @@
 """Parameters and buffers added up, each piece of memory once.
 
-Two parameters are one if they are the same window (offset, shape, stride) of the same storage, so tied weights count
-once, and count where they are found first.
+Two parameters are one if they are the same elements of the same storage, in whatever order and shape: tied weights,
+transposed ones too, count once, and count where they are found first.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from operator import attrgetter
 
-from ..records.recording import ParameterRecord
+from ..records.recording import ParameterRecord, TensorSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,9 +47,8 @@ def unique_parameters(records: Iterable[ParameterRecord]) -> tuple[ParameterReco
     """
     windows: dict[object, ParameterRecord] = {}
     for record in records:
-        spec = record.spec
-        known = spec.storage >= 0
-        key = (spec.storage, spec.offset, spec.shape, spec.stride, spec.dtype) if known else record.names
+        known = all(spec.storage >= 0 for spec in record.held)
+        key = tuple(map(_window, record.held)) if known else record.names
         seen = windows.get(key)
         if seen is not None:
             record = replace(
@@ -62,9 +61,29 @@ def unique_parameters(records: Iterable[ParameterRecord]) -> tuple[ParameterReco
     return tuple(windows.values())
 
 
+def _window(spec: TensorSpec) -> tuple[object, ...]:
+    """Which bytes of its storage a tensor takes: the same for two that have the same, in whatever order.
+
+    >>> import torch
+    >>> a = TensorSpec((2, 3), torch.float32, (3, 1), 0, 7)
+    >>> b = TensorSpec((3, 2), torch.float32, (1, 3), 0, 7)
+    >>> _window(a) == _window(b) == (7, 0, ((24, 1),))
+    True
+    """
+    size = spec.dtype.itemsize
+    dims = [(n, s * size) for n, s in zip(spec.shape, spec.stride, strict=True) if n != 1] + [(size, 1)]
+    merged: list[tuple[int, int]] = []
+    for n, stride in sorted(dims, key=lambda dim: dim[1]):
+        if merged and stride == merged[-1][0] * merged[-1][1]:
+            merged[-1] = merged[-1][0] * n, merged[-1][1]
+        else:
+            merged.append((n, stride))
+    return spec.storage, spec.offset * size, tuple(merged)
+
+
 def totals_of(record: ParameterRecord) -> ParameterTotals:
     """The totals of one parameter or buffer."""
-    elements, stored = record.spec.numel, record.spec.stored_bytes
+    elements, stored = record.spec.numel, record.stored_bytes
     if record.is_buffer:
         return ParameterTotals(buffers=elements, buffer_bytes=stored)
     trainable = elements if record.trainable else 0

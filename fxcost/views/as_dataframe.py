@@ -65,7 +65,7 @@ def parameter_rows(report: Sums) -> list[dict[str, Any]]:
             "shape": record.spec.shape,
             "dtype": record.spec.dtype_name,
             "elements": record.spec.numel,
-            "bytes": record.spec.stored_bytes,
+            "bytes": record.stored_bytes,
             "trainable": record.trainable,
             "aliases": record.names[1:],
         }

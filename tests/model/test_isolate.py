@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from fxcost.errors import ModelCopyError
 from fxcost.model.isolate import MetaCopier
+from fxcost.model.parts import parts_of
 
 
 class Mode(enum.Enum):
@@ -182,10 +183,12 @@ def test_a_function_gets_copies_of_what_it_uses() -> None:
     def forward(x: Tensor, scale: float = 2.0, *, shift: int = 1) -> Tensor:
         return norm(x) * weight * scale + shift
 
-    copy, found = MetaCopier().function(forward)
-    assert sorted(found) == ["norm", "weight"]
-    assert found["weight"].is_meta
-    assert found["norm"] is not norm
+    copier = MetaCopier()
+    copy = copier.model(forward)
+    outside = parts_of(copier, forward).outside
+    assert sorted(outside) == ["norm", "weight"]
+    assert outside["weight"].is_meta
+    assert outside["norm"] is not norm
     assert copy(torch.empty(2, 3, device="meta")).is_meta
     assert (copy.__defaults__, copy.__kwdefaults__) == ((2.0,), {"shift": 1})
     assert norm.num_batches_tracked.item() == 0

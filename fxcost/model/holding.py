@@ -1,0 +1,160 @@
+"""What objects hold, and what classes and variables are the user's: asked without running code of the user's.
+
+`isinstance` asks an object for its `__class__`, which may be code; :func:`is_a` asks for its type alone.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import types
+from collections import defaultdict, deque
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import torch
+from torch import fx, nn
+
+from .code import is_the_users
+
+NOTHING = frozenset(
+    {
+        int,
+        float,
+        complex,
+        bool,
+        str,
+        bytes,
+        type(None),
+        type(...),
+        type(NotImplemented),
+        range,
+        slice,
+        torch.dtype,
+        torch.device,
+        torch.Size,
+        torch.layout,
+        torch.memory_format,
+        torch._ops.OpOverload,
+        torch._ops.OpOverloadPacket,
+        types.CodeType,
+        types.FrameType,
+        types.GeneratorType,
+        types.GenericAlias,
+        types.UnionType,
+        types.MethodDescriptorType,
+        types.WrapperDescriptorType,
+        types.GetSetDescriptorType,
+        types.MemberDescriptorType,
+        types.ClassMethodDescriptorType,
+    }
+)
+"""Types whose values hold nothing that a run could change or call."""
+SEQUENCES = (list, tuple, set, frozenset, deque)
+_HOLDERS = frozenset({"builtins", "collections", "types", "argparse", "_thread", "weakref"})
+"""Modules of Python's whose objects may hold what a user has put there."""
+_OPAQUE = ("torch.fx", "torch.jit", "torch._dynamo", "torch._inductor", "torch._C")
+
+
+def is_a(value: Any, kind: type | tuple[type, ...]) -> bool:
+    """`isinstance` by the type of a value alone."""
+    return issubclass(type(value), kind)
+
+
+def is_users_class(cls: type) -> bool:
+    """True for a class of the user's or of a library of his; and for those that PyTorch makes of a graph of his."""
+    module = sys.modules.get(cls.__module__)
+    if module is None or is_the_users(vars(module)):
+        return cls.__module__ != "builtins"
+    return cls is not fx.GraphModule and issubclass(cls, fx.GraphModule)
+
+
+def may_hold(cls: type) -> bool:
+    """True for objects of the user's classes, for containers, and for PyTorch's objects made in Python."""
+    where = cls.__module__
+    holds = where in _HOLDERS or (where.startswith("torch.") and not where.startswith(_OPAQUE))
+    return holds or is_users_class(cls)
+
+
+def may_matter(value: Any) -> bool:
+    """False for what most variables are: plain values, and functions and classes of PyTorch's."""
+    kind = type(value)
+    if kind is types.FunctionType:
+        return value.__closure__ is not None or is_the_users(value.__globals__)
+    return kind not in NOTHING and (not issubclass(kind, type) or is_users_class(value))
+
+
+def contents(value: Any) -> Iterator[tuple[str, Any]]:
+    """What an object holds, by keys, positions or attributes; keys that are objects themselves are there too."""
+    if is_a(value, dict):
+        if not NOTHING.issuperset(map(type, dict.keys(value))):
+            yield from (("key", key) for key in list(dict.keys(value)))
+        if not NOTHING.issuperset(map(type, dict.values(value))):
+            yield from ((str(key), item) for key, item in list(dict.items(value)))
+    if is_a(value, defaultdict):
+        yield "default_factory", value.default_factory
+    for kind in SEQUENCES:
+        if is_a(value, kind) and not NOTHING.issuperset(map(type, kind.__iter__(value))):
+            yield from ((str(i), item) for i, item in enumerate(list(kind.__iter__(value))))
+    yield from list(attributes(value).items())
+    if type(value).__module__ != "builtins":
+        yield from slots(value).items()
+
+
+def attributes(value: Any) -> dict[str, Any]:
+    """What an object has in its `__dict__`."""
+    ask: Any = threading.local.__getattribute__ if is_a(value, threading.local) else object.__getattribute__
+    try:
+        held: dict[str, Any] = ask(value, "__dict__")
+    except (AttributeError, TypeError):
+        return {}
+    return held if is_a(held, dict) else {}
+
+
+def slots(value: Any) -> dict[str, Any]:
+    """What an object has in slots."""
+    found: dict[str, Any] = {}
+    for cls in type(value).__mro__:
+        for name in vars(cls) if "__slots__" in vars(cls) else ():
+            if type(vars(cls)[name]) is types.MemberDescriptorType:
+                try:
+                    found[name] = vars(cls)[name].__get__(value)
+                except AttributeError:
+                    continue
+    return found
+
+
+def defaults(function: types.FunctionType) -> Iterable[tuple[str, Any]]:
+    """The defaults of a function's arguments, by their names."""
+    code, positional = function.__code__, function.__defaults__ or ()
+    names = code.co_varnames[code.co_argcount - len(positional) : code.co_argcount]
+    return (*zip(names, positional, strict=True), *(function.__kwdefaults__ or {}).items())
+
+
+def called_by_bases(cls: type) -> frozenset[str]:
+    """Names that a base of PyTorch's or Python's defines, and may call; `nn.Module` calls few of its own."""
+    bases = [b for b in cls.__mro__ if b is not nn.Module and b is not object and not is_users_class(b)]
+    return frozenset(name for base in bases for name in base.__dict__)
+
+
+def resolved(scope: dict[str, Any], chain: Iterable[str]) -> Any:
+    """What a variable and names of modules in modules stand for; None if it is not found so."""
+    value: Any = None
+    for i, name in enumerate(chain):
+        value = scope.get(name) if i == 0 else vars(value).get(name) if is_a(value, types.ModuleType) else None
+    return value
+
+
+def imported(names: Iterable[str], scope: dict[str, Any]) -> Iterator[list[types.ModuleType]]:
+    """Modules of the user's that code imports by these names, absolute ones or relative to its own place.
+
+    Each with the packages around it, the outermost first: an import statement may return any of them.
+    """
+    package = str(scope.get("__package__") or "")
+    places = [package.rsplit(".", i)[0] for i in range(package.count(".") + 1)] if package else []
+    for name in names:
+        for full in (name, *(f"{place}.{name}".rstrip(".") for place in places)):
+            parts = full.split(".")
+            found: list[Any] = [sys.modules.get(".".join(parts[: i + 1])) for i in range(len(parts))]
+            if all(is_a(module, types.ModuleType) and is_the_users(vars(module)) for module in found):
+                yield found
