@@ -14,9 +14,9 @@ from typing import Any
 
 from ..text import units
 from ..text.choice import choose
+from ..text.tables import safe, tabulated
 from ..text.words import shortened
 from ..totals.sums import Sums
-from ..views.as_table import _safe as safe_in
 from ..views.rows import run_name, stem_and_number
 from ..views.summary import header
 from .comparison import Comparison, Figures, ModuleChange
@@ -130,6 +130,9 @@ def text(diff: Comparison, format: str, *, depth: int | None) -> str:  # noqa: A
     Raises:
         UnknownNameError: there is no such format.
     """
+    from tabulate import tabulate_formats
+
+    choose("diff format", format, [*tabulate_formats, "markdown"])
     lines = [f"from  {header(diff.before)}", f"to    {header(diff.after)}", _totals(diff, format)]
     if not diff:
         return "\n".join([*lines, "no difference"])
@@ -154,7 +157,7 @@ def markdown(diff: Comparison, *, depth: int | None) -> str:
 
 
 def _safe(text: str) -> str:
-    return safe_in(text, "github").replace("\N{NO-BREAK SPACE}", " ")
+    return safe(text, "github").replace("\N{NO-BREAK SPACE}", " ")
 
 
 def _caveats(diff: Comparison) -> list[str]:
@@ -169,7 +172,7 @@ def _totals(diff: Comparison, format: str) -> str:  # noqa: A002
         heading, write = MEASURES[total.name]
         rows.append([heading, write(total.before), write(total.after), signed(total.change, write)])
         rows[-1].append(percent_change(total.change, total.before))
-    return _tabulated(rows, ["", "before", "after", "change", "%"], format, texts=1)
+    return _table(rows, ["", "before", "after", "change", "%"], format, texts=1)
 
 
 def _modules(lines: Sequence[Line], format: str) -> str:  # noqa: A002
@@ -177,16 +180,12 @@ def _modules(lines: Sequence[Line], format: str) -> str:  # noqa: A002
     rows = [
         [line.label, line.what, *(signed(getattr(line.change, n), MEASURES[n][1]) for n in names)] for line in lines
     ]
-    return _tabulated(rows, ["module", "what", *(MEASURES[n][0] for n in names)], format, texts=2)
+    return _table(rows, ["module", "what", *(MEASURES[n][0] for n in names)], format, texts=2)
 
 
-def _tabulated(rows: list[list[str]], headers: list[str], format: str, *, texts: int) -> str:  # noqa: A002
-    from tabulate import tabulate, tabulate_formats
-
-    choose("diff format", format, [*tabulate_formats, "markdown"])
-    align = ["left"] * texts + ["right"] * (len(headers) - texts)
-    cells = [[*(safe_in(cell, format) for cell in row[:texts]), *row[texts:]] for row in rows]
-    return str(tabulate(cells, headers, format, colalign=align, disable_numparse=True, preserve_whitespace=True))
+def _table(rows: list[list[str]], headers: list[str], format: str, *, texts: int) -> str:  # noqa: A002
+    cells = [[*(safe(cell, format) for cell in row[:texts]), *row[texts:]] for row in rows]
+    return tabulated(cells, headers, "l" * texts + "r" * (len(headers) - texts), format, indented=True)
 
 
 def _lines(diff: Comparison, depth: int | None) -> tuple[list[Line], int]:

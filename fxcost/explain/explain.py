@@ -23,15 +23,7 @@ from ..totals.sums import Sums
 from .derivation import Traced, derive, function_of
 from .explanation import Explanation, Operation, Part
 
-QUANTITIES = (
-    "macs",
-    "other_flops",
-    "transcendentals",
-    "zero_accumulators",
-    "bytes_read",
-    "bytes_written",
-    "activations",
-)
+QUANTITIES = tuple(Cost.__dataclass_fields__)
 """The numbers of a cost that are explained, in order."""
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 from ..text import units
-from ..text.choice import choose
+from ..text.tables import tabulated
 from .lifetimes import LiveTensor
 
 BLOCKS = " ▁▂▃▄▅▆▇█"
@@ -47,27 +47,14 @@ def tensor_table(tensors: Sequence[LiveTensor], whole: int, top: int, format: st
     Raises:
         UnknownNameError: the format is not known.
     """
-    from tabulate import tabulate, tabulate_formats
-
-    choose("table format", format, tabulate_formats)
     rows = [
-        [t.node, t.module, t.operator, str(t.spec), units.byte_size(t.nbytes), units.percent(t.nbytes, whole)]
+        (t.node, t.module, t.operator, str(t.spec), units.byte_size(t.nbytes), units.percent(t.nbytes, whole))
         for t in tensors[:top]
     ]
     if len(tensors) > top:
-        rest = sum(t.nbytes for t in tensors[top:])
-        rows.append(
-            [
-                "",
-                "",
-                "",
-                units.plural(len(tensors) - top, "more tensor"),
-                units.byte_size(rest),
-                units.percent(rest, whole),
-            ]
-        )
-    aligned_right = ("left", "left", "left", "left", "right", "right")
-    return str(tabulate(rows, COLUMNS, format, colalign=aligned_right if rows else None, disable_numparse=True))
+        rest, more = sum(t.nbytes for t in tensors[top:]), units.plural(len(tensors) - top, "more tensor")
+        rows.append(("", "", "", more, units.byte_size(rest), units.percent(rest, whole)))
+    return tabulated(rows, COLUMNS, "llllrr", format)
 
 
 def chart(levels: Sequence[int], width: int, height: int, caption: str) -> str:

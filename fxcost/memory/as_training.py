@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from ..records.cost import Cost
 from ..text import units
-from ..text.choice import choose
+from ..text.tables import tabulated
 from .as_memory import aligned, tensor_table
 from .lifetimes import LiveTensor
 
@@ -27,13 +27,8 @@ def training_table(
     Raises:
         UnknownNameError: the format is not known.
     """
-    from tabulate import tabulate, tabulate_formats
-
-    choose("table format", format, tabulate_formats)
-    rows = [_pass(name, cost) for name, cost in passes.items()]
     headings = ("pass", "MACs", "FLOPs", "read", "written", "FLOPs/byte")
-    right = ("left", *["right"] * 5)
-    costs = str(tabulate(rows, headings, format, colalign=right, disable_numparse=True))
+    costs = tabulated([_pass(name, cost) for name, cost in passes.items()], headings, "lrrrrr", format)
     alive = sum(tensor.nbytes for tensor in at_peak)
     parts = [costs, aligned(totals), f"Alive at the peak: {units.byte_size(alive)} of activations and gradients"]
     parts.append(tensor_table(at_peak, alive, top, format))
@@ -41,8 +36,7 @@ def training_table(
         whole = sum(nbytes for _, _, nbytes in saved)
         lines = [(name, module, units.byte_size(n), units.percent(n, whole)) for name, module, n in shown]
         parts.append(f"Saved for backward: {units.byte_size(whole)}")
-        columns, align = ("node", "module", "saved", "share"), ("left", "left", "right", "right")
-        parts.append(str(tabulate(lines, columns, format, colalign=align, disable_numparse=True)))
+        parts.append(tabulated(lines, ("node", "module", "saved", "share"), "llrr", format))
     return "\n".join([*parts, *notes])
 
 

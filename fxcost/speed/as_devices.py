@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from ..text import units
-from .as_roofline import tabulated
-
-if TYPE_CHECKING:
-    from .devices import Device
+from ..text.tables import tabulated
+from .devices import Device
 
 DTYPES = ("float64", "float32", "tf32", "bfloat16", "float16", "float8", "int8")
 

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 from ..text import units
-from ..text.choice import choose
+from ..text.tables import labelled, tabulated
+from .devices import Device
+from .times import NodeTime, Times
 
-if TYPE_CHECKING:
-    from .devices import Device
-    from .times import NodeTime, Times
-
-ALIGNED = {"l": "left", "r": "right"}
 COLUMNS = ("node", "module", "family", "FLOPs", "bytes", "FLOPs/B", "compute", "memory", "time", "share", "bound by")
 
 
@@ -33,26 +29,6 @@ def roofline_table(roofline: Times, top: int | None, format: str, sort: bool) ->
         name = units.plural(len(rest), "more node")
         rows.append([name, *blank, units.seconds(time), units.share(time / roofline.latency_s), ""])
     return "\n".join([labelled(_facts(roofline)), tabulated(rows, COLUMNS, "lllrrrrrrrl", format)])
-
-
-def labelled(facts: Iterable[tuple[str, str]]) -> str:
-    """One line for each fact, texts below each other."""
-    lines = list(facts)
-    width = max(len(name) for name, _ in lines)
-    return "\n".join(f"{name:{width}}  {text}" for name, text in lines)
-
-
-def tabulated(rows: Sequence[Sequence[str]], columns: Sequence[str], align: str, format: str) -> str:  # noqa: A002
-    """A table in a format of tabulate; `align` has a letter for each column, "l" for left and "r" for right.
-
-    Raises:
-        UnknownNameError: the format is not known.
-    """
-    from tabulate import tabulate, tabulate_formats
-
-    choose("table format", format, tabulate_formats)
-    colalign = [ALIGNED[letter] for letter in align] if rows else None
-    return str(tabulate(rows, columns, format, colalign=colalign, disable_numparse=True))
 
 
 def device_facts(device: Device) -> list[tuple[str, str]]:

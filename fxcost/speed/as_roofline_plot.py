@@ -10,14 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from math import sqrt
 from os import PathLike
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..memory.as_plot import figure_and_axes
 from ..text import units
 from .as_roofline import unit_of
-
-if TYPE_CHECKING:
-    from .times import NodeTime, Times
+from .times import NodeTime, Times
 
 COLOURS = (
     "#4c78a8", "#f58518", "#54a24b", "#e45756", "#72b7b2", "#b279a2", "#eeca3b", "#9d755d", "#ff9da6", "#bab0ac",

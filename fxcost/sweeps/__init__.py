@@ -3,7 +3,7 @@
 Items (items.py) are measured one by one (rows.py) on an executor (pool.py), noted down as they are done (journal.py)
 and gathered (run.py).
 
-In: specs, patterns, pairs and dicts. Out: `Sweep`, with a `Row` for each item. May use `analyze`, `sources`, `views`.
+In: specs, patterns, pairs and dicts. Out: `Sweep`, with a `Row` each. May use `analyze`, `sources` and `model`.
 """
 
 from .run import Sweep, sweep

@@ -6,15 +6,13 @@ import csv
 import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from io import StringIO
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..text import units
 from ..text.choice import choose
+from ..text.tables import HTML, tabulated
 from ..text.words import printable, shortened
-from ..views.as_table import HTML
-
-if TYPE_CHECKING:
-    from .rows import Row
+from .rows import Row
 
 NAME_WIDTH, ERROR_WIDTH = 60, 60
 
@@ -70,24 +68,17 @@ def table(
     Raises:
         UnknownNameError: a column or the format is not known.
     """
-    from tabulate import tabulate, tabulate_formats
-
-    choose("table format", format, tabulate_formats)
     as_text = format not in (*HTML, "tsv") and not format.startswith("latex")
     chosen = [choose("column", name, tuple(COLUMNS)) for name in columns or _said(rows, as_text)]
     shown = rows if sort is None else _sorted(rows, choose("column to sort by", sort, tuple(COLUMNS)))
     shown = shown if top is None else shown[:top]
-    body = tabulate(
-        [[_cell(row, name) for name in chosen] for row in shown],
-        headers=[COLUMNS[name][0] for name in chosen],
-        tablefmt=format,
-        colalign=["left" if name in TEXT else "right" for name in chosen] if shown else None,
-        disable_numparse=True,
-    )
+    cells = [[_cell(row, name) for name in chosen] for row in shown]
+    align = "".join("l" if name in TEXT else "r" for name in chosen)
+    body = tabulated(cells, [COLUMNS[name][0] for name in chosen], align, format)
     failed = [f"{row.name}: {printable(row.error)}" for row in rows if row.error]
     if columns is not None or not failed or not as_text:
-        return str(body)
-    return "\n".join([str(body), f"{len(failed)} of {units.plural(len(rows), 'item')} failed:", *failed])
+        return body
+    return "\n".join([body, f"{len(failed)} of {units.plural(len(rows), 'item')} failed:", *failed])
 
 
 def _said(rows: Sequence[Row], as_text: bool) -> list[str]:

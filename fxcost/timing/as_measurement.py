@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ..speed.as_roofline import device_facts, labelled, tabulated
+from ..speed.as_roofline import device_facts
 from ..text import units
-
-if TYPE_CHECKING:
-    from .measured import Measured, NodeMeasurement, OperatorTime, Timing
+from ..text.tables import labelled, tabulated
+from .measured import Measured, NodeMeasurement, OperatorTime, Timing
 
 NODE_COLUMNS = (
     "node", "module", "family", "measured", "± spread", "share", "predicted", "reached", "FLOPS", "B/s", "bound by",

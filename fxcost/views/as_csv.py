@@ -7,14 +7,11 @@ from __future__ import annotations
 
 import csv
 from io import StringIO
-from typing import TYPE_CHECKING
 
 from ..records.cost import NodeCost
 from ..records.plain import COST_FIELDS
 from ..text import units
-
-if TYPE_CHECKING:
-    from ..totals.sums import Sums
+from ..totals.sums import Sums
 
 HEADINGS = ("name", "kind", "target", "module", "input_shapes", "output_shapes", "output_dtypes", *COST_FIELDS)
 

@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import MissingLibraryError, UnknownNameError
 from ..records.plain import COST_FIELDS
+from ..totals.sums import Sums
 from .rows import Row, rows_of
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from ..totals.sums import Sums
 
 BY = ("node", "module", "operator", "family", "parameter")
 _ALL_LEVELS = 10**6

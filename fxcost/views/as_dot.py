@@ -8,19 +8,16 @@ is written out here. Calls that handle no tensor, such as arithmetic on sizes, a
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
 
 from ..records.cost import Cost, NodeCost
 from ..records.plain import COST_FIELDS
 from ..text import units
 from ..text.words import printable, shortened
+from ..totals.sums import Sums
 from .blocks import Blocks, Box, Cluster, blocks, readable_blocks
 from .columns import broken, column_breaks, crosses
 from .rows import operation_name, run_name
 from .summary import caveats, coverage
-
-if TYPE_CHECKING:
-    from ..totals.sums import Sums
 
 MOST_BOXES = 40
 """Boxes of an automatic picture: about as many as one page shows readably."""

@@ -17,6 +17,7 @@ from hashlib import sha256
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
+from ..memory.analysis import Analysis
 from ..text import units
 from ..text.words import printable
 from ..version import VERSION
@@ -29,8 +30,6 @@ from .summary import caveats, header
 if TYPE_CHECKING:
     import jinja2
     from markupsafe import Markup
-
-    from ..memory.analysis import Analysis
 
 LIBRARIES = ("d3.min.js", "dagre.min.js", "tabulator.min.js")
 SCRIPTS = (

@@ -10,23 +10,21 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ..memory.analysis import Analysis
+from ..memory.lifetimes import LiveTensor
+from ..memory.memory import Memory
+from ..memory.training import StepCost, Training
 from ..records.codec import Packer
 from ..records.cost import NodeCost, OpCost
 from ..records.plain import cost_dict, spec_dict
 from ..records.recording import ParameterRecord
 from ..records.skeleton import bones
+from ..totals.module_tree import ModuleCost
+from ..totals.parameters import ParameterTotals
+from ..totals.sums import OperatorCost
 from ..version import VERSION
-
-if TYPE_CHECKING:
-    from ..memory.analysis import Analysis
-    from ..memory.lifetimes import LiveTensor
-    from ..memory.memory import Memory
-    from ..memory.training import StepCost, Training
-    from ..totals.module_tree import ModuleCost
-    from ..totals.parameters import ParameterTotals
-    from ..totals.sums import OperatorCost
 
 SCHEMA = "fxcost.report/1"
 """Name and version of the layout. The version goes up when a field is removed or changes its meaning."""

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from tabulate import tabulate
 
+from ..memory.analysis import Analysis
 from ..memory.as_memory import tensor_table
+from ..memory.lifetimes import LiveTensor
+from ..memory.memory import Memory
+from ..memory.training import Training
 from ..records.cost import Cost
 from ..text import units
 from ..text.words import printable
 from .as_table import table
 from .summary import facts, header
-
-if TYPE_CHECKING:
-    from ..memory.analysis import Analysis
-    from ..memory.lifetimes import LiveTensor
-    from ..memory.memory import Memory
-    from ..memory.training import Training
 
 FORMAT = "github"
 MOST_TENSORS = 5

@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..records.cost import Cost, NodeCost
 from ..records.recording import TensorSpec
 from ..text import units
+from ..totals.sums import Sums
 from .as_dot import RAMP, readable_on
 from .blocks import MOST_LEVELS, call_paths
 from .rows import operation_name
-
-if TYPE_CHECKING:
-    from ..totals.sums import Sums
 
 OVERLAYS: Mapping[str, tuple[str, Callable[[Cost], int]]] = {
     "flops": ("FLOPs", lambda cost: cost.flops),

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 from ..records.cost import NodeCost
 from ..records.plain import COST_FIELDS
 from ..records.recording import TensorSpec
+from ..totals.sums import Sums
 
 if TYPE_CHECKING:
     import networkx as nx
-
-    from ..totals.sums import Sums
 
 
 def to_networkx(report: Sums) -> nx.DiGraph[str]:

@@ -9,19 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from html import escape
-from typing import TYPE_CHECKING
 
+from ..memory.analysis import Analysis
 from ..records.cost import Cost
 from ..text import units
 from ..text.words import printable, shortened
+from ..totals.module_tree import ModuleCost
 from ..totals.parameters import ParameterTotals
 from .page.cards import cards
 from .rows import own_label, run_label, runs_of
 from .summary import caveats, header
-
-if TYPE_CHECKING:
-    from ..memory.analysis import Analysis
-    from ..totals.module_tree import ModuleCost
 
 MOST_MODULES = 300
 """Rows of the module tree; a report has more to offer than a notebook's output should hold."""

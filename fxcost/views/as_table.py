@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import TYPE_CHECKING
 
+from ..records.recording import TensorSpec
 from ..text import units
 from ..text.choice import choose
+from ..text.tables import HTML, MARKDOWN, safe, tabulated
 from ..text.words import printable, shortened
+from ..totals.sums import Sums
 from .rows import Row, module_rows, rows_of
 from .summary import facts, header
-
-if TYPE_CHECKING:
-    from ..records.recording import TensorSpec
-    from ..totals.sums import Sums
 
 Number = int | float | None
 MOST_ROWS = 60
 """Rows that a printed report has at most, if fewer levels of modules make it so short."""
 NAME_WIDTH, OPERATION_WIDTH = 44, 28
-HTML = ("html", "unsafehtml")
-MARKDOWN = ("github", "pipe")
-MARKDOWN_SIGNS = re.compile(r"[\\`*|<\[\]]|(?<!\w)_|_(?!\w)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,20 +126,11 @@ def laid_out(report: Sums, rows: Sequence[Row], by: str, columns: Sequence[str],
     Raises:
         UnknownNameError: the format or a column is not known.
     """
-    from tabulate import tabulate, tabulate_formats
-
-    choose("table format", format, tabulate_formats)
     chosen = [choose("column", name, tuple(COLUMNS)) for name in columns]
-    return str(
-        tabulate(
-            [[_cell(report, row, name, format) for name in chosen] for row in rows],
-            headers=[by if name == "name" else COLUMNS[name].heading for name in chosen],
-            tablefmt=format,
-            colalign=["left" if name in TEXT_COLUMNS else "right" for name in chosen] if rows else None,
-            disable_numparse=True,
-            preserve_whitespace=True,
-        )
-    )
+    cells = [[_cell(report, row, name, format) for name in chosen] for row in rows]
+    headings = [by if name == "name" else COLUMNS[name].heading for name in chosen]
+    align = "".join("l" if name in TEXT_COLUMNS else "r" for name in chosen)
+    return tabulated(cells, headings, align, format, indented=True)
 
 
 def _sorted(rows: list[Row], column: str) -> list[Row]:
@@ -160,22 +145,14 @@ def _cell(report: Sums, row: Row, name: str, format: str) -> str:  # noqa: A002
     """One cell as text, safe in the table's format."""
     value = COLUMNS[name].value(row)
     if name == "name":
-        return _safe(row.indent + shortened(row.label, NAME_WIDTH - len(row.indent)), format)
+        return safe(row.indent + shortened(row.label, NAME_WIDTH - len(row.indent)), format)
     if name == "share":
         return units.percent(row.cost.flops, report.flops)
     if value is None:
         return ""
     if isinstance(value, str):
-        return _safe(shortened(value, OPERATION_WIDTH) if name == "operation" else value, format)
+        return safe(shortened(value, OPERATION_WIDTH) if name == "operation" else value, format)
     return units.ratio(value) if isinstance(value, float) else COLUMNS[name].text(value)
-
-
-def _safe(text: str, format: str) -> str:  # noqa: A002
-    """`text` on one line, with what the format would take for markup escaped."""
-    text = printable(text)
-    if format in MARKDOWN:
-        text = MARKDOWN_SIGNS.sub(r"\\\g<0>", text)
-    return text.replace(" ", "\N{NO-BREAK SPACE}") if format in (*MARKDOWN, *HTML) else text
 
 
 def _with_summary(report: Sums, body: str, format: str, shown: int, rows: int) -> str:  # noqa: A002
@@ -187,8 +164,8 @@ def _with_summary(report: Sums, body: str, format: str, shown: int, rows: int) -
         items = "".join(f"<dt>{escape(name)}</dt><dd>{escape(printable(text))}</dd>" for name, text in entries)
         return f"<p>{escape(printable(header(report)))}</p>\n{body}\n<dl>{items}</dl>"
     if format in MARKDOWN:
-        lines = [f"- {name + ': ' if name else ''}{_safe(text, format)}" for name, text in entries]
-        return "\n".join([_safe(header(report), format), "", body, "", *lines])
+        lines = [f"- {name + ': ' if name else ''}{safe(text, format)}" for name, text in entries]
+        return "\n".join([safe(header(report), format), "", body, "", *lines])
     mark = {"tsv": "# "}.get(format, "% " if format.startswith("latex") else "")
     width = max(len(name) for name, _ in entries)
     lines = [f"{mark}{name:{width}}  {printable(text)}" for name, text in entries]

@@ -9,13 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
+from ..records.cost import NodeCost
+from ..totals.sums import Sums
 from .rows import operation_name, stem_and_number
-
-if TYPE_CHECKING:
-    from ..records.cost import NodeCost
-    from ..totals.sums import Sums
 
 Part = tuple[str, int]
 """A step on the way from the root to a node: FQN of a module, and which call of it (-1: not known)."""

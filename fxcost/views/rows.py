@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from ..records.cost import Cost
 from ..records.recording import TensorSpec
+from ..totals.module_tree import ModuleCost
 from ..totals.parameters import ParameterTotals
-
-if TYPE_CHECKING:
-    from ..totals.module_tree import ModuleCost
-    from ..totals.sums import OperatorCost, Sums
+from ..totals.sums import OperatorCost, Sums
 
 MOST_OPERATORS = 3
 """How many operators the label of a module's own row names."""

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from ..text import units
 from ..text.words import shortened
-
-if TYPE_CHECKING:
-    from ..totals.sums import Sums
+from ..totals.sums import Sums
 
 LONGEST_REASON = 160
 """Characters of why the graph is that of a run; `report.capture_reason` has all of it."""

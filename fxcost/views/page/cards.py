@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
+from ...memory.analysis import Analysis
+from ...memory.training import Training
 from ...text import units
 from ..summary import coverage
-
-if TYPE_CHECKING:
-    from ...memory.analysis import Analysis
-    from ...memory.training import Training
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,21 +5,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ...explain.explain import explained
+from ...memory.analysis import Analysis
+from ...records.cost import NodeCost
 from ...records.plain import COST_FIELDS
 from ...text.words import printable
+from ...totals.module_tree import ModuleCost
 from ...totals.parameters import ParameterTotals
 from ..rows import operation_name
 from .graph import graph_data
 from .memory import memory_data
 from .store import Store, number
-
-if TYPE_CHECKING:
-    from ...memory.analysis import Analysis
-    from ...records.cost import NodeCost
-    from ...totals.module_tree import ModuleCost
 
 
 def page_data(report: Analysis) -> dict[str, Any]:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ...explain.explanation import HEADINGS
+from ...explain.derivation import Function, Term
+from ...explain.explanation import HEADINGS, Operation
 from ...text import units
-
-if TYPE_CHECKING:
-    from ...explain.derivation import Function, Term
-    from ...explain.explanation import Operation
 
 EXPLAINED = ("macs", "other_flops", "transcendentals", "bytes_read", "bytes_written")
 """The numbers whose formulas the page shows."""

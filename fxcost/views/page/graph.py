@@ -8,17 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ...records.cost import Cost
+from ...memory.analysis import Analysis
+from ...records.cost import Cost, NodeCost
 from ...text.words import printable
 from ..blocks import MOST_LEVELS, Blocks, Box, Cluster, blocks
 from ..rows import operation_name, run_name
 from .store import Store, number
-
-if TYPE_CHECKING:
-    from ...memory.analysis import Analysis
-    from ...records.cost import NodeCost
 
 MOST_MEMBERS = 40
 """Members of a group that are drawn beside each other; more are divided into parts of this size."""

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ...memory.analysis import Analysis
+from ...memory.lifetimes import LiveTensor
 from .store import number
-
-if TYPE_CHECKING:
-    from ...memory.analysis import Analysis
-    from ...memory.lifetimes import LiveTensor
 
 MOST_COLUMNS = 1000
 """Columns of a timeline: a screen has hardly more pixels."""

@@ -6,17 +6,15 @@ A report of 10,000 nodes holds few distinct ones, so a page stays small.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ...explain.explanation import Operation
 from ...records.cost import Cost, OpCost
 from ...records.plain import COST_FIELDS
 from ...records.recording import TensorSpec
 from ...text.words import printable
 from ...totals.sums import UNCOSTED_FAMILY
 from .formulas import explained
-
-if TYPE_CHECKING:
-    from ...explain.explanation import Operation
 
 EXACT_IN_JAVASCRIPT = 2**53
 """Integers beyond this are handed over as text, since JavaScript's numbers would round them."""
