@@ -164,11 +164,14 @@ def test_the_picture_is_current() -> None:
     assert SVG.read_text(encoding="utf-8").endswith(stamp(text))
 
 
-def test_the_page_names_what_is_there() -> None:
-    """Every file that the page names exists, and every private word in it that is a path."""
-    named = re.findall(r"`((?:fxcost|tests|docs|benchmarks)/[\w./]+)`", PAGE.read_text(encoding="utf-8"))
-    assert named
+def test_pages_name_what_is_there() -> None:
+    """Every file that they name exists, and "`name` in `file`" is true."""
+    text = PAGE.read_text(encoding="utf-8") + (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    named = re.findall(r"`((?:fxcost|tests|docs|benchmarks)/[\w./]+)`", text)
     assert [path for path in named if not (ROOT / path).exists()] == []
+    inside = re.findall(r"`(\w+)`\s+(?:in\s+|of\s+|\()`(fxcost/[\w/]+\.py)`", text)
+    assert len(inside) > 20
+    assert [pair for pair in inside if pair[0] not in (ROOT / pair[1]).read_text(encoding="utf-8")] == []
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)

@@ -158,6 +158,8 @@ def test_flex_attention_arrives_whole():
         cost = cost_operation(op, default_registry()).cost
         assert (cost.macs, cost.flops - unit.flops) == (unit.macs, more)
         assert cost.transcendentals - unit.transcendentals == more
+    tenfold = default_registry({torch.ops.aten.tanh: lambda op: fxcost.Cost(other_flops=10 * op.out.numel)})
+    assert cost_operation(op, tenfold).cost.flops - unit.flops == 10 * 2 * 3 * 4 * 4
 
 
 def test_varlen_attention_counts_at_its_longest():
