@@ -23,13 +23,16 @@ from .isolate import MetaCopier
 
 @dataclass(frozen=True, slots=True)
 class InputSpec:
-    """A tensor that an input stands for. `dtype` None means: the dtype of the model's parameters."""
+    """A tensor that an input stands for. `dtype` None means: the dtype of the model's parameters.
 
-    shape: tuple[int, ...]
+    A name in `shape` is a dim, which only `analyze(…, dims=…)` knows the size of.
+    """
+
+    shape: tuple[Any, ...]
     dtype: torch.dtype | None = None
 
 
-def spec(*shape: int, dtype: torch.dtype | str | None = None) -> InputSpec:
+def spec(*shape: int | str, dtype: torch.dtype | str | None = None) -> InputSpec:
     """An input tensor by shape and dtype, without data.
 
     >>> import fxcost
@@ -37,7 +40,8 @@ def spec(*shape: int, dtype: torch.dtype | str | None = None) -> InputSpec:
     InputSpec(shape=(1, 128), dtype=torch.int64)
 
     Args:
-        shape: sizes of all dimensions, batch included; none for a scalar tensor.
+        shape: sizes of all dimensions, batch included; none for a scalar tensor. A name in place of a size, such as
+            "B", leaves it open: :func:`analyze` then gives formulas.
         dtype: a `torch.dtype` or its name; by default that of the model's floating-point parameters.
 
     Raises:
@@ -45,7 +49,7 @@ def spec(*shape: int, dtype: torch.dtype | str | None = None) -> InputSpec:
     """
     if len(shape) == 1 and isinstance(shape[0], (tuple, list)):
         shape = tuple(shape[0])
-    _check_shape(shape)
+    _check_shape(tuple(n for n in shape if not isinstance(n, str)))
     return InputSpec(shape, as_dtype(dtype) if dtype is not None else None)
 
 
@@ -113,7 +117,7 @@ def make_arguments(
         if isinstance(value, Tensor):
             return copier.tensor(value)
         if isinstance(value, InputSpec):
-            return torch.empty(value.shape, dtype=_dtype(value, copier, float_dtype), device=META)
+            return torch.empty(_check_shape(value.shape), dtype=_dtype(value, copier, float_dtype), device=META)
         if is_shape(value):
             return torch.empty(_check_shape(value), dtype=float_dtype, device=META)
         if type(value) is tuple or type(value) is list:
@@ -142,6 +146,15 @@ def make_real_arguments(inputs: Any, kwargs: dict[str, Any] | None) -> Arguments
         return Arguments((), {**inputs, **(kwargs or {})})
     positional = inputs if isinstance(inputs, (tuple, list)) and not hasattr(inputs, "_fields") else (inputs,)
     return Arguments(() if inputs is None else tuple(positional), dict(kwargs or {}))
+
+
+def has_names(value: Any) -> bool:
+    """True if a spec among inputs has a name where a size would stand."""
+    if isinstance(value, InputSpec):
+        return any(isinstance(n, str) for n in value.shape)
+    if isinstance(value, (tuple, list)):
+        return any(map(has_names, value))
+    return isinstance(value, dict) and any(map(has_names, value.values()))
 
 
 def is_shape(value: Any) -> bool:
