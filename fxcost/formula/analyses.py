@@ -43,7 +43,7 @@ def opened(
 
     own_code = first[0].recording.capture != "given"
     try:
-        found = fit(dims, once, registry, verify, explain if own_code else None)
+        found = fit(dims, once, registry, verify, explain if own_code else None, first[0].recording.root)
     except FormulaError as error:
         return first[0], {"error": str(error)}
     return first[0], packed(_expressions(found, first[0]))

@@ -13,6 +13,8 @@ from fractions import Fraction
 from functools import cached_property
 from itertools import combinations, product
 
+from torch import nn
+
 from ..errors import FormulaError, FxcostError
 from ..memory.analysis import Analysis
 from ..rules.registry import Registry
@@ -51,7 +53,12 @@ class Fitted:
 
 
 def fit(
-    dims: Dims, run: Run, registry: Registry, verify: int = 2, explain: Callable[[Point], Analysis] | None = None
+    dims: Dims,
+    run: Run,
+    registry: Registry,
+    verify: int = 2,
+    explain: Callable[[Point], Analysis] | None = None,
+    root: nn.Module | None = None,
 ) -> Fitted:
     """Find the formulas of a model's numbers.
 
@@ -61,6 +68,7 @@ def fit(
         registry: rules by which to price.
         verify: at how many points at random to compare with an analysis.
         explain: runs the model's own code at a point, to find the lines at which formulas end.
+        root: the model, for the forwards that these lines are in.
 
     Raises:
         FormulaError: no dim has a formula.
@@ -85,7 +93,7 @@ def fit(
             seen.append(fitting.failed)
     ranges = {axis.name: axis.range for axis in axes}
     if explain is not None:
-        ranges = {axis.name: _explained(axis, probe.names, base, explain) for axis in axes}
+        ranges = {axis.name: _explained(axis, probe.names, base, explain, root) for axis in axes}
     notes = (*_notes(axes, ledger), *fitting.notes)
     domain = Domain(ranges, len(fitting.verified), len(probe.found), notes)
     return Fitted(domain, ledger, dict(zip(probe.names, base, strict=True)), fitting.patterned)
@@ -104,7 +112,9 @@ def _axes(probe: Probe, dims: Dims, base: Coordinates, seen: Sequence[Coordinate
     return base, axes
 
 
-def _explained(axis: Axis, names: Sequence[str], base: Coordinates, explain: Callable[[Point], Analysis]) -> Range:
+def _explained(
+    axis: Axis, names: Sequence[str], base: Coordinates, explain: Callable[[Point], Analysis], root: nn.Module | None
+) -> Range:
     """The range of an axis with the lines of the user's code at which it ends, where they were not told already."""
     found = axis.range
     point = dict(zip(names, base, strict=True))
@@ -115,7 +125,7 @@ def _explained(axis: Axis, names: Sequence[str], base: Coordinates, explain: Cal
         line = ""
         if size > 1:  # one sample alone takes no other way through the code, PyTorch copies less
             line = parting_line(lambda at: explain({**point, axis.name: at}), axis.sizes[:2], size)
-        line = line or forward_of(explain(point).recording.root, told.module)
+        line = line or (forward_of(root, told.module) if root is not None else "")
         found = replace(found, **{end: replace(told, line=line)})  # type: ignore[arg-type]
     return found
 

@@ -90,9 +90,10 @@ def _span(axis: Axis) -> int:
 
 def _rounded(line: Line, sizes: Sequence[int]) -> bool:
     """True if analyses have one structure, and no formula all the same: sizes are rounded to something."""
-    seen = [line.seen(size) for size in sizes]
-    first = seen[0]
-    return first is not None and len(seen) > 2 and all(found is not None and _alike(first, found) for found in seen)
+    first = line.seen(sizes[0])
+    if first is None or len(sizes) < 3:
+        return False
+    return all((found := line.seen(size)) is not None and _alike(first, found) for size in sizes)
 
 
 def _stepped(

@@ -49,7 +49,7 @@ def spec(*shape: int | str, dtype: torch.dtype | str | None = None) -> InputSpec
     """
     if len(shape) == 1 and isinstance(shape[0], (tuple, list)):
         shape = tuple(shape[0])
-    _check_shape(tuple(n for n in shape if not isinstance(n, str)))
+    _check_shape(tuple(n for n in shape if not (isinstance(n, str) and n.isidentifier())))
     return InputSpec(shape, as_dtype(dtype) if dtype is not None else None)
 
 
@@ -162,7 +162,7 @@ def is_shape(value: Any) -> bool:
     return isinstance(value, tuple) and bool(value) and all(type(n) is int for n in value)
 
 
-def _check_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+def _check_shape(shape: tuple[Any, ...]) -> tuple[int, ...]:
     for n in shape:
         if type(n) is not int or n < 0:
             raise InputError(f"{n!r} in {tuple(shape)} is no size: a shape is made of ints ≥ 0")
