@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from .compare.diff import diff
     from .conventions import Convention, conventions
     from .errors import FxcostError
+    from .families import family
     from .fit import fit
+    from .formula.dims import Dim
     from .model.inputs import spec
     from .records.cost import Cost
     from .records.recording import OpRecord
@@ -36,6 +38,7 @@ __all__ = [
     "Convention",
     "Cost",
     "Device",
+    "Dim",
     "FxcostError",
     "Measurement",
     "OpRecord",
@@ -45,6 +48,7 @@ __all__ = [
     "check",
     "conventions",
     "diff",
+    "family",
     "fit",
     "measure",
     "rule",
@@ -57,6 +61,7 @@ _HOMES = {
     "Convention": "conventions",
     "Cost": "records.cost",
     "Device": "speed.devices",
+    "Dim": "formula.dims",
     "FxcostError": "errors",
     "Measurement": "timing.measurement",
     "OpRecord": "records.recording",
@@ -65,6 +70,7 @@ _HOMES = {
     "analyze_graph": "analyze",
     "check": "compare.check",
     "diff": "compare.diff",
+    "family": "families",
     "fit": "fit",
     "measure": "timing.measure",
     "rule": "rules",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import fx
@@ -13,11 +14,15 @@ from .capture.graph import to_graph_module
 from .errors import InputError, UncostedOperatorError
 from .memory.optimizers import Optimizer, check_optimizer
 from .memory.training import Training, training_of
-from .model.inputs import as_dtype
+from .model.inputs import as_dtype, has_names
+from .records.recording import TrainingRecord
 from .report import Report
 from .rules import default_registry
 from .rules.pricing import cost_nodes
-from .rules.registry import OpKey, Rule, RuleFunction
+from .rules.registry import OpKey, Registry, Rule, RuleFunction
+
+if TYPE_CHECKING:
+    from .formula.dims import Dim
 
 
 def analyze(
@@ -34,6 +39,8 @@ def analyze(
     training: bool = False,
     optimizer: Optimizer | None = None,
     loss: Loss | None = None,
+    dims: Mapping[str, Dim | tuple[int, int] | None] | Sequence[str] | None = None,
+    verify: int = 2,
 ) -> Report:
     """What does this model cost? Runs it on meta tensors, without weights or data, and prices every operator.
 
@@ -62,9 +69,13 @@ def analyze(
             "adafactor", "lion", a `torch.optim` optimizer, or a number of bytes per parameter.
         loss: a function from what the model returns to the loss; by default the sum of all floating-point outputs,
             which itself costs nothing.
+        dims: sizes to leave open, by the names that stand for them in shapes: `("B", 3, "H", "W")` with
+            `dims={"B": fxcost.Dim(1, 64), "H": None, "W": None}`. The report is that at a size in the middle of each
+            range, and `report.formula` has its numbers as formulas; few further analyses find them.
+        verify: at how many points at random the formulas are compared with an analysis, beside those that found them.
 
     Raises:
-        InputError: the inputs do not fit the model.
+        InputError: the inputs do not fit the model, or a dim is none.
         ModelCopyError: a module holds something that can't be copied.
         CaptureError: `capture="symbolic"`, and the model can't be traced so.
         ModelRunError: the model raised on these inputs, or an operator has no meta kernel.
@@ -72,27 +83,111 @@ def analyze(
         UncostedOperatorError: `strict`, and an operator that ran has no rule.
         TrainingError: nothing requires a gradient, the loss is no scalar, or there is no such optimizer.
     """
+    options = Options(
+        capture=capture,
+        dtype=dtype,
+        leaf_modules=tuple(leaf_modules),
+        rules=rules,
+        strict=strict,
+        real_limit=real_limit,
+        training=training,
+        optimizer=optimizer,
+        loss=loss,
+    )
+    if dims is not None or has_names((inputs, kwargs)):
+        from .formula.dims import as_dims, names_in, with_sizes
+
+        named = dict(kwargs or {})
+        return with_formulas(
+            as_dims(dims, names_in((inputs, named), dims)),
+            lambda point, options: analyzed(model, with_sizes(inputs, point), with_sizes(named, point), options),
+            verify,
+            options,
+        )
+    return analyzed(model, inputs, kwargs, options)[0]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """The options of :func:`analyze`, for those that run it many times."""
+
+    capture: str = "auto"
+    dtype: torch.dtype | str | None = None
+    leaf_modules: tuple[Any, ...] = ()
+    rules: Mapping[OpKey, RuleFunction | Rule] | None = None
+    strict: bool = False
+    real_limit: int = 2**30
+    training: bool = False
+    optimizer: Optimizer | None = None
+    loss: Loss | None = None
+
+    @property
+    def registry(self) -> Registry:
+        """The rules that hold."""
+        return default_registry(self.rules)
+
+
+Ran = tuple[Report, TrainingRecord | None]
+"""An analysis, and the record of the training step if one was asked for."""
+
+
+def analyzed(model: Any, inputs: Any, kwargs: Mapping[str, Any] | None, options: Options) -> Ran:
+    """One analysis, and the record of the training step if one was asked for.
+
+    Raises: as :func:`analyze`.
+    """
+    training, optimizer, loss = options.training, options.optimizer, options.loss
+    capture, leaves, real_limit = options.capture, options.leaf_modules, options.real_limit
+    dtype = options.dtype
     if training:
         check_optimizer("adamw" if optimizer is None else optimizer)
     elif optimizer is not None or loss is not None:
         raise InputError("optimizer= and loss= are for training=True")
     wanted = as_dtype(dtype) if dtype is not None else None
-    given, leaves = dict(kwargs or {}), tuple(leaf_modules)
+    given = dict(kwargs or {})
     recording = record(model, inputs, given, capture=capture, dtype=wanted, leaf_modules=leaves, real_limit=real_limit)
-    registry = default_registry(rules)
+    registry = options.registry
     step: Training | None = None
+    ran: TrainingRecord | None = None
     if training:
         ran = record_step(
             model, inputs, given, recording, dtype=wanted, leaf_modules=leaves, real_limit=real_limit, loss=loss
         )
         step = training_of(ran, recording.modules, registry, "adamw" if optimizer is None else optimizer)
     report = Report(recording, cost_nodes(recording.nodes, registry), step)
-    if strict and (uncosted := {**report.uncosted, **(step.uncosted if step is not None else {})}):
+    if options.strict and (uncosted := {**report.uncosted, **(step.uncosted if step is not None else {})}):
         listed = ", ".join(f"{op} ({n}×)" for op, n in uncosted.items())
         raise UncostedOperatorError(
             f"no rule for {listed}; register one with @fxcost.rule(op), see docs/rules.md, or analyse without strict"
         )
-    return report
+    return report, ran
+
+
+def with_formulas(
+    dims: Mapping[str, Dim], run: Callable[[Mapping[str, int], Options], Ran], verify: int, options: Options
+) -> Report:
+    """The analysis at the middle of the dims' ranges, with formulas, or with the reason why there are none.
+
+    Args:
+        dims: the ranges.
+        run: an analysis at a point, with options.
+        verify: at how many points at random the formulas are compared with an analysis.
+        options: those of the analyses.
+
+    Raises: as :func:`analyze`.
+    """
+    from .formula.analyses import opened
+
+    own_code = replace(options, capture="concrete", training=False, optimizer=None, loss=None)
+    report, formulas = opened(
+        dims,
+        lambda point: run(point, options),
+        options.registry,
+        verify,
+        lambda point: run(point, own_code)[0],
+    )
+    assert isinstance(report, Report)
+    return replace(report, formulas=formulas)
 
 
 def analyze_graph(

@@ -79,6 +79,10 @@ class ConventionError(FxcostError):
     """No such convention, a convention that counts nothing, or a model that the tool itself refuses."""
 
 
+class FormulaError(FxcostError, ValueError):
+    """No formula fits a model's numbers, or one was asked for a point outside of its domain."""
+
+
 class DeviceError(FxcostError):
     """No such device, known or here, or one that has no peak for a dtype."""
 

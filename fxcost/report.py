@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .conventions.reconcile import Reconciliations
     from .conventions.seen import Seen
     from .explain.explanation import Explanation
+    from .formula.formula import Formula
     from .rules.registry import OpKey, Rule, RuleFunction
     from .speed.devices import Device
     from .speed.roofline import Roofline
@@ -54,6 +55,17 @@ class Report(Analysis):
         from .speed.roofline import roofline
 
         return roofline(self, device, dtype, fusion)
+
+    @cached_property
+    def formula(self) -> Formula:
+        """The numbers as formulas in the dims that were left open: `analyze(model, ("B", 3), dims={"B": Dim(1, 64)})`.
+
+        Raises:
+            FormulaError: no dim was left open, or no formula fits; the message says why.
+        """
+        from .formula.formula import Formula
+
+        return Formula.given(self.formulas)
 
     @cached_property
     def graph(self) -> torch.fx.GraphModule:

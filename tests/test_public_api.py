@@ -18,6 +18,7 @@ NAMES = [
     "Convention",
     "Cost",
     "Device",
+    "Dim",
     "FxcostError",
     "Measurement",
     "OpRecord",
@@ -27,6 +28,7 @@ NAMES = [
     "check",
     "conventions",
     "diff",
+    "family",
     "fit",
     "measure",
     "rule",
@@ -89,7 +91,12 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 @pytest.mark.parametrize(
     ("name", "parameters"),
     [
-        ("analyze", "model inputs kwargs * capture dtype leaf_modules rules strict real_limit training optimizer loss"),
+        (
+            "analyze",
+            "model inputs kwargs * capture dtype leaf_modules rules strict real_limit training optimizer loss "
+            "dims verify",
+        ),
+        ("family", "factory dims inputs kwargs * verify options"),
         ("sweep", "items * executor processes timeout memory path retry progress options"),
         (
             "measure",

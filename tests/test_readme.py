@@ -56,7 +56,8 @@ def test_command_lines_parse(command):
     options = cli.fxcost.commands[name].make_context(name, args).params
     if not options.get("model"):
         return
-    inputs = parse_inputs(options["inputs"])
+    dims = cli.model.parse_dims(options.get("dims", ()))
+    inputs = parse_inputs(options["inputs"], dims)
     assert len(inputs.args) + len(inputs.kwargs) == len(options["inputs"])
     assert len(cli.model.parse_arguments(options["arguments"])) == len(options["arguments"])
     assert ":" in options["model"]

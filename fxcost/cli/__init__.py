@@ -20,7 +20,7 @@ from collections.abc import Sequence
 import click
 
 from ..errors import FxcostError
-from . import check, completion, conventions, cost, devices, diff, explain, fit, measure, model, show, sweep
+from . import check, completion, conventions, cost, devices, diff, explain, fit, measure, model, show, solve, sweep
 from .group import fxcost
 from .output import BAD_USAGE, GOOD, INTERRUPTED, fail
 
@@ -38,6 +38,7 @@ __all__ = [
     "measure",
     "model",
     "show",
+    "solve",
     "sweep",
 ]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
@@ -93,6 +94,7 @@ class ModelOptions:
     real: bool = False
     training: bool = False
     optimizer: str | None = None
+    dims: tuple[str, ...] = ()
 
 
 def analyse(options: ModelOptions) -> Report:
@@ -109,7 +111,26 @@ def analyse(options: ModelOptions) -> Report:
             dtype=options.dtype,
             training=options.training,
             optimizer=parse_optimizer(options.optimizer),
+            dims=parse_dims(options.dims) or None,
         )
+
+
+def parse_dims(texts: Sequence[str]) -> dict[str, tuple[int, int] | None]:
+    """Dims from `NAME=LOW..HIGH`, or `NAME` for any size.
+
+    >>> parse_dims(["B=1..64", "S"])
+    {'B': (1, 64), 'S': None}
+    """
+    dims: dict[str, tuple[int, int] | None] = {}
+    for text in texts:
+        found = re.fullmatch(r"\s*([A-Za-z]\w*)\s*(?:=\s*(\d+)\s*(?:\.\.|-|:)\s*(\d+)\s*)?", text)
+        if found is None:
+            raise click.UsageError(f"--dim {text!r}: give NAME=LOW..HIGH, e.g. --dim S=8..4096")
+        name, low, high = found.groups()
+        if name in dims:
+            raise click.UsageError(f"--dim {name} is given twice")
+        dims[name] = None if low is None else (int(low), int(high))
+    return dims
 
 
 def is_report(name: str) -> bool:
@@ -142,7 +163,11 @@ def load_model(options: ModelOptions) -> tuple[torch.nn.Module, Inputs]:
 
     if options.inputs and options.batch:
         raise click.UsageError("--batch is for the default inputs; give the batch size in --input")
-    given = parse_inputs(options.inputs)
+    if options.dims and not options.inputs:
+        raise click.UsageError("--dim is for names in --input: --input B,3,224,224 --dim B=1..64")
+    if options.dims and options.real:
+        raise click.UsageError("--dim leaves sizes open, and --real needs all of them")
+    given = parse_inputs(options.inputs, parse_dims(options.dims))
     train, real = options.train or options.training, options.real
     loaded = load(options.model, parse_arguments(options.arguments), train=train, real=real)
     inputs = given if options.inputs else loaded.default_inputs(options.batch or 1)

@@ -99,6 +99,8 @@ def show_views(report: Report, views: dict[str, Any]) -> None:
         shown.append(str(report.memory))
     if report.training is not None:
         shown.append(str(report.training))
+    if views.get("formula"):
+        shown.append(str(report.formula))
     roofline = _roofline(report, views)
     if roofline is not None:
         shown.append(roofline.table(views["top"] or 20, views["format"] or "rounded_outline"))

@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from ..totals.sums import Sums
 from .memory import Memory, forward_memory
@@ -19,6 +21,8 @@ class Analysis(Sums):
 
     training: Training | None = None
     """What a training step costs; only `analyze(…, training=True)` fills it in."""
+    formulas: Mapping[str, Any] | None = None
+    """The numbers as formulas, in plain data that formula/ reads, or `{"error": why}`; with `analyze(…, dims=…)`."""
 
     @cached_property
     def memory(self) -> Memory:

@@ -27,13 +27,16 @@ from .parts import owner_of
 
 @dataclass(frozen=True, slots=True)
 class InputSpec:
-    """A tensor that an input stands for. `dtype` None means: the dtype of the model's parameters."""
+    """A tensor that an input stands for. `dtype` None means: the dtype of the model's parameters.
 
-    shape: tuple[int, ...]
+    A name in `shape` is a dim, which only `analyze(…, dims=…)` knows the size of.
+    """
+
+    shape: tuple[Any, ...]
     dtype: torch.dtype | None = None
 
 
-def spec(*shape: int, dtype: torch.dtype | str | None = None) -> InputSpec:
+def spec(*shape: int | str, dtype: torch.dtype | str | None = None) -> InputSpec:
     """An input tensor by shape and dtype, without data.
 
     >>> import fxcost
@@ -41,7 +44,8 @@ def spec(*shape: int, dtype: torch.dtype | str | None = None) -> InputSpec:
     InputSpec(shape=(1, 128), dtype=torch.int64)
 
     Args:
-        shape: sizes of all dimensions, batch included; none for a scalar tensor.
+        shape: sizes of all dimensions, batch included; none for a scalar tensor. A name in place of a size, such as
+            "B", leaves it open: :func:`analyze` then gives formulas.
         dtype: a `torch.dtype` or its name; by default that of the model's floating-point parameters.
 
     Raises:
@@ -49,7 +53,7 @@ def spec(*shape: int, dtype: torch.dtype | str | None = None) -> InputSpec:
     """
     if len(shape) == 1 and isinstance(shape[0], (tuple, list)):
         shape = tuple(shape[0])
-    _check_shape(shape)
+    _check_shape(tuple(n for n in shape if not (isinstance(n, str) and n.isidentifier())))
     return InputSpec(shape, as_dtype(dtype) if dtype is not None else None)
 
 
@@ -117,7 +121,7 @@ def make_arguments(
         if isinstance(value, Tensor):
             return copier.tensor(value)
         if isinstance(value, InputSpec):
-            return torch.empty(value.shape, dtype=_dtype(value, copier, float_dtype), device=META)
+            return torch.empty(_check_shape(value.shape), dtype=_dtype(value, copier, float_dtype), device=META)
         if is_shape(value):
             return torch.empty(_check_shape(value), dtype=float_dtype, device=META)
         if type(value) is tuple or type(value) is list:
@@ -163,12 +167,21 @@ def _is_simple(value: Any) -> bool:
     return isinstance(value, (Tensor, InputSpec)) or type(value) in NOTHING
 
 
+def has_names(value: Any) -> bool:
+    """True if a spec among inputs has a name where a size would stand."""
+    if isinstance(value, InputSpec):
+        return any(isinstance(n, str) for n in value.shape)
+    if isinstance(value, (tuple, list)):
+        return any(map(has_names, value))
+    return isinstance(value, dict) and any(map(has_names, value.values()))
+
+
 def is_shape(value: Any) -> bool:
     """True for a non-empty tuple of ints, which stands for one tensor."""
     return isinstance(value, tuple) and bool(value) and all(type(n) is int for n in value)
 
 
-def _check_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+def _check_shape(shape: tuple[Any, ...]) -> tuple[int, ...]:
     for n in shape:
         if type(n) is not int or n < 0:
             raise InputError(f"{n!r} in {tuple(shape)} is no size: a shape is made of ints ≥ 0")

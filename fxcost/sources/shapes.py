@@ -7,7 +7,7 @@ take by default (sources/), and how inputs become tensors (inputs.py).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -54,8 +54,10 @@ def converted(inputs: Inputs, float_dtype: torch.dtype) -> Inputs:
     return Inputs(args, kwargs)
 
 
-def parse_inputs(texts: Iterable[str]) -> Inputs:
+def parse_inputs(texts: Iterable[str], dims: Collection[str] = ()) -> Inputs:
     """Inputs from texts `[NAME=]VALUE`, in order; those with a name are keyword inputs.
+
+    `dims` are names that may stand for sizes.
 
     >>> parse_inputs(["1,3,8,8", "mask=1,8:bool"]).kwargs["mask"]
     InputSpec(shape=(1, 8), dtype=torch.bool)
@@ -69,17 +71,17 @@ def parse_inputs(texts: Iterable[str]) -> Inputs:
         name, equals, value = text.rpartition("=")
         name = name.strip()
         if not equals:
-            args.append(parse_value(value))
+            args.append(parse_value(value, dims))
         elif not name.isidentifier():
             raise InputError(f"input {text!r}: {name!r} is no argument name; {EXAMPLE}")
         elif name in kwargs:
             raise InputError(f"input {text!r}: {name!r} is given twice")
         else:
-            kwargs[name] = parse_value(value)
+            kwargs[name] = parse_value(value, dims)
     return Inputs(tuple(args), kwargs)
 
 
-def parse_value(text: str) -> Any:
+def parse_value(text: str, dims: Collection[str] = ()) -> Any:
     """A tensor (`1,128:int64`), a list of tensors (`[3,800,1066; 3,600,800]`), `None`, `True` or `False`.
 
     Raises:
@@ -89,12 +91,14 @@ def parse_value(text: str) -> Any:
     if text in LITERALS:
         return LITERALS[text]
     if text.startswith("[") and text.endswith("]"):
-        return [parse_spec(part) for part in text[1:-1].split(";") if part.strip()]
-    return parse_spec(text)
+        return [parse_spec(part, dims) for part in text[1:-1].split(";") if part.strip()]
+    return parse_spec(text, dims)
 
 
-def parse_spec(text: str) -> InputSpec:
+def parse_spec(text: str, dims: Collection[str] = ()) -> InputSpec:
     """A shape with or without a dtype: `1,3,224,224`, `1x3x224x224`, `1,128:int64`, `:int64` (no dimension).
+
+    Sizes may be names of `dims`: `B,128:int64`.
 
     >>> parse_spec("1,128:long")
     InputSpec(shape=(1, 128), dtype=torch.int64)
@@ -102,11 +106,12 @@ def parse_spec(text: str) -> InputSpec:
     Raises:
         InputError: a dimension is no whole number, or no such dtype.
     """
-    dims, colon, dtype = (part.strip() for part in text.partition(":"))
-    if not dims and not colon:
+    sizes, colon, dtype = (part.strip() for part in text.partition(":"))
+    if not sizes and not colon:
         raise InputError(f"input {text!r} has no dimensions; {EXAMPLE}")
-    parts = re.split("[,x×]", dims.removeprefix("(").removesuffix(")")) if dims else []
-    shape = tuple(_dimension(part.strip(), text) for part in parts)
+    bare = sizes.removeprefix("(").removesuffix(")")
+    parts = [part.strip() for part in re.split("," if "," in bare else "[,x×]", bare)] if sizes else []
+    shape = tuple(part if part in dims else _dimension(part, text) for part in parts)
     try:
         return spec(*shape, dtype=dtype if colon else None)
     except InputError as error:

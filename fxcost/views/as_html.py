@@ -17,6 +17,7 @@ from hashlib import sha256
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
+from ..formula.as_page import shown
 from ..memory.analysis import Analysis
 from ..text import units
 from ..text.words import printable
@@ -76,6 +77,7 @@ def page(report: Analysis, *, diff: Mapping[str, Any] | None = None) -> str:
         cards=cards(report),
         caveats=list(caveats(report)),
         tools=tool_numbers(report),
+        formula=shown(report.formulas),
         peaks=_peaks(report),
         diff=diff,
         units=units,

@@ -85,6 +85,7 @@ def to_dict(report: Analysis) -> dict[str, Any]:
         "expert_layers": [{**asdict(layer), "touched": layer.touched} for layer in report.expert_layers],
         "memory": _memory(report.memory),
         "training": None if report.training is None else _training(report.training),
+        "formula": report.formulas,
         "recording": _recording(report),
     }
 

@@ -88,7 +88,7 @@ def read_dict(data: Any, kind: type[Kind]) -> Kind:
     """
     _check_schema(data)
     try:
-        report = _report(data["recording"], kind)
+        report = replace(_report(data["recording"], kind), formulas=data.get("formula"))
         totals = cost_dict(report.cost)
     except ReportFileError:
         raise

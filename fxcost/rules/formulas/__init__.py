@@ -1,8 +1,9 @@
 """Integer formulas: from sizes to counts, one file per kind of algorithm.
 
 No torch here, and nothing but `+ - * //`, `max` and `math.prod`, so that symbolic sizes pass through as well as
-integers. (Two kinds of formula need one integer function more, `int.bit_length` for ⌈log₂ n⌉ and `math.gcd` for
-the windows of adaptive pooling, and say so.) What counts as one operation is defined in docs/counting.md.
+integers. (Three kinds of formula need an integer function more, and say so: `int.bit_length` for ⌈log₂ n⌉, a greatest
+common divisor for the windows of adaptive pooling, and the experts that tokens go to; `whole.py` has how a symbolic
+size keeps the last two.) What counts as one operation is defined in docs/counting.md.
 
 A function whose name ends in `_macs` returns multiply-accumulates; every other one returns a pair
 `(flops, transcendentals)`: the floating-point operations beside MACs, and how many of them are exp, log, sqrt and

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
+from .whole import keepable
+
 Dims = Sequence[int]
 
 
@@ -55,6 +57,7 @@ def attention_macs(batch: int, l_q: int, l_k: int, d: int, d_v: int) -> int:
     return batch * l_q * l_k * (d + d_v)
 
 
+@keepable
 def distinct(groups: int, rows: int) -> int:
     """How many of `groups` get at least one of `rows` that fall on them evenly and independently: expected, rounded.
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import gcd, prod
+from math import prod
 
 from .reduction import Pair
+from .whole import gcd
 
 
 def window_sums(outputs: int, elements: int) -> Pair:
@@ -44,7 +45,7 @@ def adaptive_window_elements(spatial: Sequence[int], out: Sequence[int]) -> int:
 
     Window i of b over a extent runs from ⌊i·a/b⌋ to ⌈(i+1)·a/b⌉. Summed over i that is a + b − gcd(a, b), because
     Σ⌊i·a/b⌋ for i < b is ((a−1)(b−1) + gcd(a, b) − 1) / 2 (Graham, Knuth, Patashnik, Concrete Mathematics, 3.32).
-    Uses `math.gcd` beside the usual operations.
+    Uses the greatest common divisor beside the usual operations.
 
     >>> adaptive_window_elements((7, 7), (1, 1)), adaptive_window_elements((10,), (4,))
     (49, 12)
