@@ -12,6 +12,7 @@ from os import PathLike
 from typing import Any
 
 from ..errors import InputError
+from ..text import files
 from ..text.amounts import parse_bytes
 from .items import Item, items_of
 from .journal import appending, read
@@ -67,8 +68,7 @@ class Sweep:
 
         text = to_csv(self.rows, Row)
         if path is not None:
-            with open(path, "w", encoding="utf-8", newline="") as file:
-                file.write(text)
+            files.write(path, text)
         return text
 
     def __str__(self) -> str:
