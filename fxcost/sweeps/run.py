@@ -14,12 +14,15 @@ from typing import Any
 from ..errors import InputError
 from ..text import files
 from ..text.amounts import parse_bytes
+from ..text.progress import progress as bar
+from ..text.words import printable, shortened
 from .items import Item, items_of
 from .journal import appending, read
 from .pool import Processes, outcomes
 from .rows import Row, failed, measure
 
 Path = str | PathLike[str]
+NAME_WIDTH = 40
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -184,16 +187,14 @@ def _cpus() -> Sequence[int]:
 
 
 @contextmanager
-def progress_bar(total: int, shown: bool = True) -> Iterator[Callable[[str], None]]:
+def progress_bar(total: int, wanted: bool = True) -> Iterator[Callable[[str], None]]:
     """A function to call with each name that is done; it moves a bar on the error stream, if that is a terminal."""
-    if not shown or not total or not sys.stderr.isatty():
+    if not wanted or not total or not sys.stderr.isatty():
         yield lambda name: None
         return
-    import click
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
-    with click.progressbar(length=total, file=sys.stderr, show_pos=True, item_show_func=_brief) as bar:
-        yield lambda name: bar.update(1, name)
-
-
-def _brief(name: str | None) -> str:
-    return (name or "")[-40:]
+    latest = TextColumn("{task.description}", markup=False)
+    with bar(sys.stderr, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), latest) as shown:
+        task = shown.add_task("", total=total)
+        yield lambda name: shown.update(task, advance=1, description=shortened(printable(name), NAME_WIDTH))
