@@ -13,7 +13,7 @@ from .capture.graph import to_graph_module
 from .errors import InputError, UncostedOperatorError
 from .memory.optimizers import Optimizer, check_optimizer
 from .memory.training import Training, training_of
-from .model.inputs import as_dtype
+from .model.inputs import as_float_dtype
 from .report import Report
 from .rules import default_registry
 from .rules.pricing import cost_nodes
@@ -76,7 +76,7 @@ def analyze(
         check_optimizer("adamw" if optimizer is None else optimizer)
     elif optimizer is not None or loss is not None:
         raise InputError("optimizer= and loss= are for training=True")
-    wanted = as_dtype(dtype) if dtype is not None else None
+    wanted = as_float_dtype(dtype) if dtype is not None else None
     given, leaves = dict(kwargs or {}), tuple(leaf_modules)
     recording = record(model, inputs, given, capture=capture, dtype=wanted, leaf_modules=leaves, real_limit=real_limit)
     registry = default_registry(rules)
@@ -143,7 +143,7 @@ def trace(
 
     Raises: as :func:`analyze`.
     """
-    wanted = as_dtype(dtype) if dtype is not None else None
+    wanted = as_float_dtype(dtype) if dtype is not None else None
     return to_graph_module(
         record(model, inputs, dict(kwargs or {}), capture=capture, dtype=wanted, leaf_modules=tuple(leaf_modules))
     )

@@ -11,7 +11,7 @@ from typing import Any, TextIO
 import click
 
 from ..text import files
-from ..text.words import printable, shortened
+from ..text.words import one_line
 from .colour import painted, wanted
 
 GOOD, FAILED, BAD_USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -126,13 +126,8 @@ def fail(message: str, code: int) -> int:
     stream, label = sys.stderr, "fxcost: error:"
     label = click.style(label, fg="red", bold=True) if wanted(stream) else label
     try:
-        stream.write(f"{label} {one_line(message)}\n")
+        stream.write(f"{label} {one_line(message, LONGEST)}\n")
         stream.flush()
     except OSError:  # the exit code still says it
         silence(stream)
     return code
-
-
-def one_line(message: str) -> str:
-    """A message without line ends and control characters, its middle left out where it is very long."""
-    return shortened(printable(" ".join(message.split())), LONGEST)

@@ -86,7 +86,7 @@ def items(
         FxcostError: an input can't be read, or there is no such dtype or optimizer.
     """
     from ..memory.optimizers import check_optimizer
-    from ..model.inputs import as_dtype
+    from ..model.inputs import as_float_dtype
     from ..sources.shapes import parse_inputs
 
     if inputs and batch:
@@ -96,7 +96,7 @@ def items(
     if state is not None:
         check_optimizer(state)
     if dtype is not None:
-        as_dtype(dtype)
+        as_float_dtype(dtype)
     options["capture"] = capture if capture != "auto" else None
     said = {key: value for key, value in options.items() if value}
     for model, size in itertools.product(models, _sizes(batch)):
