@@ -46,7 +46,7 @@ def _config(transformers: Any, name: str, arguments: dict[str, Any]) -> Any:
     except Exception as error:  # whatever a configuration's own class makes of it
         if "trust_remote_code" in str(error):
             raise ModelLoadError(
-                f"hf:{name} needs code that is in its folder (auto_map in its configuration), which fxcost does not run; "
+                f"hf:{name} needs code that is in its folder (its configuration's auto_map), which fxcost doesn't run; "
                 "if you trust it, give the class of the model itself: path/to/modeling_file.py:NAME"
             ) from error
         raise ModelLoadError(f"cannot make a configuration from hf:{name}: {error}") from error

@@ -228,7 +228,7 @@ def test_what_a_file_can_be_wrong_about(net, name, arguments, complaint):
     [
         ("def f(:", "SyntaxError"),
         ("import nowhere_to_be_found", "No module named 'nowhere_to_be_found'"),
-        ("import sys; sys.exit(3)", "ends the process (SystemExit(3))"),
+        ("import sys; sys.exit(3)", "ends the process"),
         ("1 / 0", "ZeroDivisionError"),
     ],
 )
@@ -506,7 +506,7 @@ def test_code_in_a_folder_of_transformers_is_not_run(tmp_path, monkeypatch, plac
     code = f"open({str(tmp_path / 'ran')!r}, 'w').close()\nraise RuntimeError('ran')\n"
     (tmp_path / "configuration_evil.py").write_text(code)
     monkeypatch.setattr(sys, "stdin", io.StringIO("y\n" * 10))
-    with pytest.raises(ModelLoadError, match=r"code that is in its folder .* which fxcost does not run") as caught:
+    with pytest.raises(ModelLoadError, match=r"code that is in its folder .* which fxcost doesn't run") as caught:
         load(f"hf:{tmp_path}{place}")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "ran").exists()
