@@ -77,9 +77,15 @@ def find(place: str, name: str, known: Iterable[str] = ()) -> Any:
     return found
 
 
-def is_users(module: ModuleType) -> bool:
+def file_of(name: str, folder: Path) -> Path | None:
+    """The file that a module of this name has in a folder, or below it; None if there is none."""
+    path = folder.joinpath(*name.split("."))
+    return next((file for file in (path.with_suffix(".py"), path / "__init__.py") if os.path.isfile(file)), None)
+
+
+def is_users(module: ModuleType | None) -> bool:
     """True for a module whose code is the user's own: in no folder of installed packages, nor of Python or fxcost."""
-    place = _place(module)
+    place = _place(module) if module is not None else None
     if place is None or "site-packages" in place.parts or "dist-packages" in place.parts:
         return False
     return not any(place.is_relative_to(folder) for folder in _LIBRARIES)
