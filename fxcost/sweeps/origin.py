@@ -23,9 +23,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from .. import __version__
 from ..sources import SOURCES
 from ..sources.python import file_of, is_file, is_users, path_of
+from ..version import VERSION
 from .items import Item
 
 LIBRARIES = {"hf": "transformers"}
@@ -78,7 +78,7 @@ def _now(name: str) -> str:
 
 def _version(package: str) -> str:
     if package == "fxcost":
-        return __version__
+        return VERSION
     try:
         return metadata.version(package)
     except (metadata.PackageNotFoundError, ValueError):
