@@ -14,7 +14,7 @@ from .capture.graph import to_graph_module
 from .errors import InputError, UncostedOperatorError
 from .memory.optimizers import Optimizer, check_optimizer
 from .memory.training import Training, training_of
-from .model.inputs import as_dtype, has_names
+from .model.inputs import as_float_dtype, has_names
 from .records.recording import TrainingRecord
 from .report import Report
 from .rules import default_registry
@@ -143,7 +143,7 @@ def analyzed(model: Any, inputs: Any, kwargs: Mapping[str, Any] | None, options:
         check_optimizer("adamw" if optimizer is None else optimizer)
     elif optimizer is not None or loss is not None:
         raise InputError("optimizer= and loss= are for training=True")
-    wanted = as_dtype(dtype) if dtype is not None else None
+    wanted = as_float_dtype(dtype) if dtype is not None else None
     given = dict(kwargs or {})
     recording = record(model, inputs, given, capture=capture, dtype=wanted, leaf_modules=leaves, real_limit=real_limit)
     registry = options.registry
@@ -238,7 +238,7 @@ def trace(
 
     Raises: as :func:`analyze`.
     """
-    wanted = as_dtype(dtype) if dtype is not None else None
+    wanted = as_float_dtype(dtype) if dtype is not None else None
     return to_graph_module(
         record(model, inputs, dict(kwargs or {}), capture=capture, dtype=wanted, leaf_modules=tuple(leaf_modules))
     )

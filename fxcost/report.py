@@ -13,6 +13,7 @@ from os.path import splitext
 from typing import TYPE_CHECKING, Any
 
 from .memory.analysis import Analysis
+from .text import files
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -275,8 +276,7 @@ class Report(Analysis):
 
         picture = drawn(self.to_dot(collapse=collapse, fold=fold), "png")
         if path is not None:
-            with open(path, "wb") as file:
-                file.write(picture)
+            files.write(path, picture)
         return picture
 
     def to_markdown(self, path: Path | None = None, *, depth: int = 2) -> str:
@@ -362,6 +362,5 @@ def as_report(given: Report | Path) -> Report:
 def _written(text: str, path: Path | None) -> str:
     """Write the text if a path is given, and return it."""
     if path is not None:
-        with open(path, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
+        files.write(path, text)
     return text

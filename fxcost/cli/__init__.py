@@ -5,7 +5,7 @@
 torch is imported when a command runs, not for `--help`.
 
 Exit codes: 0 good; 1 the model was analysed but something asked for does not hold (`--strict`); 2 bad usage, or a
-model that can't be built or analysed, with one line on the error stream.
+model that can't be built or analysed, with one line on the error stream; 130 interrupted.
 
 In: arguments. Out: text on the output streams, and files. May use every room; none may use it.
 """
@@ -22,7 +22,7 @@ import click
 from ..errors import FxcostError
 from . import check, completion, conventions, cost, devices, diff, explain, fit, measure, model, show, solve, sweep
 from .group import fxcost
-from .output import BAD_USAGE, GOOD, INTERRUPTED, fail
+from .output import BAD_USAGE, GOOD, INTERRUPTED, fail, prepare_streams, silence
 
 __all__ = [
     "check",
@@ -47,19 +47,43 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line (by default the process's own) and return its exit code. The console script."""
     args = list(sys.argv[1:] if argv is None else argv)
     os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing is downloaded, whatever a model's own code asks for
+    prepare_streams()
     try:
         if completion.VARIABLE in os.environ:
             return completion.answer(os.environ[completion.VARIABLE])
-        code = fxcost.main(args, prog_name="fxcost", standalone_mode=False)
-        return code if isinstance(code, int) else GOOD
-    except (KeyboardInterrupt, click.Abort):
+        return _run(args)
+    except KeyboardInterrupt:
         return fail("interrupted", INTERRUPTED)
     except click.ClickException as error:
         return fail(f"{error.format_message()} (fxcost --help)", BAD_USAGE)
-    except Exception as error:
+    except BrokenPipeError:  # a reader of the help that has gone
+        silence(sys.stdout)
+        return GOOD
+    except BaseException as error:  # a model's code may raise anything
         if "--debug" in args:
             traceback.print_exc()
-        if isinstance(error, FxcostError):
-            return fail(str(error), BAD_USAGE)
-        kind = type(error).__name__
-        return fail(f"unexpected {kind}: {error}; --debug shows where" if str(error) else kind, BAD_USAGE)
+        if isinstance(error, OSError):  # perhaps the help on a full disk
+            silence(sys.stdout)
+        return fail(_said(error), BAD_USAGE)
+
+
+def _run(args: list[str]) -> int:
+    """Run a command. Not by click's own `main`, which has views of its own on interrupts and broken pipes."""
+    try:
+        with fxcost.make_context("fxcost", args) as context:
+            code = fxcost.invoke(context)
+    except click.exceptions.Exit as done:  # --help, --version
+        return done.exit_code
+    return code if isinstance(code, int) else GOOD
+
+
+def _said(error: BaseException) -> str:
+    """What went wrong, in one line."""
+    if isinstance(error, FxcostError):
+        return str(error)
+    if isinstance(error, SystemExit):
+        return f"the code of the model ended the process (SystemExit: {error.code}); --debug shows where"
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}{f': {error.filename}' if error.filename else ''}; --debug shows where"
+    kind = type(error).__name__
+    return f"unexpected {kind}: {error}; --debug shows where" if str(error) else kind

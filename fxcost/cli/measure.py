@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @click.option("--warmup", type=click.IntRange(min=0), default=3, show_default=True, help="Runs before them.")
 @click.option("--device", metavar="NAME", help="Compare with this device; by default with this machine, calibrated.")
 @click.option("--on", "place", metavar="PLACE", help="Where to run: cpu, cuda, cuda:1.  [default: cpu]")
-@click.option("--threads", type=click.IntRange(min=1), help="Threads of the CPU.")
+@click.option("--threads", type=click.IntRange(1, 65536), help="Threads of the CPU.")
 @click.option("--training", is_flag=True, help="Also time a training step, in training mode: forward, loss, backward.")
 @click.option("--operators", is_flag=True, help="Also list the operators of one run, by PyTorch's profiler.")
 @click.option("--top", type=click.IntRange(min=1), default=20, show_default=True, help="How many nodes to show.")
@@ -59,7 +59,7 @@ def _measured(*, device: str | None, threads: int | None, dtype: str | None, **o
     """Build the model with random weights, in the dtype that is wanted, and measure it."""
     import torch
 
-    from ..model.inputs import as_dtype
+    from ..model.inputs import as_float_dtype
     from ..sources.shapes import converted
     from ..timing.measure import measure as run
 
@@ -70,6 +70,6 @@ def _measured(*, device: str | None, threads: int | None, dtype: str | None, **o
         torch.set_num_threads(threads)
     model, inputs = load_model(chosen)
     if dtype is not None:
-        model, inputs = model.to(as_dtype(dtype)), converted(inputs, as_dtype(dtype))
+        model, inputs = model.to(as_float_dtype(dtype)), converted(inputs, as_float_dtype(dtype))
     capture, training = chosen.capture, chosen.training
     return run(model, inputs.args, inputs.kwargs, device=compared, capture=capture, training=training, **how)

@@ -187,7 +187,7 @@ def parse_arguments(texts: Sequence[str]) -> dict[str, Any]:
             raise click.UsageError(f"--arg {text!r}: give NAME=VALUE, e.g. --arg num_classes=10")
         try:
             arguments[name.strip()] = ast.literal_eval(value)
-        except (ValueError, SyntaxError):
+        except (ValueError, SyntaxError, MemoryError, RecursionError):  # of what is nested too deep, too
             arguments[name.strip()] = value
     return arguments
 

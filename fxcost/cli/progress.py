@@ -1,22 +1,22 @@
-"""A sign of life on the error stream while something takes long: only on a terminal, and not with `--quiet`."""
+"""A sign of life on the error stream while something takes long, by rich: only on a terminal, not with `--quiet`."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from threading import Event, Thread
-from time import monotonic
-from typing import Any, TextIO, TypeVar
+from threading import Timer
+from typing import Any, TypeVar
 
 import click
+
+from ..text.progress import progress
+from ..text.words import printable
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 PATIENCE_S = 1.0
 """What is done by then needs no sign of life."""
-FRAMES = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
-PLAIN_FRAMES = "|/-\\"
 QUIET = "fxcost.quiet"
 
 
@@ -37,27 +37,18 @@ def working(what: str) -> Iterator[None]:
     if not stream.isatty() or (context is not None and context.meta.get(QUIET)):
         yield
         return
-    done = Event()
-    thread = Thread(target=_spin, args=(stream, what, done), daemon=True)
-    thread.start()
+    from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    spinner = SpinnerColumn("dots" if "utf" in stream.encoding.lower() else "line")
+    said = TextColumn("{task.description} …", markup=False)
+    shown = progress(stream, spinner, said, TimeElapsedColumn(), transient=True)
+    shown.add_task(printable(what))
+    patience = Timer(PATIENCE_S, shown.start)
+    patience.daemon = True
+    patience.start()
     try:
         yield
     finally:
-        done.set()
-        thread.join()
-
-
-def _spin(stream: TextIO, what: str, done: Event) -> None:
-    """Draw one line over and over until it is done."""
-    start, turn = monotonic(), 0
-    if done.wait(PATIENCE_S):
-        return
-    frames = FRAMES if "utf" in (stream.encoding or "").lower() else PLAIN_FRAMES
-    while True:
-        stream.write(f"\r\x1b[K{frames[turn % len(frames)]} {what} … {monotonic() - start:.0f} s")
-        stream.flush()
-        turn += 1
-        if done.wait(0.1):
-            break
-    stream.write("\r\x1b[K")
-    stream.flush()
+        patience.cancel()
+        patience.join()
+        shown.stop()

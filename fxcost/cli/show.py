@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from ..errors import ReportFileError
 from .group import fxcost
 from .output import GOOD
 from .views import show_views, take_views, view_options
@@ -26,6 +27,17 @@ def show(*, report: str, **options: Any) -> int:
     """
     from ..report import Report
 
-    source = sys.stdin.read() if report == "-" else report
+    source = _standard_input() if report == "-" else report
     show_views(Report.from_json(source), take_views(options))
     return GOOD
+
+
+def _standard_input() -> str:
+    """JSON that is piped in: UTF-8, as in a file, whatever the stream's encoding is."""
+    try:
+        text = sys.stdin.buffer.read().decode()
+    except UnicodeDecodeError:
+        text = ""
+    if not text.lstrip().startswith("{"):
+        raise ReportFileError("the standard input is no report; pipe in what `fxcost MODEL --json -` writes")
+    return text

@@ -86,7 +86,7 @@ def items(
         FxcostError: an input can't be read, or there is no such dtype or optimizer.
     """
     from ..memory.optimizers import check_optimizer
-    from ..model.inputs import as_dtype
+    from ..model.inputs import as_float_dtype
     from ..sources.shapes import parse_inputs
 
     if inputs and batch:
@@ -96,7 +96,7 @@ def items(
     if state is not None:
         check_optimizer(state)
     if dtype is not None:
-        as_dtype(dtype)
+        as_float_dtype(dtype)
     options["capture"] = capture if capture != "auto" else None
     said = {key: value for key, value in options.items() if value}
     for model, size in itertools.product(models, _sizes(batch)):
@@ -125,7 +125,7 @@ def combinations(vary: Sequence[str], texts: Sequence[str]) -> Iterator[Mapping[
         name, equals, values = text.partition("=")
         if not equals or not name.isidentifier() or not values:
             raise click.UsageError(f"--vary {text!r}: give NAME=VALUE,VALUE, e.g. --vary S=224,288")
-        if not any(_whole_word(name).search(given.rpartition("=")[2]) for given in texts):
+        if not any(_whole_word(name).search(given) for given in texts):
             raise click.UsageError(f"--vary {text!r}: {name} is in no --input and no --arg, as in --input 1,3,{name}")
         choices[name] = [value.strip() for value in values.split(",")]
     for chosen in itertools.product(*choices.values()):
@@ -135,14 +135,13 @@ def combinations(vary: Sequence[str], texts: Sequence[str]) -> Iterator[Mapping[
 def substituted(text: str, values: Mapping[str, str]) -> str:
     """An input or argument with names replaced by their values; what stands before a "=" is left alone.
 
-    >>> substituted("N=N,L:int64", {"N": "8", "L": "128"})
-    'N=8,128:int64'
+    >>> substituted("N={N=N,L:int64; x=N}", {"N": "8", "L": "128"})
+    'N={N=8,128:int64; x=8}'
     """
-    name, equals, value = text.rpartition("=")
     for key, to in values.items():
-        value = _whole_word(key).sub(lambda _, to=to: to, value)  # type: ignore[misc]
-    return name + equals + value
+        text = _whole_word(key).sub(lambda _, to=to: to, text)  # type: ignore[misc]
+    return text
 
 
 def _whole_word(name: str) -> re.Pattern[str]:
-    return re.compile(rf"(?<!\w){re.escape(name)}(?!\w)")
+    return re.compile(rf"(?<!\w){re.escape(name)}(?!\w)(?!\s*=)")

@@ -7,15 +7,19 @@ the folder of the file.
 
 from __future__ import annotations
 
+import math
+import os
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import chdir
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import BudgetError
-from .limits import NAMES, unknown
+from ..errors import BudgetError, InputError
+from ..text.amounts import LONGEST, parse_share
+from ..text.words import shortened
+from .limits import LIMITS, NAMES, unknown
 
 if TYPE_CHECKING:
     from ..report import Report
@@ -97,7 +101,7 @@ def find_project(start: Path) -> Path:
     """
     for folder in (start.resolve(), *start.resolve().parents):
         path = folder / "pyproject.toml"
-        if path.is_file() and "fxcost" in _read(path).get("tool", {}):
+        if os.path.isfile(path) and "fxcost" in _tools(path):
             return path
     raise BudgetError(f"no budget: there is no pyproject.toml with [tool.fxcost] in {start.resolve()} or above it")
 
@@ -108,9 +112,12 @@ def read_budgets(path: Path) -> dict[str, Budget]:
     Raises:
         BudgetError: the file can't be read, or says what no budget has.
     """
-    table = dict(_read(path).get("tool", {}).get("fxcost", {}))
-    several = table.pop("budgets", {})
+    given = _tools(path).get("fxcost", {})
     try:
+        if not isinstance(given, dict):
+            raise BudgetError(f"fxcost must be a table, [tool.fxcost], not {given!r}")
+        table = dict(given)
+        several = table.pop("budgets", {})
         budgets = dict(_budgets(table, several, path.resolve().parent))
         if not budgets:
             raise BudgetError("there is no model in [tool.fxcost], and no [tool.fxcost.budgets.NAME]")
@@ -131,33 +138,87 @@ def _budgets(table: dict[str, Any], several: Any, folder: Path) -> Iterator[tupl
         yield name, _budget(name, whole, folder)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _tools(path: Path) -> dict[str, Any]:
+    """The tables of all tools in a pyproject.toml."""
     try:
         with open(path, "rb") as file:
-            return tomllib.load(file)
-    except (OSError, ValueError) as error:
+            tools = tomllib.load(file).get("tool", {})
+    except (OSError, ValueError, RecursionError) as error:
         raise BudgetError(f"cannot read {path}: {error}") from error
+    return tools if isinstance(tools, dict) else {}
 
 
 def _budget(name: str, table: Mapping[str, Any], folder: Path) -> Budget:
     """One budget from its table, whose keys may have dashes or underscores."""
     said = {key.replace("_", "-"): value for key, value in table.items()}
-    for key in said:
-        if key not in KEYS:
-            raise unknown(key, KEYS)
-    if not isinstance(said.get("model"), str):
-        where = f"[tool.fxcost.budgets.{name}]" if name else "[tool.fxcost]"
+    where = f"[tool.fxcost.budgets.{name}]" if name else "[tool.fxcost]"
+    if "model" not in said:
         raise BudgetError(f'{where} says no model; give model = "torchvision:resnet50" or the like')
+    for key, value in said.items():
+        _check(f"{where} {key}", key, value)
     inputs = said.get("input", ())
-    arguments = said.get("arg", {})
-    if not isinstance(arguments, dict):
-        raise BudgetError(f"arg must be a table such as {{ width = 64 }}, not {arguments!r}")
     return Budget(
         model=said["model"],
         name=name,
-        inputs=(inputs,) if isinstance(inputs, str) else tuple(map(str, inputs)),
-        arguments=arguments,
-        limits={key.replace("-", "_"): value for key, value in said.items() if key not in MODEL_KEYS},
+        inputs=(inputs,) if isinstance(inputs, str) else tuple(inputs),
+        arguments=said.get("arg", {}),
+        limits={key.replace("-", "_"): _limit(key, value) for key, value in said.items() if key not in MODEL_KEYS},
         folder=folder,
         **{key: said[key] for key in MODEL_KEYS if key in said and key not in ("model", "input", "arg")},
     )
+
+
+def _check(where: str, key: str, value: Any) -> None:
+    """Refuse a key that no budget has, and a value that it can't have."""
+    if key not in KEYS:
+        raise unknown(key, KEYS)
+    fits, words = KINDS[key]
+    if not fits(value):
+        raise BudgetError(f"{where} must be {words}, not {shortened(repr(value), LONGEST)}")
+    limit = LIMITS.get(key.removeprefix("max-").replace("-", "_"))
+    try:
+        if limit is not None:
+            limit.parse(_limit(key, value))
+        elif key == "tolerance":
+            parse_share(value)
+    except InputError as error:
+        raise BudgetError(f"{where}: {error}") from error
+
+
+def _limit(key: str, value: Any) -> Any:
+    """A limit of 4.2e9, which TOML takes for a fraction, as a whole number."""
+    return int(value) if key.startswith("max-") and isinstance(value, float) else value
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _are_texts(value: Any) -> bool:
+    return _is_text(value) or (isinstance(value, list) and all(map(_is_text, value)))
+
+
+Kind = tuple[Callable[[Any], bool], str]
+_TEXT: Kind = (_is_text, "a text")
+_SWITCH: Kind = (lambda value: isinstance(value, bool), "true or false")
+_AMOUNT: Kind = (lambda value: _is_text(value) or _is_number(value), "a number, or a text such as")
+KINDS: Mapping[str, Kind] = {
+    "model": (_is_text, 'a text such as "torchvision:resnet50"'),
+    "input": (_are_texts, 'a text such as "1,3,224,224", or a list of them'),
+    "batch": (lambda value: _is_number(value) and isinstance(value, int) and value > 0, "a whole number above 0"),
+    "arg": (lambda value: isinstance(value, dict), "a table such as { width = 64 }"),
+    "capture": (lambda value: value in ("auto", "symbolic", "concrete"), '"auto", "symbolic" or "concrete"'),
+    "optimizer": (_AMOUNT[0], f'{_AMOUNT[1]} "adamw"'),
+    "tolerance": (_AMOUNT[0], f'{_AMOUNT[1]} "1%"'),
+    **dict.fromkeys(("dtype", "baseline"), _TEXT),
+    **dict.fromkeys(("train", "real", "training", "no-uncosted"), _SWITCH),
+    **{
+        f"max-{name.replace('_', '-')}": (_AMOUNT[0], f'{_AMOUNT[1]} "{limit.example}"')
+        for name, limit in LIMITS.items()
+    },
+}
+"""What each key may be: a test, and words for it."""

@@ -7,6 +7,7 @@ from os import PathLike
 from typing import Any
 
 from ..report import Report, as_report
+from ..text import files
 from .comparison import Change, Comparison, Figures, rows_of
 
 
@@ -44,8 +45,7 @@ class Diff(Comparison):
 
         text = to_json(self)
         if path is not None:
-            with open(path, "w", encoding="utf-8") as file:
-                file.write(text)
+            files.write(path, text)
         return text
 
     def to_html(self, path: str | PathLike[str] | None = None) -> str:
@@ -54,8 +54,7 @@ class Diff(Comparison):
 
         text = page(self.after, diff=self.to_dict())
         if path is not None:
-            with open(path, "w", encoding="utf-8") as file:
-                file.write(text)
+            files.write(path, text)
         return text
 
     def __str__(self) -> str:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from io import BytesIO
 from os import PathLike
+from pathlib import Path
 from typing import Any
 
 from ..errors import MissingLibraryError
-from ..text import units
+from ..text import files, units
+from ..text.choice import choose
 
 MEBIBYTE = 1 << 20
 AREA, LINE = "#4c78a8", "#1f3a5f"
@@ -17,7 +20,7 @@ def plot_memory(levels: Sequence[int], where: str, resident: int, path: str | Pa
     """Activations at each node of the forward pass (`where`: of the peak), on top of parameters, buffers and inputs.
 
     Raises:
-        MissingLibraryError: matplotlib is not installed.
+        MissingLibraryError, UnknownNameError, OSError: as :func:`figure_and_axes` and :func:`save`.
     """
     _draw(levels, resident, "parameters, buffers, inputs", "node", where, None, path)
 
@@ -28,7 +31,7 @@ def plot_training(levels: Sequence[int], backward: int, resident: int, path: str
     `backward` is the number of operators before its backward pass.
 
     Raises:
-        MissingLibraryError: matplotlib is not installed.
+        MissingLibraryError, UnknownNameError, OSError: as :func:`figure_and_axes` and :func:`save`.
     """
     _draw(levels, resident, "parameters, buffers, inputs, optimizer state", "operator", "", backward, path)
 
@@ -61,7 +64,7 @@ def _draw(
         xlabel=f"{unit}, in order", ylabel="MiB alive", ylim=(0, 1.12 * max(top)), xlim=(0, max(len(levels) - 1, 1))
     )
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False, ncols=1)
-    figure.savefig(path, dpi=150, bbox_inches="tight")
+    save(figure, path)
 
 
 def figure_and_axes() -> tuple[Any, Any]:
@@ -76,3 +79,18 @@ def figure_and_axes() -> tuple[Any, Any]:
         raise MissingLibraryError("drawing needs matplotlib: pip install 'fxcost[plot]'") from error
     figure = Figure(figsize=(9, 4.5))
     return figure, figure.subplots()
+
+
+def save(figure: Any, path: str | PathLike[str]) -> None:
+    """Draw a figure into a file; the ending of its name says the format.
+
+    Raises:
+        UnknownNameError: the ending is no format that matplotlib draws; the message lists them.
+        OSError: the file can't be written.
+    """
+    kind = choose(
+        "picture format", Path(path).suffix.removeprefix(".").lower(), sorted(figure.canvas.get_supported_filetypes())
+    )
+    picture = BytesIO()
+    figure.savefig(picture, format=kind, dpi=150, bbox_inches="tight")
+    files.write(path, picture.getvalue())

@@ -117,6 +117,7 @@ class Memory:
 
         Raises:
             MissingLibraryError: matplotlib is not installed.
+            UnknownNameError: the ending of the path is no format of a picture.
         """
         from .as_plot import plot_memory
 

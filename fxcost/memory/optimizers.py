@@ -12,9 +12,11 @@ needs up to one more copy of all parameters for a moment.
 from __future__ import annotations
 
 import copy
+import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
+from fractions import Fraction
 from typing import Any
 
 import torch
@@ -38,7 +40,8 @@ def check_optimizer(optimizer: Optimizer) -> None:
     """Say at once if there is no such optimizer.
 
     Raises:
-        TrainingError: the name is not known, the number is negative, or it is neither of these nor an optimizer.
+        TrainingError: the name is not known, the number is negative or not finite, or it is neither of these nor an
+            optimizer.
     """
     if isinstance(optimizer, str):
         if optimizer not in NAMES:
@@ -48,7 +51,7 @@ def check_optimizer(optimizer: Optimizer) -> None:
                 f"there is no optimizer {optimizer!r}; {hint} or give a torch.optim optimizer, or bytes per parameter"
             )
     elif isinstance(optimizer, (int, float)) and not isinstance(optimizer, bool):
-        if optimizer < 0:
+        if not 0 <= optimizer < math.inf:
             raise TrainingError(f"an optimizer can't keep {optimizer} bytes per parameter")
     elif not isinstance(optimizer, torch.optim.Optimizer):
         raise TrainingError(
@@ -77,7 +80,7 @@ def state_bytes(optimizer: Optimizer, trained: Iterable[TensorSpec]) -> int:
         return _of_object(optimizer)
     trained = list(trained)
     if isinstance(optimizer, (int, float)):
-        return round(optimizer * sum(spec.numel for spec in trained))
+        return round(Fraction(optimizer) * sum(spec.numel for spec in trained))
     if optimizer in _COPIES:
         return _COPIES[optimizer] * sum(spec.stored_bytes for spec in trained)
     alike = Counter((spec.shape, spec.dtype) for spec in trained)

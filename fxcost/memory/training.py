@@ -165,6 +165,7 @@ class Training:
 
         Raises:
             MissingLibraryError: matplotlib is not installed.
+            UnknownNameError: the ending of the path is no format of a picture.
         """
         from .as_plot import plot_training
 

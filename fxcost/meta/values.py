@@ -64,8 +64,6 @@ _DYNAMIC = _packets(
     "unique_dim_consecutive"
 )
 _INDEXING = _packets("index _unsafe_index index_put index_put_ _index_put_impl_ _unsafe_index_put")
-
-
 _CLAMPING = _packets("clamp clamp_min")
 _SUPPRESSION = frozenset({"torchvision::nms", "torchvision::qnms"})
 

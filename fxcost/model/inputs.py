@@ -75,6 +75,18 @@ def as_dtype(dtype: torch.dtype | str) -> torch.dtype:
     return found
 
 
+def as_float_dtype(dtype: torch.dtype | str) -> torch.dtype:
+    """A dtype that weights can have, from itself or its name.
+
+    Raises:
+        InputError: there is no such dtype, or it holds integers or booleans.
+    """
+    found = as_dtype(dtype)
+    if not (found.is_floating_point or found.is_complex):
+        raise InputError(f"{found} is no dtype of weights; give a floating-point one such as 'bfloat16'")
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class Arguments:
     """The arguments of one call, every tensor on meta."""

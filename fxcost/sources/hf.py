@@ -7,9 +7,9 @@ What they are fed by default is in hf_defaults.py.
 
 from __future__ import annotations
 
+import os
 from difflib import get_close_matches
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from ..errors import ModelLoadError
@@ -30,9 +30,10 @@ def source(name: str, arguments: dict[str, Any]) -> Source:
 
 
 def _config(transformers: Any, name: str, arguments: dict[str, Any]) -> Any:
-    path = Path(name).expanduser()
-    if path.is_file() or (path / "config.json").is_file():
-        read = partial(transformers.AutoConfig.from_pretrained, str(path), local_files_only=True)
+    path = os.path.expanduser(name)
+    if os.path.isfile(path) or os.path.isfile(os.path.join(path, "config.json")):
+        local = {"local_files_only": True, "trust_remote_code": False}  # else it asks, and runs code on a "y"
+        read = partial(transformers.AutoConfig.from_pretrained, path, **local)
     elif name in transformers.CONFIG_MAPPING:
         read = transformers.CONFIG_MAPPING[name]
     else:
@@ -43,6 +44,11 @@ def _config(transformers: Any, name: str, arguments: dict[str, Any]) -> Any:
         if not unknown:
             return read(**arguments) if arguments else known
     except Exception as error:  # whatever a configuration's own class makes of it
+        if "trust_remote_code" in str(error):
+            raise ModelLoadError(
+                f"hf:{name} needs code that is in its folder (its configuration's auto_map), which fxcost doesn't run; "
+                "if you trust it, give the class of the model itself: path/to/modeling_file.py:NAME"
+            ) from error
         raise ModelLoadError(f"cannot make a configuration from hf:{name}: {error}") from error
     raise ModelLoadError(f"the configuration of hf:{name} has no {unknown[0]!r}{_hint(known, unknown[0])}")
 
@@ -56,9 +62,9 @@ def _hint(config: Any, name: str) -> str:
     return f"; did you mean {' or '.join(near)}?" if near else ""
 
 
-def _no_config(transformers: Any, name: str, path: Path) -> ModelLoadError:
+def _no_config(transformers: Any, name: str, path: str) -> ModelLoadError:
     """What to say where `name` is neither a configuration on disk nor a model type."""
-    if path.is_dir():
+    if os.path.isdir(path):
         return ModelLoadError(f"the folder {name} has no config.json")
     if "/" in name and not name.startswith(("/", ".", "~")):
         return ModelLoadError(

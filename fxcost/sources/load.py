@@ -6,19 +6,12 @@ libraries call their models and feed them (sources/), and the analysis.
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import inspect
-import itertools
-import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import partial
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import torch
@@ -26,6 +19,7 @@ from torch.overrides import TorchFunctionMode
 
 from ..errors import FxcostError, InputError, ModelLoadError
 from . import SOURCES, Source, as_spec, no_inputs
+from .python import at_home, find
 from .shapes import Inputs
 
 LARGE_FLOAT = 2**16
@@ -82,7 +76,7 @@ def load(spec: str, arguments: Mapping[str, Any] | None = None, *, train: bool =
         ModelLoadError: no such model (with the nearest names), a library is missing, or building it failed.
     """
     prefix, colon, name = spec.partition(":")
-    if not colon or not name or not prefix:
+    if not colon or not name or not prefix or "\0" in spec:
         near = as_spec(spec.strip(":"))
         hint = f"did you mean {' or '.join(near)}?" if near else f"give {FORMS}"
         raise ModelLoadError(f"{spec!r} names no model; {hint}")
@@ -119,11 +113,12 @@ def build(spec: str, factory: Callable[[], Any], *, real: bool = False) -> torch
             model = _build_at(place, factory)
         except FxcostError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             # The same error twice is not the place's fault, unless it is about meta tensors: then don't make all
             # weights on the CPU only to see it once more.
             if place is on_cpu or (repr(error) == seen and "meta" not in seen.lower()):
-                raise ModelLoadError(f"building {spec} failed: {type(error).__name__}: {error}") from error
+                reason = repr(error) if isinstance(error, SystemExit) else f"{type(error).__name__}: {error}"
+                raise ModelLoadError(f"building {spec} failed: {reason}") from error
             seen = repr(error)
         else:
             break
@@ -178,10 +173,8 @@ def _stay(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.Ten
 
 def _from_python(spec: str, place: str, name: str, arguments: dict[str, Any], real: bool) -> torch.nn.Module:
     """A module, or what a class or factory makes, from a file or an importable module."""
-    path = Path(place).expanduser()
-    is_file = place.endswith(".py") or path.is_file()
-    with _importable(path.resolve().parent if is_file else Path.cwd()):
-        found = _find(place, _import_file(path) if is_file else _import_name(place), name)
+    with at_home(place):
+        found = find(place, name, SOURCES)
         if isinstance(found, torch.nn.Module):
             if arguments:
                 raise ModelLoadError(f"{spec} is a module already built: it takes no --arg {next(iter(arguments))}")
@@ -190,17 +183,6 @@ def _from_python(spec: str, place: str, name: str, arguments: dict[str, Any], re
             raise ModelLoadError(f"{spec} is a {type(found).__name__}; give a class, a factory or a torch.nn.Module")
         _check_arguments(spec, found, arguments)
         return build(spec, partial(found, **arguments), real=real)
-
-
-def _find(place: str, module: ModuleType, name: str) -> Any:
-    """The attribute `name` of a module, which may have dots."""
-    found: Any = module
-    for part in name.split("."):
-        if not hasattr(found, part):
-            near = get_close_matches(part, dir(found), n=3)
-            raise ModelLoadError(f"{place} has no {name!r}" + (f"; did you mean {' or '.join(near)}?" if near else ""))
-        found = getattr(found, part)
-    return found
 
 
 def _check_arguments(spec: str, function: Callable[..., Any], arguments: Mapping[str, Any]) -> None:
@@ -213,43 +195,3 @@ def _check_arguments(spec: str, function: Callable[..., Any], arguments: Mapping
         signature.bind(**arguments)
     except TypeError as error:
         raise ModelLoadError(f"{spec}{signature}: {error}; give arguments as --arg NAME=VALUE") from error
-
-
-@contextmanager
-def _importable(folder: Path) -> Iterator[None]:
-    """Let files in `folder` be imported meanwhile: those beside the user's file, or those where the user stands."""
-    entry = str(folder)
-    sys.path.insert(0, entry)
-    try:
-        yield
-    finally:
-        sys.path.remove(entry)
-
-
-def _import_name(name: str) -> ModuleType:
-    try:
-        return importlib.import_module(name)
-    except (Exception, SystemExit) as error:
-        near = get_close_matches(name, SOURCES, n=1)
-        hint = f"; did you mean {near[0]}:…?" if near else ""
-        raise ModelLoadError(f"cannot import {name}: {type(error).__name__}: {error}{hint}") from error
-
-
-_count = itertools.count()
-
-
-def _import_file(path: Path) -> ModuleType:
-    """Import a file under a name of its own, so that it can't stand in for another module."""
-    if not path.is_file():
-        raise ModelLoadError(f"no such file: {path}")
-    name = f"_fxcost_model_{next(_count)}_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise ModelLoadError(f"{path} is no Python file")
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)  # dataclasses and pickle look there
-    try:
-        spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:  # SystemExit: a script that parses arguments when imported
-        del sys.modules[name]
-        raise ModelLoadError(f"importing {path} failed: {type(error).__name__}: {error}") from error
-    return module

@@ -1,4 +1,4 @@
-"""Text → inputs: `1,3,224,224`, `1,128:int64`, `input_ids=1,128:int64`, `[3,800,1066]`.
+"""Text → inputs: `1,3,224,224`, `1,128:int64`, `input_ids=1,128:int64`, `[3,800,1066]`, `{x=1,3; n=tensor([3, 5])}`.
 
 Shapes as users type them become specs that `fxcost.analyze` takes. Not here: which inputs a model library's models
 take by default (sources/), and how inputs become tensors (inputs.py).
@@ -6,6 +6,7 @@ take by default (sources/), and how inputs become tensors (inputs.py).
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -15,10 +16,12 @@ import torch
 from torch.utils import _pytree as pytree
 
 from ..errors import InputError
-from ..model.inputs import InputSpec, spec
+from ..model.inputs import InputSpec, as_dtype, spec
 
 EXAMPLE = "examples: 1,3,224,224 or 1,128:int64 or input_ids=1,128:int64"
 
+LONGEST = 19
+"""Digits of a dimension: PyTorch's sizes have 63 bits."""
 LITERALS = {"None": None, "True": True, "False": False}
 
 
@@ -68,9 +71,8 @@ def parse_inputs(texts: Iterable[str], dims: Collection[str] = ()) -> Inputs:
     args: list[Any] = []
     kwargs: dict[str, Any] = {}
     for text in texts:
-        name, equals, value = text.rpartition("=")
-        name = name.strip()
-        if not equals:
+        name, value = _named(text)
+        if name is None:
             args.append(parse_value(value, dims))
         elif not name.isidentifier():
             raise InputError(f"input {text!r}: {name!r} is no argument name; {EXAMPLE}")
@@ -82,7 +84,14 @@ def parse_inputs(texts: Iterable[str], dims: Collection[str] = ()) -> Inputs:
 
 
 def parse_value(text: str, dims: Collection[str] = ()) -> Any:
-    """A tensor (`1,128:int64`), a list of tensors (`[3,800,1066; 3,600,800]`), `None`, `True` or `False`.
+    """What one input is.
+
+    A tensor by its shape (`1,128:int64`) or by its values (`tensor([3, 5]):int32`); a list (`[3,800,1066; 3,600,800]`),
+    a tuple with the same signs (`(1,3; 1,4)`) or a dict (`{image=1,3,8,8; size=tensor([8, 8])}`) of inputs; `None`,
+    `True`, `False`; or what Python writes so (`value(3)`, `value('mean')`).
+
+    >>> parse_value("{x=1,3; lengths=tensor([3, 5]); mode=value('mean')}")
+    {'x': InputSpec(shape=(1, 3), dtype=None), 'lengths': tensor([3, 5]), 'mode': 'mean'}
 
     Raises:
         InputError: the text is none of these.
@@ -90,9 +99,65 @@ def parse_value(text: str, dims: Collection[str] = ()) -> Any:
     text = text.strip()
     if text in LITERALS:
         return LITERALS[text]
-    if text.startswith("[") and text.endswith("]"):
-        return [parse_spec(part, dims) for part in text[1:-1].split(";") if part.strip()]
+    if called := re.fullmatch(r"(tensor|value)\s*\((.*)\)\s*(?::\s*([\w.]+))?", text, re.S):
+        value = _literal(called[2], text)
+        return value if called[1] == "value" else _tensor(value, called[3], text)
+    ends = text[:1] + text[-1:]
+    parts = _parts(text[1:-1]) if ends in ("[]", "{}", "()") else []
+    if ends == "[]":
+        return [parse_value(part, dims) for part in parts]
+    if ends == "()" and (len(parts) > 1 or text[1:-1].rstrip().endswith(";")):
+        return tuple(parse_value(part, dims) for part in parts)
+    if ends == "{}":
+        return _dict(parts, text, dims)
     return parse_spec(text, dims)
+
+
+def _named(text: str) -> tuple[str | None, str]:
+    """The name before the first "=", which no bracket goes before, and what stands after it."""
+    found = re.fullmatch(r"([^=\[({]*)=(.*)", text, re.S)
+    return (found[1].strip(), found[2]) if found is not None else (None, text)
+
+
+def _parts(text: str) -> list[str]:
+    """What stands between semicolons that are in no bracket and no quotes."""
+    parts, depth = [""], 0
+    for found in re.finditer(r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|.""", text, re.S):
+        token = found[0]
+        depth += (token in "[({") - (token in "])}")
+        if token == ";" and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += token
+    return [part for part in map(str.strip, parts) if part]
+
+
+def _dict(parts: list[str], text: str, dims: Collection[str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for part in parts:
+        name, value = _named(part)
+        if not name or name in found:
+            what = f"{name!r} is given twice" if name else f"{part!r} has no name"
+            raise InputError(f"input {text!r}: {what}; a dict is {{x=1,3,8,8; mask=1,8:bool}}")
+        found[name] = parse_value(value, dims)
+    return found
+
+
+def _literal(value: str, text: str) -> Any:
+    try:
+        return ast.literal_eval(value.strip())
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        raise InputError(
+            f"input {text!r}: Python does not write a value as {value!r}; "
+            "examples: tensor([3, 5]), value(3), value('mean')"
+        ) from None
+
+
+def _tensor(value: Any, dtype: str | None, text: str) -> torch.Tensor:
+    try:
+        return torch.tensor(value, dtype=as_dtype(dtype) if dtype is not None else None)
+    except (ValueError, TypeError, RuntimeError, OverflowError) as error:
+        raise InputError(f"input {text!r} is no tensor: {error}") from error
 
 
 def parse_spec(text: str, dims: Collection[str] = ()) -> InputSpec:
@@ -123,4 +188,6 @@ def _dimension(part: str, text: str) -> int:
         raise InputError(f"input {text!r} has an empty dimension; {EXAMPLE}")
     if not re.fullmatch("[0-9]+", part):
         raise InputError(f"input {text!r}: {part!r} is no dimension (a whole number, 0 or more); {EXAMPLE}")
+    if len(part) > LONGEST:
+        raise InputError(f"a dimension of {len(part)} digits is more than a tensor can have")
     return int(part)

@@ -12,7 +12,7 @@ from math import sqrt
 from os import PathLike
 from typing import Any
 
-from ..memory.as_plot import figure_and_axes
+from ..memory.as_plot import figure_and_axes, save
 from ..text import units
 from .as_roofline import unit_of
 from .times import NodeTime, Times
@@ -28,7 +28,7 @@ def plot_roofline(roofline: Times, path: str | PathLike[str], measured: Mapping[
     """Draw a roofline into a file; the ending of its name says the format. `measured` has seconds by node.
 
     Raises:
-        MissingLibraryError: matplotlib is not installed.
+        MissingLibraryError, UnknownNameError, OSError: as for :func:`fxcost.memory.as_plot.save`.
     """
     figure, axes = figure_and_axes()
     seconds = {node.name: node.time_s for node in roofline.nodes} if measured is None else measured
@@ -51,7 +51,7 @@ def plot_roofline(roofline: Times, path: str | PathLike[str], measured: Mapping[
     axes.grid(which="both", color="#e6e6e6", linewidth=0.5)
     axes.set_axisbelow(True)
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=8)
-    figure.savefig(path, dpi=150, bbox_inches="tight")
+    save(figure, path)
 
 
 def _roofs(axes: Any, roofline: Times, dtypes: set[str], low: float, high: float) -> None:

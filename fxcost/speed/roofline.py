@@ -53,6 +53,7 @@ class Roofline(Times):
 
         Raises:
             MissingLibraryError: matplotlib is not installed.
+            UnknownNameError: the ending of the path is no format of a picture.
         """
         from .as_roofline_plot import plot_roofline
 

@@ -103,7 +103,7 @@ def to_csv(rows: Iterable[Any], row_type: type[Any]) -> str:
     """Dataclasses as CSV, their fields' names first; what has several parts is separated by " | "."""
     text = StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    names = [field.name for field in dataclasses.fields(row_type)]
+    names = [field.name for field in dataclasses.fields(row_type) if field.name != "origin"]  # for a later run alone
     writer.writerow(names)
     for row in rows:
         values = (getattr(row, name) for name in names)

@@ -169,7 +169,7 @@ def _text(value: Any) -> str:
     if is_shape(value):
         return ",".join(map(str, value))
     if isinstance(value, Mapping):
-        return "{" + ", ".join(_pairs(value)) + "}"
+        return "{" + "; ".join(_pairs(value)) + "}"
     if isinstance(value, (tuple, list)):
         return "[" + "; ".join(map(_text, value)) + "]"
     if value is None or isinstance(value, (str, int, float)):

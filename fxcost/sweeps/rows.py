@@ -6,7 +6,7 @@ Runs in worker processes; nothing of the model or its report is left behind.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import nn
@@ -16,7 +16,9 @@ from ..model.inputs import parameter_dtype
 from ..report import Report
 from ..sources.load import Loaded, build, load
 from ..sources.shapes import Inputs, with_data
+from ..text.words import one_line
 from .items import Item, described_inputs, model_name
+from .origin import origin
 
 LONGEST_ERROR = 900
 """Characters of an error that are kept."""
@@ -28,7 +30,7 @@ class Row:
 
     `peak_bytes` is the most memory that the forward pass needs, as eager Python holds it where that was seen; the
     training numbers are of a whole step, and None unless `training=True`. `build_s` and `analysis_s` are wall-clock
-    seconds. `uncosted` names the operators that ran without a rule.
+    seconds. `uncosted` names the operators that ran without a rule. `origin` is what all this hangs on (origin.py).
     """
 
     name: str
@@ -51,6 +53,7 @@ class Row:
     uncosted: tuple[str, ...] = ()
     assumptions: tuple[str, ...] = ()
     error: str = ""
+    origin: tuple[str, ...] = ()
 
     @property
     def bytes(self) -> int | None:
@@ -72,16 +75,17 @@ def measure(item: Item) -> Row:
         report = analyze(model, inputs.args, inputs.kwargs, **item.options)
         eager = report.memory.peak_eager_bytes
         peak = report.memory.peak_bytes if eager is None else eager
-        return _row(item, report, inputs, peak, built - started, time.perf_counter() - built)
+        row = _row(item, report, inputs, peak, built - started, time.perf_counter() - built)
+        return replace(row, origin=origin(item, model))
     except (Exception, SystemExit) as error:  # SystemExit: a script that was meant to be run
         return failed(item, error)
 
 
 def failed(item: Item, error: BaseException) -> Row:
     """The row of an item that could not be measured."""
-    text = f"{type(error).__name__}: {' '.join(str(error).split())}"[:LONGEST_ERROR]
+    text = one_line(f"{type(error).__name__}: {error}", LONGEST_ERROR).removesuffix(":")
     inputs = described_inputs(item.inputs, item.kwargs) if item.given else ""
-    return Row(name=item.name, model=model_name(item.model), inputs=inputs, error=text.removesuffix(": "))
+    return Row(name=item.name, model=model_name(item.model), inputs=inputs, error=text, origin=origin(item))
 
 
 def _made(item: Item) -> tuple[Any, Inputs]:

@@ -12,13 +12,18 @@ from os import PathLike
 from typing import Any
 
 from ..errors import InputError
+from ..text import files
 from ..text.amounts import parse_bytes
+from ..text.progress import progress as bar
+from ..text.words import printable, shortened
 from .items import Item, items_of
 from .journal import appending, read
+from .origin import holding
 from .pool import Processes, outcomes
 from .rows import Row, failed, measure
 
 Path = str | PathLike[str]
+NAME_WIDTH = 40
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -67,8 +72,7 @@ class Sweep:
 
         text = to_csv(self.rows, Row)
         if path is not None:
-            with open(path, "w", encoding="utf-8", newline="") as file:
-                file.write(text)
+            files.write(path, text)
         return text
 
     def __str__(self) -> str:
@@ -113,8 +117,9 @@ def sweep(
         processes: how many; by default one for each CPU.
         timeout: seconds after which an item is given up and its process is killed.
         memory: bytes, or text such as "8GiB", that a process may allocate; only Linux keeps to it.
-        path: a file of JSON lines to which each row is added as soon as it is done. Items whose name is there already
-            are not run again, so a sweep that was interrupted goes on where it stopped.
+        path: a file of JSON lines to which each row is added as soon as it is done. Items that are there already are
+            not run again, so a sweep that was interrupted goes on where it stopped; unless what they hang on has
+            changed: the file of the model, what it imports, the version of a library.
         retry: run items again that are there with an error.
         progress: show a bar with the remaining time on the error stream, if that is a terminal.
         options: what holds for every item that does not say otherwise: "inputs", "batch", "dtype", "training" …
@@ -127,8 +132,9 @@ def sweep(
     if executor is not None and (processes, timeout, memory) != (None, None, None):
         raise InputError("processes, timeout and memory are for the default pool, not for an executor of your own")
     wanted = items_of(items, options)
-    names = {item.name for item in wanted}
-    rows = {row.name: row for row in read(path, Row) if row.name in names and not (retry and row.error)}
+    named, holds = {item.name: item for item in wanted}, holding()
+    there = [row for row in read(path, Row) if row.name in named and not (retry and row.error)]
+    rows = {row.name: row for row in there if holds(named[row.name], row.origin)}
     waiting = [item for item in wanted if item.name not in rows]
     measured = closing(_measured(waiting, executor, processes, timeout, memory))  # whatever happens in the loop
     with appending(path) as append, progress_bar(len(waiting), progress) as done, measured as found:
@@ -184,16 +190,14 @@ def _cpus() -> Sequence[int]:
 
 
 @contextmanager
-def progress_bar(total: int, shown: bool = True) -> Iterator[Callable[[str], None]]:
+def progress_bar(total: int, wanted: bool = True) -> Iterator[Callable[[str], None]]:
     """A function to call with each name that is done; it moves a bar on the error stream, if that is a terminal."""
-    if not shown or not total or not sys.stderr.isatty():
+    if not wanted or not total or not sys.stderr.isatty():
         yield lambda name: None
         return
-    import click
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
-    with click.progressbar(length=total, file=sys.stderr, show_pos=True, item_show_func=_brief) as bar:
-        yield lambda name: bar.update(1, name)
-
-
-def _brief(name: str | None) -> str:
-    return (name or "")[-40:]
+    latest = TextColumn("{task.description}", markup=False)
+    with bar(sys.stderr, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), latest) as shown:
+        task = shown.add_task("", total=total)
+        yield lambda name: shown.update(task, advance=1, description=shortened(printable(name), NAME_WIDTH))

@@ -9,9 +9,12 @@ import re
 from fractions import Fraction
 
 from ..errors import InputError
+from .words import shortened
 
 _DECIMAL = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "p": 10**15, "b": 10**9}
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
+LONGEST = 100
+"""Digits of a number."""
 _NUMBER = r"\s*(\d[\d_,]*(?:\.\d+)?)\s*"
 
 
@@ -28,7 +31,7 @@ def parse_count(count: int | str) -> int:
         return _not_negative(count)
     found = re.fullmatch(rf"{_NUMBER}([kmgtpb]?)", count.strip().lower())
     if found is None:
-        raise InputError(f"{count!r} is no count; write 4.2G, 26M or a plain number")
+        raise InputError(f"{shortened(count, LONGEST)!r} is no count; write 4.2G, 26M or a plain number")
     return int(_number(found[1]) * _DECIMAL[found[2]])
 
 
@@ -45,7 +48,7 @@ def parse_bytes(size: int | str) -> int:
         return _not_negative(size, "number of bytes")
     found = re.fullmatch(rf"{_NUMBER}([kmgt]?i?)b?\s*", size.lower())
     if found is None or found[2] not in _UNITS:
-        raise InputError(f"{size!r} is no size in bytes; write 24GiB, 80GB or a plain number")
+        raise InputError(f"{shortened(size, LONGEST)!r} is no size in bytes; write 24GiB, 80GB or a plain number")
     return round(_number(found[1]) * _UNITS[found[2]])
 
 
@@ -58,13 +61,16 @@ def parse_share(share: float | str) -> Fraction:
     Raises:
         InputError: the text is no share, or the share is negative.
     """
-    found = re.fullmatch(r"(\d+(?:\.\d+)?(?:e-?\d+)?)\s*(%?)", str(share).strip())
-    if found is None:
-        raise InputError(f"{share!r} is no share; write 1% or 0.01")
+    text = str(share).strip()
+    found = re.fullmatch(r"(\d+(?:\.\d+)?(?:e-?\d{1,3})?)\s*(%?)", text)
+    if found is None or len(text) > LONGEST:
+        raise InputError(f"{shortened(text, LONGEST)!r} is no share; write 1% or 0.01")
     return Fraction(found[1]) / (100 if found[2] else 1)
 
 
 def _number(digits: str) -> Fraction:
+    if len(digits) > LONGEST:
+        raise InputError(f"a number of {len(digits)} digits is too long; write 4.2G, 24GiB or the like")
     return Fraction(digits.replace(",", "").replace("_", ""))
 
 

@@ -34,6 +34,7 @@ class Measurement(Measured):
 
         Raises:
             MissingLibraryError: matplotlib is not installed.
+            UnknownNameError: the ending of the path is no format of a picture.
         """
         from ..speed.as_roofline_plot import plot_roofline
 

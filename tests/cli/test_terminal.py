@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import sys
 from pathlib import Path
 
@@ -116,9 +117,9 @@ def test_colours_change_no_text():
 def test_progress_while_it_takes_long(terminal):
     """After a second a line says what is being done; it is erased at the end. `--quiet` shows none."""
     args = ("net.py:Slow", "--input", "2,4", "--capture", "concrete")
-    child = terminal(sys.executable, "-m", "fxcost", *args)
-    child.expect("analysing net.py:Slow … [0-9]+ s")
-    child.expect(re.escape("\r\x1b[K") + ".*Slow on float32")
+    child = terminal(sys.executable, "-m", "fxcost", *args, NO_COLOR="1")
+    child.expect("analysing net.py:Slow … 0:00:0[1-9]")
+    child.expect(re.escape("\x1b[2K") + "Slow on float32")
     child.expect(pexpect.EOF)
     child.close()
     assert child.exitstatus == 0
@@ -138,6 +139,17 @@ def test_interrupt(terminal):
     assert "interrupted" in child.before
     assert "Traceback" not in child.before
     assert child.exitstatus == 130
+
+
+def test_terminated(terminal):
+    """SIGTERM while it works ends it at once; the terminal has its cursor, which was never hidden."""
+    child = terminal(sys.executable, "-m", "fxcost", "net.py:Endless", "--input", "2,4", "--capture", "concrete")
+    child.expect("analysing")
+    assert "\x1b[?25l" not in child.before
+    child.kill(signal.SIGTERM)
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.signalstatus == signal.SIGTERM
 
 
 def test_a_session(terminal):

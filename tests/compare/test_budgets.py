@@ -64,6 +64,35 @@ def test_one_budget(tmp_path):
         ("[tool.fxcost.budgets.x]\nmax-macs = 3\n", "budgets.x] says no model"),
         ('[tool.fxcost]\nmodel = "a:b"\narg = ["x"]\n', "arg must be a table"),
         ("[tool.fxcost\n", "cannot read"),
+        ("[tool]\nfxcost = 5\n", "fxcost must be a table, [tool.fxcost], not 5"),
+        ("[tool.fxcost]\nmodel = 5\n", "model must be a text such as"),
+        ("max-macs = " + "9" * 5000, "cannot read"),
+        *(
+            (f'[tool.fxcost]\nmodel = "a:b"\n{key} = {value}\n', f"[tool.fxcost] {key}{words}")
+            for key, value, words in [
+                ("input", "5", ' must be a text such as "1,3,224,224", or a list of them, not 5'),
+                ("input", "[1, 3]", " must be a text such as"),
+                ("batch", "true", " must be a whole number above 0, not True"),
+                ("batch", "0", " must be a whole number"),
+                ("batch", "1.5", " must be a whole number"),
+                ("capture", '"symbolc"', ' must be "auto", "symbolic" or "concrete", not '),
+                ("capture", "{}", " must be"),
+                ("dtype", "16", " must be a text, not 16"),
+                ("train", '"yes"', " must be true or false, not 'yes'"),
+                ("no-uncosted", '"x"', " must be true or false"),
+                ("optimizer", "nan", ' must be a number, or a text such as "adamw", not nan'),
+                ("baseline", "[1]", " must be a text"),
+                ("tolerance", "1979-05-27", ' must be a number, or a text such as "1%", not '),
+                ("tolerance", '"x"', ": 'x' is no share"),
+                ("max-params", '"9999x"', ": '9999x' is no count"),
+                ("max-peak-memory", "-1", ": -1 is no number of bytes"),
+                *(
+                    ("max-macs", bad, " must be a number, or a text such as")
+                    for bad in ("nan", "inf", "true", "[1]", "{a=1}")
+                ),
+                ("max-macs", "1979-05-27", " must be a number"),
+            ]
+        ),
     ],
 )
 def test_bad_files(tmp_path, text, complaint):
@@ -72,6 +101,26 @@ def test_bad_files(tmp_path, text, complaint):
         read_budgets(write(tmp_path, text))
     assert complaint in str(error.value)
     assert "pyproject.toml" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "limit"), [("4.2e9", 4_200_000_000), ('"4.2G"', "4.2G"), ("12", 12), ("0.5", 0), ("1e400", None)]
+)
+def test_what_a_limit_may_be(tmp_path, value, limit):
+    """A text, a whole number, or one that TOML takes for a fraction."""
+    path = write(tmp_path, f'[tool.fxcost]\nmodel = "a:b"\ntolerance = 0.5\nbaseline = "x"\nmax-macs = {value}\n')
+    if limit is not None:
+        assert read_budgets(path)[""].limits == {"max_macs": limit, "tolerance": 0.5, "baseline": "x"}
+    else:
+        with pytest.raises(BudgetError, match="max-macs"):
+            read_budgets(path)
+
+
+def test_tool_that_is_no_table(tmp_path):
+    """Such a file has no budget."""
+    write(tmp_path, "tool = 5\n")
+    with pytest.raises(BudgetError, match="there is no pyproject"):
+        find_project(tmp_path)
 
 
 def test_no_file(tmp_path):

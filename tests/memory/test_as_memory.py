@@ -117,3 +117,12 @@ def test_plots(view, tmp_path):
     path = tmp_path / "memory.png"
     view.plot(path)
     assert path.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("name", ["memory.xyz", "memory"])
+def test_no_picture(tmp_path, name):
+    """A name whose ending is no format is refused with the list of them; nothing is written."""
+    pytest.importorskip("matplotlib")
+    with pytest.raises(UnknownNameError, match=r"picture format.*png"):
+        MEMORY.plot(tmp_path / name)
+    assert list(tmp_path.iterdir()) == []

@@ -1,5 +1,6 @@
 """Model specs → models."""
 
+import io
 import json
 import sys
 import textwrap
@@ -50,8 +51,7 @@ def net(tmp_path):
     (tmp_path / "beside.py").write_text("FEATURES = 3\n")
     path = tmp_path / "net.py"
     path.write_text(textwrap.dedent(NET))
-    yield path
-    sys.modules.pop("beside", None)
+    return path
 
 
 def shapes(inputs):
@@ -228,7 +228,7 @@ def test_what_a_file_can_be_wrong_about(net, name, arguments, complaint):
     [
         ("def f(:", "SyntaxError"),
         ("import nowhere_to_be_found", "No module named 'nowhere_to_be_found'"),
-        ("import sys; sys.exit(3)", "SystemExit: 3"),
+        ("import sys; sys.exit(3)", "ends the process"),
         ("1 / 0", "ZeroDivisionError"),
     ],
 )
@@ -495,3 +495,19 @@ def test_images_in_the_place_of_tokens():
     assert (ids == loaded.model.config.image_token_id).sum(1).tolist() == [4, 4]
     report = fxcost.analyze(loaded.model, inputs.args, inputs.kwargs)
     assert report.cost_of("vision_tower").macs > 0
+
+
+@pytest.mark.parametrize("place", ["", "/config.json"])
+def test_code_in_a_folder_of_transformers_is_not_run(tmp_path, monkeypatch, place):
+    """A configuration that brings code of its own is refused in one line; nobody is asked, and nothing is run."""
+    pytest.importorskip("transformers")
+    config = {"model_type": "evil", "auto_map": {"AutoConfig": "configuration_evil.EvilConfig"}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    code = f"open({str(tmp_path / 'ran')!r}, 'w').close()\nraise RuntimeError('ran')\n"
+    (tmp_path / "configuration_evil.py").write_text(code)
+    monkeypatch.setattr(sys, "stdin", io.StringIO("y\n" * 10))
+    with pytest.raises(ModelLoadError, match=r"code that is in its folder .* which fxcost doesn't run") as caught:
+        load(f"hf:{tmp_path}{place}")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "ran").exists()
+    assert sys.stdin.read().count("y") == 10

@@ -198,7 +198,7 @@ def test_csv(done, tmp_path):
     text = done.to_csv(tmp_path / "out.csv")
     assert (tmp_path / "out.csv").read_text() == text
     first, _, last = csv.DictReader(io.StringIO(text))
-    assert list(first) == [*Row.__dataclass_fields__]
+    assert list(first) == [name for name in Row.__dataclass_fields__ if name != "origin"]
     assert (first["name"], first["macs"], first["error"]) == ("Net 2,3", "30", "")
     assert (last["macs"], "lost" in last["error"]) == ("", True)
 
@@ -272,9 +272,10 @@ class Context:
 
 def test_failures_are_repeated_only_if_asked(threads, tmp_path):
     """A row with an error is a row; `retry` runs its item again, and the last row counts."""
-    path, net = tmp_path / "rows.jsonl", tmp_path / "net.py"
+    path, net, width = tmp_path / "rows.jsonl", tmp_path / "net.py", tmp_path / "width.txt"
+    net.write_text(f"import torch\nNet = lambda: torch.nn.Linear(3, int(open({str(width)!r}).read()))\n")
     assert fxcost.sweep(f"{net}:Net", inputs=(1, 3), executor=threads, path=path).errors
-    net.write_text("import torch\nNet = lambda: torch.nn.Linear(3, 4)\n")
+    width.write_text("4")
     assert fxcost.sweep(f"{net}:Net", inputs=(1, 3), executor=threads, path=path).errors
     (row,) = fxcost.sweep(f"{net}:Net", inputs=(1, 3), executor=threads, path=path, retry=True)
     assert row.macs == 12
@@ -282,7 +283,21 @@ def test_failures_are_repeated_only_if_asked(threads, tmp_path):
     assert len(path.read_text().splitlines()) == 2
 
 
-@pytest.mark.parametrize("text", ["name,macs\n", "[]\n", '{"name": "a", "colour": "red"}\n', "3\n"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "name,macs\n",
+        "[]\n",
+        '{"name": "a", "colour": "red"}\n',
+        "3\n",
+        '{"name": "a", "model": "b", "macs": "x"}\n',
+        '{"name": "a", "model": "b", "macs": true}\n',
+        '{"name": "a", "model": "b", "macs": 1.5}\n',
+        '{"name": 5, "model": "b"}\n',
+        '{"name": "a", "model": "b", "uncosted": [1]}\n',
+        "[" * 100_000 + "\n",
+    ],
+)
 def test_a_file_of_something_else_is_not_touched(tmp_path, text):
     """A mistaken path does not spoil a file."""
     path = tmp_path / "file"
@@ -292,6 +307,36 @@ def test_a_file_of_something_else_is_not_touched(tmp_path, text):
     assert path.read_text() == text
     with pytest.raises(InputError, match="cannot write"):
         fxcost.sweep("a:b", path=tmp_path / "no" / "folder.jsonl")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such files")
+def test_what_is_no_file_takes_no_rows(tmp_path):
+    """A folder, a device that never ends, a pipe that forgets: nothing is read from them, nothing is run."""
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path, tmp_path / "pipe", "/dev/zero", "/dev/full"):
+        if os.path.exists(path):
+            with pytest.raises(InputError, match="is no file"):
+                fxcost.sweep("a:b", path=path)
+
+
+def test_a_disk_that_becomes_full(tmp_path, threads, monkeypatch):
+    """It is said which file could not be written; the rows before are whole, and the next run does the rest."""
+    path = tmp_path / "rows.jsonl"
+    items = [(f"{FILE}:Net", (n, 3)) for n in (1, 2)]
+    real, rows = json.dumps, []
+
+    def full(row):
+        rows.append(row)
+        if len(rows) == 2:
+            raise OSError(28, "No space left on device")
+        return real(row)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(json, "dumps", full)
+        with pytest.raises(InputError, match=r"cannot write .*rows.jsonl: No space left on device"):
+            fxcost.sweep(items, executor=threads, path=path)
+    assert len(path.read_text().splitlines()) == 1
+    assert [row.macs for row in fxcost.sweep(items, executor=threads, path=path)] == [15, 30]
 
 
 @given(st.lists(st.text(min_size=1), max_size=4), st.integers(0, 60))

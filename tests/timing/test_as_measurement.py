@@ -1,7 +1,5 @@
 """Measurements as text, pictures and plain data, on numbers made by hand."""
 
-from io import BytesIO
-
 import pytest
 from hand_made import residual_net
 from hand_timed import IDLE, NODES, ROOFLINE, lines
@@ -73,7 +71,7 @@ def test_a_picture(tmp_path):
     assert '<g id="PathCollection' in svg
 
 
-def test_dots_stand_at_the_speed_that_was_reached(monkeypatch):
+def test_dots_stand_at_the_speed_that_was_reached(monkeypatch, tmp_path):
     """6 GFLOPs in 12 ms."""
     pytest.importorskip("matplotlib")
     from fxcost.speed import as_roofline_plot
@@ -81,6 +79,6 @@ def test_dots_stand_at_the_speed_that_was_reached(monkeypatch):
     figures = []
     make = as_roofline_plot.figure_and_axes
     monkeypatch.setattr(as_roofline_plot, "figure_and_axes", lambda: figures.append(make()) or figures[-1])
-    MEASUREMENT.plot(BytesIO())
+    MEASUREMENT.plot(tmp_path / "measured.svg")
     _, axes = figures[-1]
     assert axes.collections[0].get_offsets().tolist() == [[60.0, pytest.approx(5e11)]]
