@@ -25,7 +25,7 @@ from ..errors import ReportFileError
 from .recording import Operator
 
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
-_OURS = f"{__package__}."
+_OURS = __package__.split(".")[0] + "."
 _TORCH_NAMES = (torch.dtype, torch.layout, torch.memory_format)
 
 
