@@ -12,15 +12,18 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from ..errors import ReportFileError, shown
+from .ranges import Position
 from .recording import ParameterRecord, TensorSpec
 
-_BOOKKEEPING = frozenset(nn.Module().__dict__)
+_BOOKKEEPING = frozenset(nn.Module().__dict__) - {"training"}
+_OWN = _BOOKKEEPING | frozenset(dir(nn.Module))
+"""Names of what every module has: no attribute of a skeleton may take their place."""
 _LONGEST = 1000
 """Characters that a plain attribute may have as text; whatever is longer is data, not configuration."""
 
@@ -48,25 +51,50 @@ class ModuleBone:
     children (numbers of bones)."""
 
     kind: ModuleKind
-    parameters: tuple[tuple[str, int | None], ...]
-    buffers: tuple[tuple[str, int | None], ...]
-    children: tuple[tuple[str, int], ...]
+    parameters: tuple[tuple[str, Position | None], ...]
+    buffers: tuple[tuple[str, Position | None], ...]
+    children: tuple[tuple[str, Position], ...]
 
 
 def bones(root: nn.Module, parameters: Iterable[ParameterRecord]) -> tuple[ModuleBone, ...]:
     """A model as data, the root first. `parameters` are the records of its parameters and buffers."""
     records = {name: i for i, record in enumerate(parameters) for name in record.names}
-    modules = dict(root.named_modules())
-    numbers = {id(module): i for i, module in enumerate(modules.values())}
+    modules = named_modules(root)
+    numbers = {id(module): i for i, (_, module) in enumerate(modules)}
+    paths: dict[type, tuple[str, tuple[str, ...]]] = {}
     return tuple(
         ModuleBone(
-            _kind(module),
+            _kind(module, paths),
             tuple(_numbered(module._parameters, name, records)),
             tuple(_numbered(module._buffers, name, records)),
-            tuple([(local, numbers[id(child)]) for local, child in module._modules.items() if child is not None]),
+            tuple([(local, numbers[id(child)]) for local, child in children(module)]),
         )
-        for name, module in modules.items()
+        for name, module in modules
     )
+
+
+def children(module: nn.Module) -> list[tuple[str, nn.Module]]:
+    """The children of a module by their local names."""
+    return [(name, child) for name, child in module._modules.items() if isinstance(child, nn.Module)]
+
+
+def named_modules(root: nn.Module) -> list[tuple[str, nn.Module]]:
+    """Every module object once, with the first of its names, in the order of `root.named_modules()`.
+
+    No method of the modules is called, and they are told apart by identity, whatever they say of equality. They may
+    contain themselves, and stand as deep as they like.
+    """
+    seen: set[int] = set()
+    found = []
+    stack = [("", root)]
+    while stack:
+        name, module = stack.pop()
+        if id(module) not in seen:
+            seen.add(id(module))
+            found.append((name, module))
+            prefix = f"{name}." if name else ""
+            stack.extend((prefix + local, child) for local, child in reversed(children(module)))
+    return found
 
 
 def _numbered(
@@ -78,13 +106,14 @@ def _numbered(
             yield name, number if tensor is not None else None
 
 
-def _kind(module: nn.Module) -> ModuleKind:
+def _kind(module: nn.Module, paths: dict[type, tuple[str, tuple[str, ...]]]) -> ModuleKind:
+    """`paths` are those of classes that were met already."""
     kind: Any = type(module)
-    path, bases = _class_paths(kind)
-    return ModuleKind(path, bases, tuple(_attributes(module)))
+    if kind not in paths:
+        paths[kind] = _class_paths(kind)
+    return ModuleKind(*paths[kind], tuple(_attributes(module)))
 
 
-@lru_cache(maxsize=4096)
 def _class_paths(kind: Any) -> tuple[str, tuple[str, ...]]:
     """The path of a class, and those of its nearest ancestors in PyTorch, `nn.Module` itself left out."""
     nearest: list[type] = []
@@ -101,7 +130,7 @@ def _path(kind: type) -> str:
 
 def _attributes(module: nn.Module) -> Iterator[tuple[str, Any]]:
     for name, value in module.__dict__.items():
-        if name in _BOOKKEEPING and name != "training":
+        if name in _OWN:
             continue
         if isinstance(value, Tensor):
             yield name, _held(value)
@@ -136,14 +165,43 @@ def _is_plain(value: Any, room: int = _LONGEST) -> bool:
 
 
 def skeleton(bones: Iterable[ModuleBone], parameters: Iterable[ParameterRecord]) -> nn.Module:
-    """Modules as `bones` describe them; the first is the root."""
-    bones, tensors = tuple(bones), [_tensor(record) for record in parameters]
-    modules = [_module(bone.kind) for bone in bones]
+    """Modules as `bones` describe them; the first is the root.
+
+    Raises:
+        ReportFileError: there are none, they do not fit together, or PyTorch can't make them.
+    """
+    bones, parameters = tuple(bones), tuple(parameters)
+    for fault in _faults(bones, len(parameters)):
+        raise ReportFileError(fault)
+    try:
+        return _assembled(bones, parameters)
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise ReportFileError(f"PyTorch can't make the modules or parameters: {shown(str(error))}") from error
+
+
+def _faults(bones: tuple[ModuleBone, ...], parameters: int) -> Iterator[str]:
+    """What is wrong with bones, in words."""
+    if not bones:
+        yield "there are no modules"
+    for bone in bones:
+        if any(n is not None and n >= parameters for _, n in (*bone.parameters, *bone.buffers)):
+            yield f"a {shown(bone.kind.path)} has a parameter that is not there"
+        if any(n >= len(bones) for _, n in bone.children):
+            yield f"a {shown(bone.kind.path)} has a child that is not there"
+    for kind in {id(bone.kind): bone.kind for bone in bones}.values():
+        for name in sorted(_OWN & {name for name, _ in kind.attributes}):
+            yield f"the attribute {name!r} of a {shown(kind.path)} would hide the modules' own"
+
+
+def _assembled(bones: tuple[ModuleBone, ...], parameters: tuple[ParameterRecord, ...]) -> nn.Module:
+    tensors = [_tensor(record) for record in parameters]
+    classes: dict[Any, type[nn.Module]] = {}
+    modules = [_module(bone.kind, classes) for bone in bones]
     for module, bone in zip(modules, bones, strict=True):
         module._parameters.update({name: _at(tensors, i) for name, i in bone.parameters})
         module._buffers.update({name: _at(tensors, i) for name, i in bone.buffers})
         module._modules.update({name: modules[i] for name, i in bone.children})
-    return modules[0] if modules else nn.Module()
+    return modules[0]
 
 
 def _at(tensors: list[Any], number: int | None) -> Any:
@@ -159,18 +217,20 @@ def _empty(spec: TensorSpec) -> Tensor:
     return torch.empty(spec.shape, dtype=spec.dtype, device="meta")
 
 
-def _module(kind: ModuleKind) -> nn.Module:
+def _module(kind: ModuleKind, classes: dict[Any, type[nn.Module]]) -> nn.Module:
+    """`classes` are those that were found already."""
     held = {name: value for name, value in kind.attributes if isinstance(value, HeldTensor)}
-    found = _class_of(kind.path, kind.bases, frozenset(held))
-    module: nn.Module = object.__new__(found)
-    nn.Module.__init__(module)
+    key = kind.path, kind.bases, frozenset(held)
+    if key not in classes:
+        classes[key] = _class_of(*key)
+    module: nn.Module = object.__new__(classes[key])
+    module.__dict__.update(nn.Module().__dict__)  # no code of the class runs
     module.__dict__.update({name: value for name, value in kind.attributes if name not in held})
     for name, value in held.items():
         module.__dict__[name] = _empty(value.spec).requires_grad_(value.requires_grad)
     return module
 
 
-@lru_cache(maxsize=4096)
 def _class_of(path: str, bases: tuple[str, ...], held: frozenset[str]) -> type[nn.Module]:
     """The class of a module: a loaded one that does not compute what the module is to hold, or a new one."""
     loaded = _loaded(path)
