@@ -61,7 +61,7 @@ class NamedOperator:
         try:
             for part in path:
                 place = getattr(place, part, None)
-        except (RuntimeError, ValueError):  # no name that an operator could have
+        except Exception:  # no name that an operator could have
             return self
         return place if isinstance(place, torch._ops.OperatorBase) else self
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from ..errors import shown
 from .cost import Cost, NodeCost
-from .recording import NodeRecord, OpRecord, Recording, tensor_specs
+from .recording import OpRecord, Recording, tensor_specs
 
 
 def faults(recording: Recording, nodes: Sequence[NodeCost]) -> Iterator[str]:
@@ -48,9 +48,9 @@ def _graph(recording: Recording) -> Iterator[str]:
         for call in node.calls:
             if not call.start <= call.stop <= len(node.operations):
                 yield f"a call in node {shown(node.name)} covers operations that it has not"
-    for call in recording.calls:
-        if not call.start <= call.stop <= len(recording.nodes):
-            yield f"a call of module {shown(call.module)} covers nodes that are not there"
+    for whole in recording.calls:
+        if not whole.start <= whole.stop <= len(recording.nodes):
+            yield f"a call of module {shown(whole.module)} covers nodes that are not there"
 
 
 def _storages(recording: Recording) -> Iterator[str]:

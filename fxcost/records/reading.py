@@ -19,16 +19,16 @@ import torch
 
 from ..errors import ReportFileError, shown
 from .codec import TORCH_NAMES, NamedOperator, Opaque
-from .ranges import Between, Filled, OneOf
+from .ranges import Between, Filled
 
 DEEPEST = 100
 """How many lists inside each other a value may be. Readers of reports walk values by recursion."""
 
 Reader = Callable[[Any], Any]
-"""Makes a value of plain data, or raises :class:`_Misfit`."""
+"""Makes a value of plain data, or raises :class:`_MisfitError`."""
 
 
-class _Misfit(Exception):
+class _MisfitError(Exception):
     """A value is not what its place takes; whoever knows the place says where."""
 
     def __init__(self, value: Any, expected: str) -> None:
@@ -54,7 +54,7 @@ class Unpacker:
         """
         try:
             return self._reader(hint)(value)
-        except _Misfit as misfit:
+        except _MisfitError as misfit:
             raise ReportFileError(f"{where}: {misfit}") from None
 
     def _reader(self, hint: Any) -> Reader:
@@ -99,7 +99,7 @@ class Unpacker:
             nonlocal make
             index = reference.get(name) if type(reference) is dict and len(reference) == 1 else None
             if type(index) is not int:
-                raise _Misfit(reference, f"a reference to a {name}")
+                raise _MisfitError(reference, f"a reference to a {name}")
             if not 0 <= index < len(made):
                 raise ReportFileError(f"there is no row {shown(index)} in the table {name!r}")
             found = made[index]
@@ -127,7 +127,7 @@ class Unpacker:
             for i, column, read in known:
                 try:
                     values[column] = read(row[i])
-                except _Misfit as misfit:
+                except _MisfitError as misfit:
                     raise ReportFileError(f"{where}, column {column!r}: {misfit}") from None
             record = kind(**values)
             if checks and (fault := record.misfit()):
@@ -142,11 +142,11 @@ class Unpacker:
         if value is None or kind is int or kind is str or kind is bool or kind is float:
             return value
         if depth > DEEPEST:
-            raise _Misfit("…", f"nothing deeper than {DEEPEST} lists in each other")
+            raise _MisfitError("…", f"nothing deeper than {DEEPEST} lists in each other")
         if kind is list:
             return tuple([self._value(item, depth + 1) for item in value])
         if kind is not dict or len(value) != 1:
-            raise _Misfit(value, "a number, text, list, or an object with one key")
+            raise _MisfitError(value, "a number, text, list, or an object with one key")
         [(tag, inner)] = value.items()
         if tag in self._inner:
             return self._reader(self._inner[tag])(value)
@@ -155,11 +155,11 @@ class Unpacker:
         if tag == "ellipsis":
             return ...
         if tag not in _FORMS or type(inner) is not list:
-            raise _Misfit(value, "a value of a kind that this fxcost knows (a newer one may have written it)")
+            raise _MisfitError(value, "a value of a kind that this fxcost knows (a newer one may have written it)")
         try:
             return _FORMS[tag](*self._value(inner, depth + 1))
         except (TypeError, ValueError):
-            raise _Misfit(value, f"a {tag}") from None
+            raise _MisfitError(value, f"a {tag}") from None
 
 
 def _checked(tables: Any) -> Mapping[str, Mapping[str, list[Any]]]:
@@ -196,7 +196,7 @@ _ATOMS: dict[Any, tuple[str, tuple[type, ...]]] = {
 def _atom(expected: str, kinds: tuple[type, ...]) -> Reader:
     def read(value: Any) -> Any:
         if type(value) not in kinds:
-            raise _Misfit(value, expected)
+            raise _MisfitError(value, expected)
         return value
 
     return read
@@ -213,7 +213,7 @@ def _marked(read: Reader, hint: Any) -> Reader:
     def marked(value: Any) -> Any:
         made = read(value)
         if not accepts(made):
-            raise _Misfit(value, expected)
+            raise _MisfitError(value, expected)
         return made
 
     return marked
@@ -222,7 +222,7 @@ def _marked(read: Reader, hint: Any) -> Reader:
 def _number(least: int, most: int) -> Reader:
     def read(value: Any) -> int:
         if type(value) is not int or not least <= value <= most:
-            raise _Misfit(value, f"a whole number of at least {least}")
+            raise _MisfitError(value, f"a whole number of at least {least}")
         return value
 
     return read
@@ -239,7 +239,7 @@ def _tuple(read: Reader) -> Reader:
 
     def made(value: Any) -> tuple[Any, ...]:
         if type(value) is not list:
-            raise _Misfit(value, "a list")
+            raise _MisfitError(value, "a list")
         return tuple([read(item) for item in value])
 
     return made
@@ -250,7 +250,7 @@ def _row(readers: list[Reader]) -> Reader:
 
     def made(value: Any) -> tuple[Any, ...]:
         if type(value) is not list or len(value) != len(readers):
-            raise _Misfit(value, f"a list of {len(readers)}")
+            raise _MisfitError(value, f"a list of {len(readers)}")
         return tuple([read(item) for read, item in zip(readers, value, strict=True)])
 
     return made
@@ -262,7 +262,7 @@ def _mapping(key: Reader, value: Reader) -> Reader:
     def made(given: Any) -> dict[Any, Any]:
         pairs = given.get("dict") if type(given) is dict and len(given) == 1 else None
         if type(pairs) is not list:
-            raise _Misfit(given, 'an object with the key "dict"')
+            raise _MisfitError(given, 'an object with the key "dict"')
         return dict(map(pair, pairs))
 
     return made
@@ -274,11 +274,11 @@ def _tagged(tag: str, make: Callable[[str], Any]) -> Reader:
     def read(value: Any) -> Any:
         text = value.get(tag) if type(value) is dict and len(value) == 1 else None
         if type(text) is not str:
-            raise _Misfit(value, f"a {tag}")
+            raise _MisfitError(value, f"a {tag}")
         try:
             return make(text)
         except (ValueError, RuntimeError):
-            raise _Misfit(value, f"a {tag}") from None
+            raise _MisfitError(value, f"a {tag}") from None
 
     return read
 
@@ -287,7 +287,7 @@ def _torch_name(kind: type) -> Callable[[str], Any]:
     def read(name: str) -> Any:
         found = getattr(torch, name, None)
         if not isinstance(found, kind):
-            raise _Misfit(name, f"a {kind.__name__} that this PyTorch has (a newer one may have it)")
+            raise _MisfitError(name, f"a {kind.__name__} that this PyTorch has (a newer one may have it)")
         return found
 
     return read

@@ -94,7 +94,9 @@ def _report(recording: Mapping[str, Any], kind: type[Kind]) -> Kind:
     if missing:
         raise ReportFileError(f"the recording has no {', '.join(missing)}")
     unpacker = Unpacker(recording["tables"], (TensorSpec, HeldTensor))
-    bare, nodes, training, modules = (unpacker.read(recording[part], hint, f"recording.{part}") for part, hint in _PARTS)
+    bare, nodes, training, modules = (
+        unpacker.read(recording[part], hint, f"recording.{part}") for part, hint in _PARTS
+    )
     for fault in faults(bare, nodes):
         raise ReportFileError(fault)
     return kind(replace(bare, root=skeleton(modules, bare.parameters)), nodes, training)

@@ -411,7 +411,11 @@ def nested(depth: int) -> Any:
         ("recording/tables/ParameterRecord/rows/0/0", [], "at least one"),
         ("recording/tables/TensorSpec/rows/0/0", [2, -3], "at least 0"),
         ("recording/tables/TensorSpec/rows/0/2", [1], "1 strides for 2 dimensions"),
-        ("recording/tables/TensorSpec/rows/0/1", {"dtype": "float31"}, "'float31' stands where a dtype that this PyTorch has"),
+        (
+            "recording/tables/TensorSpec/rows/0/1",
+            {"dtype": "float31"},
+            "'float31' stands where a dtype that this PyTorch has",
+        ),
         ("recording/tables/OpRecord/rows/0/1", [{"set": {"range": [0, 10**18, 1]}}], "a value of a kind"),
         ("recording/tables/OpRecord/rows/0/1", nested(500), "nothing deeper"),
         ("recording/tables/OpRecord/rows/0/1", [{"OpRecord": 0}], "a value of a kind"),
