@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from reprlib import Repr
+from typing import Any
+
 
 class FxcostError(Exception):
     """Base class of all errors that fxcost raises on purpose."""
@@ -89,3 +92,22 @@ class DeviceError(FxcostError):
 
 class MeasureError(FxcostError):
     """A model can't be measured: it or its inputs hold no data, or it raised while it ran."""
+
+
+_SHORT = Repr()
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 60
+_LONGEST = 100
+
+
+def shown(value: Any) -> str:
+    """A value as an error message shows it: its `repr`, on one line, the middle left out where it is long.
+
+    >>> shown([1, "two"]), shown("x" * 1000)
+    ("[1, 'two']", "'xxxxxxxxxxxxxxxxxxxxxxxxxxx...xxxxxxxxxxxxxxxxxxxxxxxxxxxx'")
+    """
+    try:
+        text = _SHORT.repr(value)
+    except Exception:  # an object of the user's that can't be shown, or a number of too many digits
+        text = f"<{type(value).__name__}>"
+    text = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]}…{text[-_LONGEST // 2 :]}"

@@ -7,10 +7,11 @@ amounts, each with the operations that it stands for; so any two conventions can
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..errors import ConventionError
+from ..errors import ConventionError, FxcostError, shown
 from ..records.cost import OpCost
 from ..records.recording import Operator
 from .in_run import in_run
@@ -87,9 +88,11 @@ class Convention:
         """The amounts of which the headline is the sum.
 
         Raises:
-            ConventionError: the tool itself refuses such a model.
+            ConventionError: the tool itself refuses such a model, or the convention can't count it.
         """
-        return [c for c in self.tallies[self.headline](self.sees(seen)) if c.amount or c.span[1] > c.span[0]]
+        with self._counting():
+            seen = self.sees(seen)
+            return [c for c in self.tallies[self.headline](seen) if c.amount or c.span[1] > c.span[0]]
 
     def sees(self, seen: Seen) -> Seen:
         """What the tool sees when it runs the model in its own way.
@@ -100,14 +103,36 @@ class Convention:
         return seen if self.run is None else in_run(seen, self.name, self.run)
 
     def count(self, seen: Seen) -> int:
-        """The headline."""
-        return sum(c.amount for c in self.tallies[self.headline](self.sees(seen)))
+        """The headline.
+
+        Raises:
+            ConventionError: as :meth:`counted`.
+        """
+        with self._counting():
+            return sum(c.amount for c in self.tallies[self.headline](self.sees(seen)))
 
     def counts(self, seen: Seen) -> dict[str, Any]:
-        """All figures, by the tool's own names, the headline first."""
-        seen = self.sees(seen)
-        totals = {name: sum(c.amount for c in tally(seen)) for name, tally in self.tallies.items()}
-        return {**totals, **self.figures(seen, totals)}
+        """All figures, by the tool's own names, the headline first.
+
+        Raises:
+            ConventionError: as :meth:`counted`.
+        """
+        with self._counting():
+            seen = self.sees(seen)
+            totals = {name: sum(c.amount for c in tally(seen)) for name, tally in self.tallies.items()}
+            return {**totals, **self.figures(seen, totals)}
+
+    @contextmanager
+    def _counting(self) -> Iterator[None]:
+        """What a table does not expect of a model (a tool would fail on it too) is an error of ours that says so."""
+        try:
+            yield
+        except FxcostError:
+            raise
+        except Exception as error:
+            raise ConventionError(
+                f"{self.name!r} can't count this model: {type(error).__name__}: {shown(str(error))}"
+            ) from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ and, for a graph that was given, calls of containers. A graph of ATen operators 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate
@@ -23,6 +24,8 @@ from ..errors import ConventionError
 from ..meta import units
 from ..records.cost import NodeCost, OpCost
 from ..records.recording import OpRecord, TensorSpec, tensor_specs
+from ..records.skeleton import children
+from ..records.tree import named_modules
 from ..totals.sums import Sums
 
 aten = torch.ops.aten
@@ -42,6 +45,8 @@ _PREFIXES = (
 _ALIASES = {f"torch.{name}": f"F.{name}" for name in _SAME}
 
 
+MOST_MET = 10**6
+"""Modules that a walk over a model may meet; PyTorch can't run a model in which they are more."""
 PROJECTIONS = "projections"
 """Under this name the arguments of `F.multi_head_attention_forward` say how many linear layers it ran."""
 
@@ -152,7 +157,7 @@ class Seen:
     @cached_property
     def modules(self) -> dict[str, nn.Module]:
         """Modules by their canonical FQN."""
-        return dict(self.root.named_modules())
+        return dict(named_modules(self.root))
 
     @cached_property
     def operations(self) -> tuple[tuple[str, OpCost], ...]:
@@ -259,16 +264,23 @@ class Seen:
         return self.reached(())
 
     def reached(self, stop: tuple[type, ...]) -> dict[str, int]:
-        """How often a walk over `children()` from the root meets each module, not going below exact types `stop`."""
-        names = {module: name for name, module in self.modules.items()}
-        found: dict[str, int] = {}
-        stack = [self.root]
-        while stack:
-            module = stack.pop()
-            found[names[module]] = found.get(names[module], 0) + 1
-            if type(module) not in stop:
-                stack.extend(module.children())
-        return found
+        """How often a walk over `children()` from the root meets each module, not going below exact types `stop`.
+
+        Raises:
+            ConventionError: the walk does not end, or not soon: modules that contain themselves, or each other many
+                times over.
+        """
+        names = {id(module): name for name, module in self.modules.items()}
+        below: dict[int, list[nn.Module]] = {}
+        waiting = [self.root]
+        while waiting:
+            module = waiting.pop()
+            if id(module) not in below:
+                inner = [] if type(module) in stop else [child for _, child in children(module)]
+                below[id(module)] = list({id(child): child for child in inner}.values())
+                waiting.extend(below[id(module)])
+        times = _times_met(id(self.root), {number: list(map(id, inner)) for number, inner in below.items()})
+        return {names[number]: met for number, met in times.items()}
 
     @cached_property
     def root_call(self) -> ModuleSeen | None:
@@ -290,6 +302,26 @@ class Seen:
     def parameters(self, *, trainable: bool = False) -> int:
         """Elements of the model's parameters, each parameter object once."""
         return sum(p.numel() for p in self.root.parameters() if p.requires_grad or not trainable)
+
+
+def _times_met(root: int, below: Mapping[int, list[int]]) -> dict[int, int]:
+    """How often a walk from the root of a graph meets each of its places: once for each way that leads there."""
+    ways_left = Counter(place for places in below.values() for place in places)
+    found, times, ready = {}, Counter({root: 1}), [root] if not ways_left[root] else []
+    while ready:
+        place = ready.pop()
+        found[place] = times[place]
+        for inner in below[place]:
+            times[inner] += times[place]
+            ways_left[inner] -= 1
+            if not ways_left[inner]:
+                ready.append(inner)
+    if len(found) < len(below) or sum(found.values()) > MOST_MET:
+        raise ConventionError(
+            "the tool walks over the modules of the model, and would not come to an end: some contain themselves, or "
+            "each other many times over"
+        )
+    return found
 
 
 def inside(module: str, scope: str) -> str:

@@ -68,7 +68,12 @@ def _called(seen: Seen) -> list[nn.Module]:
 
 
 def _rows(seen: Seen) -> Iterator[Row]:
-    """A row for each call, at the place where the walk over the model meets the module for the last time."""
+    """A row for each call, at the place where the walk over the model meets the module for the last time.
+
+    Raises:
+        ConventionError: the walk does not end.
+    """
+    _ = seen.visits  # which says so
     found: dict[nn.Module, Row] = {}
     pending = [Row(seen.root, 0, None)]
     while pending:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
+from ..records.ranges import Count, Position, Storage
 from ..records.recording import NodeRecord, Operator, OpRecord, ParameterRecord, TensorSpec, tensor_specs
 
 
@@ -26,10 +27,10 @@ class LiveTensor:
     module: str
     operator: str
     spec: TensorSpec
-    nbytes: int
-    storage: int
-    born: int
-    died: int
+    nbytes: Count
+    storage: Storage
+    born: Position
+    died: Position
 
 
 class Residents:

@@ -15,6 +15,7 @@ from functools import cached_property
 from os import PathLike
 
 from ..records.cost import Cost, OpCost
+from ..records.ranges import Count, Position
 from ..records.recording import ModuleRecord, OpRecord, TrainingRecord
 from ..rules.pricing import cost_operation
 from ..rules.registered import formula_assumptions
@@ -31,7 +32,7 @@ class StepCost:
     forward: Cost = field(default_factory=Cost)
     backward: Cost = field(default_factory=Cost)
     recomputed: Cost = field(default_factory=Cost)
-    saved_bytes: int = 0
+    saved_bytes: Count = 0
 
     @property
     def total(self) -> Cost:
@@ -69,17 +70,17 @@ class Training:
     cost: StepCost
     nodes: tuple[NodeStep, ...]
     modules: Mapping[str, StepCost]
-    uncosted: Mapping[str, int]
-    parameter_bytes: int
-    buffer_bytes: int
-    input_bytes: int
-    gradient_bytes: int
+    uncosted: Mapping[str, Count]
+    parameter_bytes: Count
+    buffer_bytes: Count
+    input_bytes: Count
+    gradient_bytes: Count
     optimizer: str
-    optimizer_bytes: int
-    peak_parts: Mapping[str, int]
+    optimizer_bytes: Count
+    peak_parts: Mapping[str, Count]
     at_peak: tuple[LiveTensor, ...]
-    live: tuple[int, ...]
-    forward_operators: int
+    live: tuple[Count, ...]
+    forward_operators: Position
     assumptions: tuple[str, ...]
 
     @property

@@ -1,4 +1,4 @@
-"""Records as plain data and back, without loss: tables of rows, a table for each class of record.
+"""Records as plain data, without loss: tables of rows, a table for each class of record. reading.py reads them back.
 
 A record stands in the table of its class, once however often it is used; wherever it is used stands a reference, such
 as `{"TensorSpec": 12}`. None, bools, ints, strings and finite floats are themselves, a tuple is a list; anything else
@@ -12,21 +12,22 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass
 from functools import lru_cache
 from math import isfinite
-from types import NoneType, UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any
 
 import torch
 
-from ..errors import ReportFileError
 from .recording import Operator
 
+_LONGEST_SCHEMA = 10_000
+"""Characters; PyTorch parses by recursion, and the longest that it has is a tenth of this."""
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
-_OURS = f"{__package__}."
-_TORCH_NAMES = (torch.dtype, torch.layout, torch.memory_format)
+_OURS = __package__.split(".")[0] + "."
+TORCH_NAMES = (torch.dtype, torch.layout, torch.memory_format)
+"""Constants of PyTorch that are written by their names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +58,11 @@ class NamedOperator:
         """The operator that is registered under this name, or else itself."""
         path = self.name.split(".")
         place: Any = torch.ops if len(path) > 1 else torch.ops.higher_order
-        for part in path:
-            place = getattr(place, part, None)
+        try:
+            for part in path:
+                place = getattr(place, part, None)
+        except Exception:  # no name that an operator could have
+            return self
         return place if isinstance(place, torch._ops.OperatorBase) else self
 
 
@@ -66,8 +70,8 @@ class NamedOperator:
 def _parsed(schema: str) -> Any:
     """PyTorch's own reading of a schema; None if this PyTorch can't read it."""
     try:
-        return torch._C.parse_schema(schema)
-    except RuntimeError:
+        return torch._C.parse_schema(schema) if len(schema) <= _LONGEST_SCHEMA else None
+    except (RuntimeError, ValueError):
         return None
 
 
@@ -131,7 +135,7 @@ class Packer:
             return {"bytes": value.hex()}
         if value is Ellipsis:
             return {"ellipsis": True}
-        if isinstance(value, _TORCH_NAMES):
+        if isinstance(value, TORCH_NAMES):
             return {type(value).__name__: str(value).removeprefix("torch.")}
         if isinstance(value, torch.device):
             return {"device": str(value)}
@@ -151,121 +155,3 @@ class Packer:
 @lru_cache(maxsize=256)
 def _columns(kind: Any) -> tuple[str, ...]:
     return tuple(field.name for field in fields(kind) if field.metadata.get("data", True))
-
-
-def _torch_name(kind: type) -> Callable[[str], Any]:
-    def read(name: str) -> Any:
-        found = getattr(torch, name, None)
-        if not isinstance(found, kind):
-            raise ReportFileError(f"this PyTorch has no {kind.__name__} {name!r}; read the file with a newer one")
-        return found
-
-    return read
-
-
-class Unpacker:
-    """Reads what a :class:`Packer` wrote. `classes` are those that tables may hold."""
-
-    def __init__(self, tables: Mapping[str, Mapping[str, Any]], classes: tuple[type, ...]) -> None:
-        self._tables = tables
-        self._classes = {kind.__name__: kind for kind in (*classes, NamedOperator)}
-        self._readers: dict[str, _Reader] = {}
-        self._made: dict[str, list[Any]] = {}
-        self._tags: dict[str, Callable[[Any], Any]] = {
-            "float": float,
-            "complex": lambda parts: complex(*self.unpack(parts)),
-            "list": lambda items: list(self.unpack(items)),
-            "set": lambda items: set(self.unpack(items)),
-            "frozenset": lambda items: frozenset(self.unpack(items)),
-            "dict": lambda items: {self.unpack(k): self.unpack(v) for k, v in items},
-            "slice": lambda parts: slice(*self.unpack(parts)),
-            "range": lambda parts: range(*self.unpack(parts)),
-            "bytes": bytes.fromhex,
-            "ellipsis": lambda _: Ellipsis,
-            "device": torch.device,
-            "opaque": Opaque,
-            **{kind.__name__: _torch_name(kind) for kind in _TORCH_NAMES},
-        }
-
-    def unpack(self, value: Any) -> Any:
-        """A value from plain data.
-
-        Raises:
-            ReportFileError: there is no such form, class or row, or a row does not fit its class.
-        """
-        kind = type(value)
-        if kind is list:
-            return tuple([self.unpack(item) for item in value])
-        if kind is not dict:
-            return value
-        if len(value) != 1:
-            raise ReportFileError(f"{{{', '.join(value)}}} stands where an object with one key is expected")
-        [(tag, inner)] = value.items()
-        if tag in self._tables:
-            return self._record(tag, inner)
-        if tag not in self._tags:
-            raise ReportFileError(f"nothing is known of {tag!r}; a newer fxcost may have written it")
-        return self._tags[tag](inner)
-
-    def _record(self, name: str, index: int) -> Any:
-        if name not in self._made:
-            if name not in self._classes:
-                raise ReportFileError(f"nothing is known of records {name!r}; a newer fxcost may have written them")
-            self._readers[name] = _Reader(self._classes[name], self._tables[name]["columns"])
-            self._made[name] = [_UNREAD] * len(self._tables[name]["rows"])
-        made = self._made[name]
-        if type(index) is not int or not 0 <= index < len(made):
-            raise ReportFileError(f"there is no row {index!r} in the table {name!r}")
-        if made[index] is _UNREAD:
-            made[index] = _READING
-            row = self._tables[name]["rows"][index]
-            made[index] = self._readers[name].record([self.unpack(value) for value in row])
-        if made[index] is _READING:
-            raise ReportFileError(f"row {index} of the table {name!r} refers to itself")
-        return made[index]
-
-
-_UNREAD, _READING = object(), object()
-
-
-class _Reader:
-    """Makes records of one class from rows, and checks what each column holds."""
-
-    def __init__(self, kind: type, columns: list[str]) -> None:
-        self.kind = kind
-        known = {field.name: field for field in fields(kind)}
-        missing = [
-            n for n, f in known.items() if n not in columns and f.default is MISSING and f.default_factory is MISSING
-        ]
-        if missing:
-            raise ReportFileError(f"the table {kind.__name__!r} has no column {', '.join(missing)}")
-        hints = get_type_hints(kind)
-        self.columns = [(i, n, _accepted(hints[n])) for i, n in enumerate(columns) if n in known]
-        self.width = len(columns)
-
-    def record(self, row: list[Any]) -> Any:
-        """One record. Columns that this version does not know are passed over."""
-        if len(row) != self.width:
-            raise ReportFileError(f"a row of the table {self.kind.__name__!r} has {len(row)} of {self.width} values")
-        values = {}
-        for i, name, accepted in self.columns:
-            value = values[name] = row[i]
-            if accepted is not None and not isinstance(value, accepted):
-                raise ReportFileError(f"{self.kind.__name__}.{name} can't be {value!r}")
-        made = self.kind(**values)
-        return made.found() if isinstance(made, NamedOperator) else made
-
-
-def _accepted(hint: Any) -> tuple[type, ...] | None:
-    """Classes of which a column's values are; None where anything goes."""
-    if get_origin(hint) is UnionType or str(get_origin(hint)) == "typing.Union":
-        parts = [_accepted(part) for part in get_args(hint)]
-        return None if None in parts else tuple(kind for part in parts if part for kind in part)
-    kind = get_origin(hint) or hint
-    if kind is None or kind is NoneType:
-        return (NoneType,)
-    if kind is Any or not isinstance(kind, type):
-        return None
-    if kind is torch._ops.OperatorBase:
-        return (kind, NamedOperator)
-    return (kind, int) if kind is float else (kind,)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from functools import cached_property
 from operator import attrgetter
 
+from .ranges import Count
 from .recording import NodeRecord, Operator, OpRecord, TensorSpec
 
 
@@ -23,13 +24,13 @@ class Cost:
     - `activations`: elements of the tensors that operators produced, views excluded.
     """
 
-    macs: int = 0
-    other_flops: int = 0
-    transcendentals: int = 0
-    zero_accumulators: int = 0
-    bytes_read: int = 0
-    bytes_written: int = 0
-    activations: int = 0
+    macs: Count = 0
+    other_flops: Count = 0
+    transcendentals: Count = 0
+    zero_accumulators: Count = 0
+    bytes_read: Count = 0
+    bytes_written: Count = 0
+    activations: Count = 0
 
     @property
     def flops(self) -> int:

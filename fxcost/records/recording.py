@@ -12,15 +12,20 @@ from collections.abc import Iterator
 from dataclasses import MISSING, dataclass, field, fields
 from functools import lru_cache
 from math import prod
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import torch
 
+from .ranges import Count, Filled, OneOf, Position, Size, Storage
 from .sketch import MadeWhenAsked, Sketch
 
 Operator = torch._ops.OperatorBase
 """An `OpOverload` (`torch.ops.aten.mm.default`) or a `HigherOrderOperator`."""
 
+OPCODES = ("placeholder", "get_attr", "call_module", "call_function", "call_method", "output")
+"""What a node of torch.fx can be."""
+CAPTURES = ("symbolic", "concrete", "real", "given")
+"""How a graph can have been captured."""
 NO_DATA = {"data": False}
 """Marks the fields of a record that hold no plain data, and are left out where it is written to a file."""
 _Record = TypeVar("_Record")
@@ -53,12 +58,12 @@ class TensorSpec:
     `storages`. `offset` and `stride` are in elements.
     """
 
-    shape: tuple[int, ...]
+    shape: tuple[Size, ...]
     dtype: torch.dtype
-    stride: tuple[int, ...] = ()
-    offset: int = 0
-    storage: int = -1
-    stored: int | None = None
+    stride: tuple[Size, ...] = ()
+    offset: Size = 0
+    storage: Storage = -1
+    stored: Size | None = None
     """Values that a sparse tensor stores, where that is known; None for dense tensors."""
 
     @property
@@ -92,6 +97,12 @@ class TensorSpec:
     def dtype_name(self) -> str:
         """The dtype as text, without its module: "float32"."""
         return str(self.dtype).removeprefix("torch.")
+
+    def misfit(self) -> str:
+        """What is wrong between the fields, in words; "" for nothing."""
+        if self.stride and len(self.stride) != len(self.shape):
+            return f"{len(self.stride)} strides for {len(self.shape)} dimensions"
+        return ""
 
     def __str__(self) -> str:
         return f"{self.dtype_name}[{','.join(map(str, self.shape))}]"
@@ -185,8 +196,8 @@ class InnerCall:
     args: tuple[Any, ...]
     kwargs: tuple[tuple[str, Any], ...]
     output: Any
-    start: int
-    stop: int
+    start: Position
+    stop: Position
     scope: str = ""
 
 
@@ -203,18 +214,18 @@ class NodeRecord:
     """
 
     name: str
-    kind: str
+    kind: Annotated[str, OneOf(OPCODES)]
     target: str
     module: str
     input_nodes: tuple[str, ...] = ()
     inputs: tuple[TensorSpec, ...] = ()
     outputs: tuple[TensorSpec, ...] = ()
     operations: tuple[OpRecord, ...] = ()
-    storages: tuple[int, ...] = ()
+    storages: tuple[Position, ...] = ()
     args: tuple[Any, ...] = ()
     kwargs: tuple[tuple[str, Any], ...] = ()
     calls: tuple[InnerCall, ...] = ()
-    freed: tuple[tuple[int, int], ...] = ()
+    freed: tuple[tuple[Position, Position], ...] = ()
 
     @property
     def is_call(self) -> bool:
@@ -230,7 +241,7 @@ class ParameterRecord:
     One that is a tensor subclass made of others (a quantized weight with its scales) has these as `parts`.
     """
 
-    names: tuple[str, ...]
+    names: Annotated[tuple[str, ...], Filled()]
     spec: TensorSpec
     is_buffer: bool
     trainable: bool
@@ -278,8 +289,8 @@ class ModuleCall:
     args: tuple[Any, ...]
     kwargs: tuple[tuple[str, Any], ...]
     output: Any
-    start: int
-    stop: int
+    start: Position
+    stop: Position
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -296,15 +307,15 @@ class Recording:
 
     graph: torch.fx.Graph | None = field(default=MadeWhenAsked(), metadata=NO_DATA)  # type: ignore[assignment]
     root: torch.nn.Module = field(default_factory=torch.nn.Module, metadata=NO_DATA)
-    capture: str
+    capture: Annotated[str, OneOf(CAPTURES)]
     model_type: str
     nodes: tuple[NodeRecord, ...]
     modules: tuple[ModuleRecord, ...]
     calls: tuple[ModuleCall, ...]
     parameters: tuple[ParameterRecord, ...]
-    storage_bytes: tuple[int, ...]
+    storage_bytes: tuple[Count, ...]
     assumptions: tuple[str, ...] = ()
-    deaths: tuple[tuple[int, int], ...] | None = None
+    deaths: tuple[tuple[Position, Position], ...] | None = None
     capture_reason: str = ""
 
     @property

@@ -17,10 +17,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..errors import ReportFileError, shown
+from .ranges import Position
 from .recording import ParameterRecord, TensorSpec
 from .tree import named_modules, table
 
-_BOOKKEEPING = frozenset(nn.Module().__dict__)
+_BOOKKEEPING = frozenset(nn.Module().__dict__) - {"training"}
+_OWN = _BOOKKEEPING | frozenset(dir(nn.Module))
+"""Names of what every module has: no attribute of a skeleton may take their place."""
 _LONGEST = 1000
 """Characters that a plain attribute may have as text; whatever is longer is data, not configuration."""
 
@@ -48,26 +52,31 @@ class ModuleBone:
     children (numbers of bones)."""
 
     kind: ModuleKind
-    parameters: tuple[tuple[str, int | None], ...]
-    buffers: tuple[tuple[str, int | None], ...]
-    children: tuple[tuple[str, int], ...]
+    parameters: tuple[tuple[str, Position | None], ...]
+    buffers: tuple[tuple[str, Position | None], ...]
+    children: tuple[tuple[str, Position], ...]
 
 
 def bones(root: nn.Module, parameters: Iterable[ParameterRecord]) -> tuple[ModuleBone, ...]:
     """A model as data, the root first. `parameters` are the records of its parameters and buffers."""
     records = {name: i for i, record in enumerate(parameters) for name in record.names}
-    modules = dict(named_modules(root))
+    modules = tuple(named_modules(root))
+    numbers = {id(module): i for i, (_, module) in enumerate(modules)}
     paths: dict[type, tuple[str, tuple[str, ...]]] = {}
-    numbers = {id(module): i for i, module in enumerate(modules.values())}
     return tuple(
         ModuleBone(
             _kind(module, paths),
             tuple(_numbered(table(module, "_parameters"), name, records)),
             tuple(_numbered(table(module, "_buffers"), name, records)),
-            tuple([(k, numbers[id(child)]) for k, child in table(module, "_modules").items() if child is not None]),
+            tuple([(local, numbers[id(child)]) for local, child in children(module)]),
         )
-        for name, module in modules.items()
+        for name, module in modules
     )
+
+
+def children(module: nn.Module) -> list[tuple[str, nn.Module]]:
+    """The children of a module by their local names."""
+    return [(name, child) for name, child in table(module, "_modules").items() if isinstance(child, nn.Module)]
 
 
 def _numbered(
@@ -80,11 +89,11 @@ def _numbered(
 
 
 def _kind(module: nn.Module, paths: dict[type, tuple[str, tuple[str, ...]]]) -> ModuleKind:
+    """`paths` are those of classes that were met already."""
     kind: Any = type(module)
     if kind not in paths:
         paths[kind] = _class_paths(kind)
-    path, bases = paths[kind]
-    return ModuleKind(path, bases, tuple(_attributes(module)))
+    return ModuleKind(*paths[kind], tuple(_attributes(module)))
 
 
 def _class_paths(kind: Any) -> tuple[str, tuple[str, ...]]:
@@ -104,7 +113,7 @@ def _path(kind: type) -> str:
 def _attributes(module: nn.Module) -> Iterator[tuple[str, Any]]:
     held = object.__getattribute__(module, "__dict__")
     for name, value in held.items():
-        if name in _BOOKKEEPING and name != "training":
+        if name in _OWN:
             continue
         if isinstance(value, Tensor):
             yield name, _held(value)
@@ -139,15 +148,43 @@ def _is_plain(value: Any, room: int = _LONGEST) -> bool:
 
 
 def skeleton(bones: Iterable[ModuleBone], parameters: Iterable[ParameterRecord]) -> nn.Module:
-    """Modules as `bones` describe them; the first is the root."""
-    bones, tensors = tuple(bones), [_tensor(record) for record in parameters]
-    classes: dict[tuple[str, frozenset[str]], type[nn.Module]] = {}
+    """Modules as `bones` describe them; the first is the root.
+
+    Raises:
+        ReportFileError: there are none, they do not fit together, or PyTorch can't make them.
+    """
+    bones, parameters = tuple(bones), tuple(parameters)
+    for fault in _faults(bones, len(parameters)):
+        raise ReportFileError(fault)
+    try:
+        return _assembled(bones, parameters)
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise ReportFileError(f"PyTorch can't make the modules or parameters: {shown(str(error))}") from error
+
+
+def _faults(bones: tuple[ModuleBone, ...], parameters: int) -> Iterator[str]:
+    """What is wrong with bones, in words."""
+    if not bones:
+        yield "there are no modules"
+    for bone in bones:
+        if any(n is not None and n >= parameters for _, n in (*bone.parameters, *bone.buffers)):
+            yield f"a {shown(bone.kind.path)} has a parameter that is not there"
+        if any(n >= len(bones) for _, n in bone.children):
+            yield f"a {shown(bone.kind.path)} has a child that is not there"
+    for kind in {id(bone.kind): bone.kind for bone in bones}.values():
+        for name in sorted(_OWN & {name for name, _ in kind.attributes}):
+            yield f"the attribute {name!r} of a {shown(kind.path)} would hide the modules' own"
+
+
+def _assembled(bones: tuple[ModuleBone, ...], parameters: tuple[ParameterRecord, ...]) -> nn.Module:
+    tensors = [_tensor(record) for record in parameters]
+    classes: dict[Any, type[nn.Module]] = {}
     modules = [_module(bone.kind, classes) for bone in bones]
     for module, bone in zip(modules, bones, strict=True):
         module._parameters.update({name: _at(tensors, i) for name, i in bone.parameters})
         module._buffers.update({name: _at(tensors, i) for name, i in bone.buffers})
         module._modules.update({name: modules[i] for name, i in bone.children})
-    return modules[0] if modules else nn.Module()
+    return modules[0]
 
 
 def _at(tensors: list[Any], number: int | None) -> Any:
@@ -163,13 +200,14 @@ def _empty(spec: TensorSpec) -> Tensor:
     return torch.empty(spec.shape, dtype=spec.dtype, device="meta")
 
 
-def _module(kind: ModuleKind, classes: dict[tuple[str, frozenset[str]], type[nn.Module]]) -> nn.Module:
+def _module(kind: ModuleKind, classes: dict[Any, type[nn.Module]]) -> nn.Module:
+    """`classes` are those that were found already."""
     held = {name: value for name, value in kind.attributes if isinstance(value, HeldTensor)}
-    key = kind.path, frozenset(held)
+    key = kind.path, kind.bases, frozenset(held)
     if key not in classes:
-        classes[key] = _class_of(kind.path, kind.bases, key[1])
+        classes[key] = _class_of(*key)
     module: nn.Module = object.__new__(classes[key])
-    nn.Module.__init__(module)
+    module.__dict__.update(nn.Module().__dict__)  # no code of the class runs
     module.__dict__.update({name: value for name, value in kind.attributes if name not in held})
     for name, value in held.items():
         module.__dict__[name] = _empty(value.spec).requires_grad_(value.requires_grad)

@@ -8,47 +8,16 @@ from dataclasses import replace
 from os import PathLike, fspath
 from typing import Any, TypeVar
 
-from ..errors import InputError, ReportFileError
+from ..errors import InputError, ReportFileError, shown
 from ..memory.analysis import Analysis
-from ..memory.lifetimes import LiveTensor
-from ..memory.training import NodeStep, StepCost, Training
-from ..records.codec import Unpacker
-from ..records.cost import Cost, NodeCost, OpCost
+from ..memory.training import Training
+from ..records.cost import NodeCost
+from ..records.integrity import faults
 from ..records.plain import cost_dict
-from ..records.recording import (
-    InnerCall,
-    ModuleCall,
-    ModuleRecord,
-    NodeRecord,
-    OpRecord,
-    ParameterRecord,
-    Recording,
-    TensorSpec,
-)
-from ..records.skeleton import HeldTensor, ModuleBone, ModuleKind, skeleton
+from ..records.reading import Unpacker
+from ..records.recording import Recording, TensorSpec
+from ..records.skeleton import HeldTensor, ModuleBone, skeleton
 from .as_json import SCHEMA
-
-CLASSES = (
-    Cost,
-    HeldTensor,
-    InnerCall,
-    LiveTensor,
-    ModuleBone,
-    ModuleCall,
-    ModuleKind,
-    ModuleRecord,
-    NodeCost,
-    NodeRecord,
-    NodeStep,
-    OpCost,
-    OpRecord,
-    ParameterRecord,
-    Recording,
-    StepCost,
-    TensorSpec,
-    Training,
-)
-"""Records that a file may hold."""
 
 Kind = TypeVar("Kind", bound=Analysis)
 """The class that a report is read as."""
@@ -87,14 +56,8 @@ def read_dict(data: Any, kind: type[Kind]) -> Kind:
         ReportFileError: it is no report, its layout is of another version, or it is broken.
     """
     _check_schema(data)
-    try:
-        report = replace(_report(data["recording"], kind), formulas=data.get("formula"))
-        totals = cost_dict(report.cost)
-    except ReportFileError:
-        raise
-    except (AttributeError, KeyError, IndexError, TypeError, ValueError, RecursionError, RuntimeError) as error:
-        raise ReportFileError(f"the recording is broken ({type(error).__name__}: {error})") from error
-    if data.get("totals") != totals:
+    report = replace(_report(data["recording"], kind), formulas=data.get("formula"))
+    if data.get("totals") != cost_dict(report.cost):
         raise ReportFileError("the totals are not those of the recording: the file was changed by hand")
     return report
 
@@ -110,19 +73,30 @@ def _check_schema(data: Any) -> None:
         found = schema.rpartition("/")[2]
         newer = found.isdecimal() and int(found) > int(version)
         remedy = "read it with a newer fxcost" if newer else "analyse the model again"
-        raise ReportFileError(f"the layout is {schema!r}, and this fxcost reads {SCHEMA!r}: {remedy}")
+        raise ReportFileError(f"the layout is {shown(schema)}, and this fxcost reads {SCHEMA!r}: {remedy}")
     if not isinstance(data.get("recording"), Mapping):
         raise ReportFileError(
             'there is no "recording" in it, which an older fxcost did not write: analyse the model again'
         )
 
 
+_PARTS: tuple[tuple[str, Any], ...] = (
+    ("run", Recording),
+    ("nodes", tuple[NodeCost, ...]),
+    ("training", Training | None),
+    ("modules", tuple[ModuleBone, ...]),
+)
+"""What a recording in a file is made of, beside the tables to which these refer."""
+
+
 def _report(recording: Mapping[str, Any], kind: type[Kind]) -> Kind:
-    unpacker = Unpacker(recording["tables"], CLASSES)
-    bare = unpacker.unpack(recording["run"])
-    nodes = unpacker.unpack(recording["nodes"])
-    training = unpacker.unpack(recording["training"])
-    modules = unpacker.unpack(recording["modules"])
-    if not (isinstance(bare, Recording) and isinstance(nodes, tuple) and isinstance(training, Training | None)):
-        raise ReportFileError("run, nodes and training are not what they should be")
+    missing = [part for part in ("tables", *(name for name, _ in _PARTS)) if part not in recording]
+    if missing:
+        raise ReportFileError(f"the recording has no {', '.join(missing)}")
+    unpacker = Unpacker(recording["tables"], (TensorSpec, HeldTensor))
+    bare, nodes, training, modules = (
+        unpacker.read(recording[part], hint, f"recording.{part}") for part, hint in _PARTS
+    )
+    for fault in faults(bare, nodes):
+        raise ReportFileError(fault)
     return kind(replace(bare, root=skeleton(modules, bare.parameters)), nodes, training)
