@@ -157,6 +157,11 @@ def tensors(value: Any) -> Iterator[Tensor]:
             yield from tensors(item)
 
 
+def left_aligned(mask: Tensor) -> Tensor:
+    """True if every row of a (N, L) mask is True, …, True, False, …, False."""
+    return (mask[:, 1:] <= mask[:, :-1]).all()
+
+
 def is_integer(tensor: Tensor) -> bool:
     """True for integers and booleans."""
     return not (tensor.is_floating_point() or tensor.is_complex())

@@ -34,6 +34,7 @@ from .cells import (
     evaluation,
     is_integer,
     lazily,
+    left_aligned,
     small,
     small_size,
     tensors,
@@ -234,7 +235,7 @@ class ValueRecorder(OpRecorder):
             return self._found_valid()
         if packet is aten._nested_tensor_from_mask_left_aligned:
             mask = self._cell(args[1])
-            return mask is not None and bool(_left_aligned(self.demand(args[1], "a padding mask")))
+            return mask is not None and bool(left_aligned(self.demand(args[1], "a padding mask")))
         if packet in _INDEXING:
             args = self._explicit_indices(args)
         elif packet in _DYNAMIC and not (packet is aten.repeat_interleave and kwargs.get("output_size") is not None):
@@ -397,8 +398,3 @@ class ValueRecorder(OpRecorder):
         meta = torch.empty_strided(real.shape, real.stride(), dtype=real.dtype, device=META)
         self._attach(meta, real, sampled=False)
         return meta
-
-
-def _left_aligned(mask: Tensor) -> Tensor:
-    """True if every row of a (N, L) mask is True, …, True, False, …, False."""
-    return (mask[:, 1:] <= mask[:, :-1]).all()
