@@ -83,7 +83,7 @@ def translate(recorder: ValueRecorder, func: Any, args: tuple[Any, ...], kwargs:
     if func is Tensor.to:
         return func, (args[0], *map(_on_meta, args[1:])), {k: _on_meta(v) for k, v in kwargs.items()}
     if func in _INDEXES:
-        return func, (args[0], _index_tensors(args[1]), *args[2:]), kwargs
+        return func, (args[0], _index_tensors(args[1]), *[_assigned(v, args[0]) for v in args[2:]]), kwargs
     if kwargs.get("device") is not None:
         kwargs = {**kwargs, "device": META}
         if kwargs.get("pin_memory"):
@@ -120,6 +120,17 @@ def _index_tensors(index: Any) -> Any:
         with _disable_current_modes():  # a constant of the call's: making it is no work of the model
             return torch.tensor(index)
     return index
+
+
+def _assigned(value: Any, to: Tensor) -> Any:
+    """A number that is written into a part of a tensor, as a constant on the CPU: PyTorch fills that part with it.
+
+    On meta the number would become a tensor by an operator of its own, which is then expanded and copied.
+    """
+    if type(value) not in (int, float, bool, complex) or not to.is_meta:
+        return value
+    with _disable_current_modes():
+        return torch.tensor(value, dtype=to.dtype)
 
 
 class HostCalls(TorchFunctionMode):

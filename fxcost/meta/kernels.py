@@ -16,7 +16,10 @@ from torch import Tensor
 
 from .cells import tensors
 from .closed_forms import CLOSED_FORMS
+from .convolution import convolution
 from .gradients import META_GRADIENTS
+from .iterator import ITERATED, is_pointwise, pointwise, relaid
+from .layouts import LAYOUTS, filled
 from .nested import refuse
 from .sparse import PRODUCTS, dense_stand_ins, is_sparse
 
@@ -63,14 +66,6 @@ def histogram_between(x: Tensor, edges: Tensor, *_: Any, **__: Any) -> tuple[Ten
     return x.new_empty((edges.shape[0] - 1,)), torch.empty_like(edges)
 
 
-def least_squares(a: Tensor, b: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """`aten.linalg_lstsq`: solution (…, n, k) of a (…, m, n) and b (…, m, k) or (…, m), rank, and two empty results."""
-    one_column = b.dim() == 1 or b.shape == a.shape[:-1]
-    shape = (*a.shape[:-2], a.shape[-1]) if one_column else (*a.shape[:-2], a.shape[-1], b.shape[-1])
-    nothing = a.new_empty((0,))
-    return a.new_empty(shape), nothing, a.new_empty(a.shape[:-2], dtype=torch.int64), torch.empty_like(nothing)
-
-
 def int4_linear(x: Tensor, packed: Tensor, *_: Any) -> Tensor:
     """`aten._weight_int4pack_mm`: (m, k) with weights packed (n / 8, …) → (m, n), as CUDA has them.
 
@@ -87,16 +82,19 @@ def quantized_linear(x: Tensor, packed: Any, *_: Any) -> Tensor:
 def batch_norm(x: Tensor, *rest: Any) -> tuple[Tensor, Tensor, Tensor]:
     """`aten.native_batch_norm`. In eval mode nothing is saved, as on CPU and CUDA; PyTorch's returns statistics."""
     out, mean, rstd = aten.native_batch_norm.default(x, *rest)
+    out = relaid(out, filled(x, out.shape))
     return (out, mean, rstd) if rest[4] else (out, mean.new_empty((0,)), rstd.new_empty((0,)))
 
 
 META_KERNELS: dict[Any, Callable[..., Any]] = {
+    **ITERATED,
+    **LAYOUTS,
     **META_GRADIENTS,
+    aten.convolution.default: convolution,
     aten.native_batch_norm.default: batch_norm,
     aten._ctc_loss.Tensor: ctc_loss,
     aten._ctc_loss.default: ctc_loss,
     aten._nested_tensor_from_tensor_list.default: refuse,
-    aten.linalg_lstsq.default: least_squares,
     aten._weight_int4pack_mm.default: int4_linear,
     aten.histogram.bin_ct: histogram,
     aten.histogram.bins_tensor: histogram_between,
@@ -140,7 +138,13 @@ def kernel_for(op: Any, args: tuple[Any, ...]) -> Callable[..., Any]:
     """What runs an operator on dense meta tensors like these."""
     if rewrites_elements(op) and args[0].is_floating_point():
         return _first
-    kernel: Callable[..., Any] = META_KERNELS.get(op, op)
+    return META_KERNELS.get(op) or _otherwise(op)
+
+
+@lru_cache(maxsize=4096)
+def _otherwise(op: Any) -> Callable[..., Any]:
+    """PyTorch's own meta kernel; of a pointwise operator the result gets the strides that C++ gives it."""
+    kernel: Callable[..., Any] = pointwise(op) if returns_fresh(op) and is_pointwise(op) else op
     return kernel
 
 
