@@ -135,7 +135,7 @@ def _to(recorder: ValueRecorder, func: Any, args: Any, kwargs: Any, caller: Fram
 
 
 def _index(recorder: ValueRecorder, func: Any, args: Any, kwargs: Any, caller: FrameType) -> Call:
-    return func, (args[0], _index_tensors(args[1]), *args[2:]), kwargs
+    return func, (args[0], _index_tensors(args[1]), *[_assigned(v, args[0]) for v in args[2:]]), kwargs
 
 
 _SPECIAL: dict[Any, Callable[[ValueRecorder, Any, Any, Any, FrameType], Call]] = {
@@ -190,6 +190,17 @@ def _index_tensors(index: Any) -> Any:
         with _disable_current_modes():  # a constant of the call's: making it is no work of the model
             return torch.tensor(index)
     return index
+
+
+def _assigned(value: Any, to: Tensor) -> Any:
+    """A number that is written into a part of a tensor, as a constant on the CPU: PyTorch fills that part with it.
+
+    On meta the number would become a tensor by an operator of its own, which is then expanded and copied.
+    """
+    if type(value) not in (int, float, bool, complex) or not to.is_meta:
+        return value
+    with _disable_current_modes():
+        return torch.tensor(value, dtype=to.dtype)
 
 
 class HostCalls(TorchFunctionMode):

@@ -139,8 +139,7 @@ def layer_norm(x: Tensor, normalized: Any, weight: Tensor | None, bias: Tensor |
         return None
     shape, out = tuple(normalized), _made(x.shape, x)
     rows = x.dim() - len(shape)
-    moved = not x.is_contiguous() or _row_by_row(x)  # else sizes of 1 keep the stride that they have
-    if rows < 0 or not shape or x.shape[rows:] != shape or x.dtype not in _FULL or not moved:
+    if rows < 0 or not shape or x.shape[rows:] != shape or x.dtype not in _FULL:
         return None
     if any(t is not None and (t.shape != shape or t.dtype is not x.dtype) for t in (weight, bias)):
         return None

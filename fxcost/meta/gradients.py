@@ -14,6 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .convolution import convolution_backward
+from .iterator import ITERATED, pointwise
+
 aten = torch.ops.aten
 Gradients = tuple[Tensor | None, ...]
 
@@ -41,13 +44,14 @@ def like_argument(position: int) -> Callable[..., Tensor]:
 
 def elementwise(op: Any) -> Callable[..., Tensor]:
     """(grad, x, …) of one shape → that shape."""
+    stock = ITERATED.get(op) or pointwise(op)
 
     def kernel(grad: Tensor, x: Tensor, *rest: Any, **named: Any) -> Tensor:
         if grad.shape == x.shape and grad.dtype is x.dtype and grad.stride() == x.stride() and not named:
             made = grad.new_empty(grad.shape)
             if made.stride() == x.stride():
                 return made
-        out: Tensor = op(grad, x, *rest, **named)
+        out: Tensor = stock(grad, x, *rest, **named)
         return out
 
     return kernel
@@ -88,8 +92,7 @@ def convolution(grad: Tensor, x: Tensor, weight: Tensor, bias_sizes: Any, *rest:
     if _plain(grad, x, weight) and not any(_is_channels_last(t) for t in (x, weight)):
         of_x, of_w = _fresh((x, weight), mask[:2])
         return of_x, of_w, grad.new_empty(bias_sizes) if mask[2] else None
-    out: Gradients = aten.convolution_backward.default(grad, x, weight, bias_sizes, *rest)
-    return out
+    return convolution_backward(grad, x, weight, bias_sizes, *rest)
 
 
 def _is_channels_last(tensor: Tensor) -> bool:

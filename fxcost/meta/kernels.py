@@ -9,8 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .answers import returns_fresh
 from .closed_forms import CLOSED_FORMS
+from .convolution import convolution
 from .gradients import META_GRADIENTS
+from .iterator import ITERATED, is_pointwise, pointwise, relaid
+from .layouts import LAYOUTS, filled
 from .nested import refuse
 from .sparse import PRODUCTS, dense_stand_ins, is_sparse
 
@@ -40,10 +44,12 @@ def ctc_loss(
 ) -> tuple[Tensor, Tensor]:
     """`aten._ctc_loss`: losses (N,) and the log of the forward variables (N, T, 2·S + 1).
 
-    Source: ATen/native/LossCTC.cpp; S is the longest target, taken as dense (the width of padded targets).
+    Source: ATen/native/LossCTC.cpp; S is the longest target; with lengths in a tensor the width of padded targets.
     """
     batch = log_probs.shape[1] if log_probs.dim() == 3 else 1
     longest = targets.shape[1] if targets.dim() == 2 else targets.shape[0]
+    if isinstance(target_lengths, (tuple, list)):
+        longest = max(target_lengths, default=0)
     return log_probs.new_empty((batch,)), log_probs.new_empty((batch, log_probs.shape[0], 2 * longest + 1))
 
 
@@ -55,14 +61,6 @@ def histogram(x: Tensor, bins: int, *_: Any, **__: Any) -> tuple[Tensor, Tensor]
 def histogram_between(x: Tensor, edges: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
     """`aten.histogram` with given edges: counts (edges − 1,), and the edges."""
     return x.new_empty((edges.shape[0] - 1,)), torch.empty_like(edges)
-
-
-def least_squares(a: Tensor, b: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """`aten.linalg_lstsq`: solution (…, n, k) of a (…, m, n) and b (…, m, k) or (…, m), rank, and two empty results."""
-    one_column = b.dim() == 1 or b.shape == a.shape[:-1]
-    shape = (*a.shape[:-2], a.shape[-1]) if one_column else (*a.shape[:-2], a.shape[-1], b.shape[-1])
-    nothing = a.new_empty((0,))
-    return a.new_empty(shape), nothing, a.new_empty(a.shape[:-2], dtype=torch.int64), torch.empty_like(nothing)
 
 
 def int4_linear(x: Tensor, packed: Tensor, *_: Any) -> Tensor:
@@ -81,16 +79,49 @@ def quantized_linear(x: Tensor, packed: Any, *_: Any) -> Tensor:
 def batch_norm(x: Tensor, *rest: Any) -> tuple[Tensor, Tensor, Tensor]:
     """`aten.native_batch_norm`. In eval mode nothing is saved, as on CPU and CUDA; PyTorch's returns statistics."""
     out, mean, rstd = aten.native_batch_norm.default(x, *rest)
+    out = relaid(out, filled(x, out.shape))
     return (out, mean, rstd) if rest[4] else (out, mean.new_empty((0,)), rstd.new_empty((0,)))
 
 
+def embedding_bag(op: Any, bags_of_offsets: bool) -> Callable[..., tuple[Tensor, ...]]:
+    """Embedding bags: rows (bags, d), and what the backward needs, as the CPU has it.
+
+    That is the bag of each index, unless rows are added up by one call; the sizes of bags, one for each offset if the
+    forward pass is all; and the place of each maximum. Source: ATen/native/EmbeddingBag.cpp, `_embedding_bag_cpu_impl`.
+    """
+
+    def kernel(
+        weight: Tensor,
+        indices: Tensor,
+        offsets: Tensor,
+        scale: bool = False,
+        mode: int = 0,
+        sparse: bool = False,
+        weights: Tensor | None = None,
+        last: bool = False,
+        padding: int = -1,
+    ) -> tuple[Tensor, ...]:
+        out = op(weight, indices, offsets, scale, mode, sparse, weights, last, padding)[0]
+        rows = weight.dtype in (torch.float32, torch.float16) and weight.stride(1) == 1 and padding < 0
+        added = mode == 0 and rows and (weights is None or weights.stride(0) == 1)
+        sizes = offsets.new_empty(offsets.shape[0] if bags_of_offsets else out.shape[0])
+        places = offsets.new_empty(out.shape if mode == 2 else sizes.shape)
+        return out, offsets.new_empty(0 if added else indices.shape[0]), sizes, places
+
+    return kernel
+
+
 META_KERNELS: dict[Any, Callable[..., Any]] = {
+    **ITERATED,
+    **LAYOUTS,
     **META_GRADIENTS,
+    aten.convolution.default: convolution,
     aten.native_batch_norm.default: batch_norm,
+    aten._embedding_bag.default: embedding_bag(aten._embedding_bag.default, False),
+    aten._embedding_bag_forward_only.default: embedding_bag(aten._embedding_bag_forward_only.default, True),
     aten._ctc_loss.Tensor: ctc_loss,
     aten._ctc_loss.default: ctc_loss,
     aten._nested_tensor_from_tensor_list.default: refuse,
-    aten.linalg_lstsq.default: least_squares,
     aten._weight_int4pack_mm.default: int4_linear,
     aten.histogram.bin_ct: histogram,
     aten.histogram.bins_tensor: histogram_between,
@@ -117,7 +148,13 @@ def kernel_for(op: Any, args: tuple[Any, ...]) -> Callable[..., Any]:
     """What runs an operator on dense meta tensors like these."""
     if rewrites_elements(op) and args[0].is_floating_point():
         return _first
-    kernel: Callable[..., Any] = META_KERNELS.get(op, op)
+    return META_KERNELS.get(op) or _otherwise(op)
+
+
+@lru_cache(maxsize=4096)
+def _otherwise(op: Any) -> Callable[..., Any]:
+    """PyTorch's own meta kernel; of a pointwise operator the result gets the strides that C++ gives it."""
+    kernel: Callable[..., Any] = pointwise(op) if returns_fresh(op) and is_pointwise(op) else op
     return kernel
 
 

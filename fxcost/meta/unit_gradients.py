@@ -14,13 +14,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import units as _units  # noqa: F401  (defines the operators that get gradients here)
+from . import units as _units
+from .iterator import row_major
+from .layouts import columns, preserved
 
 _library = torch.library.Library("fxcost", "FRAGMENT")
 _library.define(
     "scaled_dot_product_attention_backward(Tensor grad, Tensor query, Tensor key, Tensor value, Tensor? attn_mask, "
-    "Tensor out, Tensor logsumexp, float dropout_p, bool is_causal, float? scale, bool enable_gqa, bool[] needed) "
-    "-> Tensor[]"
+    "Tensor out, Tensor logsumexp, float dropout_p, bool is_causal, float? scale, bool enable_gqa, bool fused, "
+    "bool[] needed) -> Tensor[]"
 )
 _library.define(
     "rnn_backward(Tensor grad, Tensor input, Tensor output, Tensor[] hx, Tensor[] params, Tensor reserve, str mode, "
@@ -28,16 +30,37 @@ _library.define(
     "bool[] needed) -> Tensor[]"
 )
 
-_ATTENTION_ARGUMENTS, _RNN_ARGUMENTS = 8, 11
+_ATTENTION_ARGUMENTS, _RNN_ARGUMENTS = 9, 11
 
 
 def _attention_backward_meta(
     grad: Tensor, query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None, *rest: Any
 ) -> list[Tensor]:
     """Gradients of those of query, key, value and mask that are needed, in this order."""
-    needed: Sequence[bool] = rest[-1]
+    enable_gqa, fused, needed = rest[-3:]
     given = zip((query, key, value, attn_mask), needed, strict=True)
-    return [torch.empty_like(t) for t, is_needed in given if t is not None and is_needed]
+    wanted = [t for t, is_needed in given if t is not None and is_needed]
+    if fused:
+        return [_heads_inside(t) if t is not attn_mask else t.new_empty(t.shape) for t in wanted]
+    shared = enable_gqa and key.shape[:-2] != query.shape[:-2]
+    turned = {id(t) for t in (query, key, value) if _gradient_is_turned(t, t is key and not shared)}
+    return [t.new_empty(t.mT.shape).mT if id(t) in turned else t.new_empty(t.shape) for t in wanted]
+
+
+def _heads_inside(x: Tensor) -> Tensor:
+    """Fused kernels work on (batch, sequence, heads, dim)."""
+    return x.new_empty((*x.shape[:-3], x.shape[-2], x.shape[-3], x.shape[-1])).transpose(-2, -3)
+
+
+def _gradient_is_turned(x: Tensor, is_key: bool) -> bool:
+    """True if products of matrices lay the gradient of query, key or value out column by column.
+
+    In batches the keys' is, as they are transposed before, unless it is summed over heads that were repeated. The
+    gradient of a single matrix lies as the matrix does.
+    """
+    if x.dim() == 2:
+        return preserved(x) != row_major(x.shape) and preserved(x) == columns(x, x.shape)
+    return is_key
 
 
 def _rnn_backward_meta(
@@ -50,9 +73,10 @@ def _rnn_backward_meta(
     *rest: Any,
 ) -> list[Tensor]:
     """Gradients of those of input, initial states and parameters that are needed, in this order."""
-    needed: Sequence[bool] = rest[-1]
-    given = zip((input, *hx, *params), needed, strict=True)
-    return [torch.empty_like(t) for t, is_needed in given if is_needed]
+    batch_first, needed = rest[-3], rest[-1]
+    made = [_units.steps_first(input.shape, input, batch_first)] if needed[0] else []
+    given = zip((*hx, *params), needed[1:], strict=True)
+    return [*made, *[t.new_empty(t.shape) for t, is_needed in given if is_needed]]
 
 
 _library.impl("scaled_dot_product_attention_backward", _attention_backward_meta, "Meta")

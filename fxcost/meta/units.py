@@ -17,6 +17,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import groupby
 from math import prod
 from typing import Any
 
@@ -25,13 +26,15 @@ from torch import Tensor
 
 from . import sparse
 from .flex import FlexOnMeta
+from .iterator import row_major
+from .layouts import preserved
 
 aten = torch.ops.aten
 
 _library = torch.library.Library("fxcost", "DEF")
 _library.define(
     "scaled_dot_product_attention(Tensor query, Tensor key, Tensor value, Tensor? attn_mask, float dropout_p, "
-    "bool is_causal, float? scale, bool enable_gqa) -> (Tensor, Tensor logsumexp)"
+    "bool is_causal, float? scale, bool enable_gqa, bool fused) -> (Tensor, Tensor logsumexp)"
 )
 _library.define(
     "rnn(Tensor input, Tensor[] hx, Tensor[] params, str mode, bool has_biases, int num_layers, float dropout, "
@@ -55,27 +58,26 @@ def _attention_meta(
     is_causal: bool,
     scale: float | None,
     enable_gqa: bool,
+    fused: bool,
 ) -> tuple[Tensor, Tensor]:
     """Shapes of attention's output and of the log-sum-exp that its backward needs.
 
-    Fused kernels (flash attention on CPU and CUDA) lay the output out in memory as the query is; where that can't be,
-    memory ordered (batch, sequence, heads, dim) is seen as (batch, heads, sequence, dim).
+    The `fused` kernels (flash attention on CPU and CUDA) lay the output out in memory as the query is; a product of
+    matrices, which runs where no fused kernel fits, is row-major.
     """
     if query.shape[-1] != key.shape[-1] or key.shape[-2] != value.shape[-2]:
         raise RuntimeError(
             f"scaled_dot_product_attention: query {tuple(query.shape)}, key {tuple(key.shape)} and value "
             f"{tuple(value.shape)} do not fit: query and key need one head size, key and value one length"
         )
-    others = (query.shape[:-2],) if enable_gqa else (query.shape[:-2], key.shape[:-2], value.shape[:-2])
-    batch = torch.broadcast_shapes(*others)
+    others = () if enable_gqa else (key.shape[:-2], value.shape[:-2])
+    masks = () if attn_mask is None else (attn_mask.shape[:-2],)
+    batch = torch.broadcast_shapes(query.shape[:-2], *others, *masks)
+    if query.dim() == 3 and len(batch) == 2 and batch[0] == 1:
+        batch = batch[1:]
     shape = (*batch, query.shape[-2], value.shape[-1])
-    if shape == query.shape:
-        out = torch.empty_like(query)
-    elif len(shape) == 4:
-        n, heads, length, dim = shape
-        out = query.new_empty((n, length, heads, dim)).transpose(1, 2)
-    else:
-        out = query.new_empty(shape)
+    strides = preserved(query) if fused and shape == query.shape else row_major(shape)
+    out = torch.empty_strided(shape, strides, dtype=query.dtype, device="meta")
     accumulate = torch.float64 if query.dtype == torch.float64 else torch.float32
     return out, query.new_empty(shape[:-1], dtype=accumulate)
 
@@ -97,13 +99,23 @@ def _rnn_meta(
     batch_first: bool,
     batch_sizes: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Shapes of a recurrent layer's output sequence, final states, and what training keeps for the backward."""
+    """Shapes of a recurrent layer's output sequence, final states, and what training keeps for the backward.
+
+    Steps are outermost in memory: with `batch_first` the output is a transposed view, as on CPU and CUDA.
+    """
     directions = 2 if bidirectional else 1
-    output = input.new_empty((*input.shape[:-1], hx[0].shape[-1] * directions))
+    output = steps_first((*input.shape[:-1], hx[0].shape[-1] * directions), input, batch_first)
     hidden, rows = params[1].shape[0] // {"lstm": 4, "gru": 3}.get(mode, 1), prod(input.shape[:-1])
     kept = rows * directions * num_layers * hidden * _SAVED_PER_STEP[mode] if train else 0
-    cy = torch.empty_like(hx[1]) if mode == "lstm" else input.new_empty(0)
-    return output, torch.empty_like(hx[0]), cy, input.new_empty(kept)
+    cy = input.new_empty(hx[1].shape) if mode == "lstm" else input.new_empty(0)
+    return output, input.new_empty(hx[0].shape), cy, input.new_empty(kept)
+
+
+def steps_first(shape: Sequence[int], like: Tensor, batch_first: bool) -> Tensor:
+    """A new sequence of this shape with its steps outermost in memory, where they may come second."""
+    if not batch_first:
+        return like.new_empty(shape)
+    return like.new_empty((shape[1], shape[0], *shape[2:])).transpose(0, 1)
 
 
 _library.impl("scaled_dot_product_attention", _attention_meta, "Meta")
@@ -124,8 +136,19 @@ def _attention(
     scale: float | None = None,
     enable_gqa: bool = False,
 ) -> Tensor:
-    out: Tensor = attention(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa)[0]
+    fused = _is_fused(query, key, value, attn_mask, dropout_p)
+    out: Tensor = attention(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa, fused)[0]
     return out
+
+
+def _is_fused(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropout_p: float) -> bool:
+    """True if the CPU has one kernel for this attention. Source: ATen/native/transformers/sdp_utils_cpp.cpp."""
+    given = (query, key, value)
+    alike = len({(t.dim(), t.shape[-1], *t.shape[: t.dim() - 3]) for t in given}) == 1 and query.dim() in (3, 4)
+    rows = all(t.dim() and t.stride(-1) == 1 for t in given)
+    fits = mask is None or mask.dim() in (2, query.dim()) or (mask.dim() == 4 and mask.shape[0] == 1)
+    trained = mask is not None and mask.requires_grad
+    return alike and rows and fits and not trained and dropout_p == 0 and torch.backends.cuda.flash_sdp_enabled()
 
 
 def _dropout(input: Tensor, p: float, train: bool) -> Tensor:  # noqa: A002 - the schema's own name
@@ -159,12 +182,33 @@ def _rnn_data(mode: str) -> Callable[..., tuple[Tensor, ...]]:
 def _pad_packed(
     data: Tensor, batch_sizes: Tensor, batch_first: bool, padding_value: float, total_length: int
 ) -> tuple[Tensor, Tensor]:
-    """`_pad_packed_sequence`, whose C++ reads and writes memory directly: fill with padding, copy the valid rows."""
+    """`_pad_packed_sequence`, whose C++ reads and writes memory directly.
+
+    A tensor full of padding, into which the steps that equally many sequences take are copied together.
+    """
     sizes: list[int] = batch_sizes.tolist()
-    padded = data.new_full((max(len(sizes), total_length), sizes[0], *data.shape[1:]), padding_value)
-    padded.view(-1, *data.shape[1:])[: data.shape[0]].copy_(data)
+    shape = (max(len(sizes), total_length), sizes[0], *data.shape[1:])
+    padded = torch.full(shape, padding_value, dtype=data.dtype, device=data.device)
+    taken = start = 0
+    for batch, steps in groupby(sizes):
+        stop = start + len(list(steps))
+        rows = batch * (stop - start)
+        part = data[taken : taken + rows].view(stop - start, batch, *data.shape[1:])
+        padded[start:stop, :batch].copy_(part)
+        taken, start = taken + rows, stop
     lengths = torch.tensor([sum(size > i for size in sizes) for i in range(sizes[0])])
     return padded.transpose(0, 1) if batch_first else padded, lengths
+
+
+def _one_hot(index: Tensor, num_classes: int = -1) -> Tensor:
+    """`one_hot` as the CPU runs it, which looks at the range of classes; PyTorch compares with all of them on meta."""
+    if not index.numel():
+        empty: Tensor = _decomposed(aten.one_hot.default)(index, num_classes)
+        return empty
+    highest = torch.aminmax(index)[1]
+    classes = int(highest.item()) + 1 if num_classes == -1 else num_classes
+    zeros = torch.zeros((*index.shape, classes), dtype=index.dtype, device=index.device)
+    return zeros.scatter_(-1, index.unsqueeze(-1), 1)
 
 
 def _ctc_loss(
@@ -179,7 +223,7 @@ def _ctc_loss(
     """`ctc_loss` with lengths in lists, of which C++ makes a tensor of data on the device of the losses."""
     losses: Tensor = aten._ctc_loss(log_probs, targets, input_lengths, target_lengths, blank, zero_infinity)[0]
     if zero_infinity:
-        losses = torch.where(losses == float("inf"), 0.0, losses)
+        losses = torch.where(losses == float("inf"), torch.zeros((), dtype=losses.dtype, device="meta"), losses)
     if reduction == 1:
         return (losses / torch.tensor(target_lengths, dtype=losses.dtype).clamp_min(1)).mean()
     return losses.sum() if reduction == 2 else losses
@@ -199,6 +243,7 @@ _UNITS: dict[torch._ops.OpOverload, Callable[..., Any]] = {
     aten.dropout.default: _dropout,
     aten._pad_packed_sequence.default: _pad_packed,
     aten.ctc_loss.IntList: _ctc_loss,
+    aten.one_hot.default: _one_hot,
     aten.lstm.input: _rnn_input("lstm"),
     aten.lstm.data: _rnn_data("lstm"),
     aten.gru.input: _rnn_input("gru"),

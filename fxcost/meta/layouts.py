@@ -1,0 +1,206 @@
+"""Layouts (strides) of what operators return where PyTorch's meta kernels say another than a run on the CPU gives.
+
+A tensor on meta does not say for which device it stands, so PyTorch's meta kernels answer with the layout of CUDA, or
+with the usual one. fxcost reports a run on the CPU, its layouts too: they decide which operators run afterwards, as
+`contiguous()` and `reshape` copy or do not. tests/meta/test_layouts.py compares with real runs.
+
+Not here: convolution (convolution.py) and pointwise operators (iterator.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._prims_common import suggest_memory_format
+
+from .iterator import Strides, iterated, relaid, row_major
+
+aten = torch.ops.aten
+Kernel = Callable[..., Any]
+_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
+
+
+def in_format(shape: Sequence[int], memory_format: torch.memory_format) -> Strides:
+    """Strides of a new tensor of a memory format."""
+    return torch.empty(tuple(shape), device="meta", memory_format=memory_format).stride()
+
+
+def suggested(x: Tensor, shape: Sequence[int]) -> Strides:
+    """Strides of a result of this shape that is channels last if `x` looks so to PyTorch."""
+    return in_format(shape, suggest_memory_format(x)) if len(shape) == x.dim() else row_major(shape)
+
+
+def filled(x: Tensor, shape: Sequence[int]) -> Strides:
+    """Strides of a result that is channels last if the data fill memory that way and no other."""
+    last = _LAST.get(x.dim())
+    channels_last = last is not None and not x.is_contiguous() and x.is_contiguous(memory_format=last)
+    return in_format(shape, last) if channels_last and last is not None else row_major(shape)
+
+
+def rows(_: Any, shape: Sequence[int]) -> Strides:
+    """Strides of a result that is row-major whatever it is made of."""
+    return row_major(shape)
+
+
+def columns(_: Any, shape: Sequence[int]) -> Strides:
+    """Strides of matrices that lie in memory column by column, as LAPACK wants them."""
+    *batch, high, wide = shape
+    *outer, inner, _ = row_major((*batch, wide, high))
+    return (*outer, 1, inner)
+
+
+def laid_out(op: Any, strides: Callable[..., Strides], *positions: int, of: int = 0) -> Kernel:
+    """The stock kernel; its result, or those at these positions, laid out by argument number `of` and their shape."""
+
+    def kernel(*args: Any, **kwargs: Any) -> Any:
+        out = op(*args, **kwargs)
+        if isinstance(out, Tensor):
+            return relaid(out, strides(args[of], out.shape))
+        return tuple([relaid(t, strides(args[of], t.shape)) if i in positions else t for i, t in enumerate(out)])
+
+    return kernel
+
+
+def preserved(x: Tensor) -> Strides:
+    """Strides of a new tensor that lies in memory as `x` does: the same ones if `x` has no gaps.
+
+    PyTorch's meta kernel makes sizes of 1 row-major.
+    """
+    if x.numel() and aten.is_non_overlapping_and_dense.default(x):
+        return x.stride()
+    return torch.empty_like(x, device="meta").stride()
+
+
+# ------------------------------------------------------------------------------------------------ Fourier transforms
+
+
+def _transformed(x: Tensor, shape: Sequence[int], dims: Sequence[int]) -> Strides:
+    """Strides of a transform along `dims` by MKL: those dimensions innermost, the others outside in the input's order.
+
+    Source: ATen/native/mkl/SpectralOps.cpp, `_exec_fft`.
+    """
+    others = sorted((d for d in range(x.dim()) if d not in dims), key=x.stride, reverse=True)
+    order = [*others, *dims]
+    packed = row_major([shape[d] for d in order])
+    strides = dict(zip(order, packed, strict=True))
+    return tuple([strides[d] for d in range(x.dim())])
+
+
+def real_to_complex(x: Tensor, dims: list[int], *rest: Any) -> Tensor:
+    """`aten._fft_r2c`."""
+    out: Tensor = aten._fft_r2c.default(x, dims, *rest)
+    if not torch.backends.mkl.is_available():
+        return relaid(out, row_major(out.shape))
+    ordered = [*sorted(dims[:-1], key=x.stride, reverse=True), dims[-1]]
+    return relaid(out, _transformed(x, out.shape, ordered))
+
+
+def complex_to_real(x: Tensor, dims: list[int], *rest: Any) -> Tensor:
+    """`aten._fft_c2r`: a complex transform along all dimensions but the last, then a real one along that."""
+    out: Tensor = aten._fft_c2r.default(x, dims, *rest)
+    if not torch.backends.mkl.is_available():
+        return relaid(out, row_major(out.shape))
+    if len(dims) > 1:
+        ordered = sorted(dims[:-1], key=x.stride, reverse=True)
+        x = torch.empty_strided(x.shape, _transformed(x, x.shape, ordered), dtype=x.dtype, device="meta")
+    return relaid(out, _transformed(x, out.shape, dims[-1:]))
+
+
+# ---------------------------------------------------------------------------------------------------- linear algebra
+
+
+def least_squares(
+    a: Tensor, b: Tensor, rcond: float | None = None, *, driver: str | None = None
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """`aten.linalg_lstsq` of a (…, m, n) and b (…, m, k) or (…, m).
+
+    Returned are the solution (…, n, k), residuals, ranks and singular values. LAPACK solves in place, in max(m, n) rows
+    that lie column by column, of which the solution is a part. Residuals are those of matrices of full rank.
+    Source: ATen/native/BatchLinearAlgebra.cpp, `linalg_lstsq_out_info`.
+    """
+    (*batch, m, n), driver = a.shape, driver or "gelsy"
+    one_column = b.dim() == 1 or b.shape == a.shape[:-1]
+    k = 1 if one_column else b.shape[-1]
+    solution = a.new_empty((*batch, k, max(m, n))).mT[..., :n, :]
+    if one_column:
+        solution = solution.squeeze(-1)
+    nothing = a.new_empty((0,))
+    residuals = a.new_empty((*batch, k)) if m > n and driver != "gelsy" else nothing
+    ranks = a.new_empty((0,) if driver == "gels" else batch, dtype=torch.int64)
+    values = a.new_empty((*batch, min(m, n))) if driver in ("gelsd", "gelss") else nothing.new_empty((0,))
+    return solution, residuals, ranks, values
+
+
+def qr_reflectors(a: Tensor) -> tuple[Tensor, Tensor]:
+    """`aten.geqrf` of (…, m, n): the reflectors in a matrix of that size, and min(m, n) scales."""
+    reflectors = torch.empty_strided(a.shape, columns(a, a.shape), dtype=a.dtype, device="meta")
+    return reflectors, a.new_empty((*a.shape[:-2], min(a.shape[-2:])))
+
+
+# ------------------------------------------------------------------------------------------------------------- others
+
+
+def roll(x: Tensor, shifts: list[int], dims: Sequence[int] = ()) -> Tensor:
+    """`aten.roll`: one dimension after the other is cut in two and joined again, which decides how the result lies."""
+    out: Tensor = aten.roll.default(x, shifts, dims)
+    if not dims or not x.numel():
+        return out
+    for shift, dim in zip(shifts, dims, strict=True):
+        start = -shift % x.shape[dim]
+        x = torch.cat((x.narrow(dim, start, x.shape[dim] - start), x.narrow(dim, 0, start)), dim)
+    return relaid(out, x.stride())
+
+
+def scale_by_power(x: Tensor, exponent: Tensor) -> Tensor:
+    """`aten.ldexp`: x · 2^exponent, the power being row-major."""
+    out: Tensor = aten.ldexp.Tensor(x, exponent)
+    return relaid(out, iterated([x, relaid(exponent, row_major(exponent.shape))]))
+
+
+def view_copy(x: Tensor, size: list[int]) -> Tensor:
+    """`aten.view_copy`, which copies where a view can't be."""
+    return x.contiguous().view(size).clone()
+
+
+_SUGGESTED = (
+    *("native_group_norm", "max_unpool2d", "pixel_shuffle", "pixel_unshuffle", "channel_shuffle"),
+    *("native_channel_shuffle", "reflection_pad2d", "reflection_pad3d", "replication_pad2d", "replication_pad3d"),
+)
+_ROWS = ("native_layer_norm", "glu_backward", "nll_loss2d_forward", "mse_loss_backward", "smooth_l1_loss_backward")
+_FILLED = ("_native_batch_norm_legit", "_native_batch_norm_legit_no_training", "_batch_norm_with_update")
+
+
+def _kernels(names: Sequence[str], strides: Callable[..., Strides], *positions: int) -> dict[Any, Kernel]:
+    ops = [getattr(aten, name).default for name in names if hasattr(aten, name)]
+    return {op: laid_out(op, strides, *positions) for op in ops}
+
+
+LAYOUTS: dict[Any, Kernel] = {
+    **_kernels(_SUGGESTED, suggested, 0),
+    **_kernels(_ROWS, rows, 0),
+    **_kernels(_FILLED, filled, 0),
+    aten._native_batch_norm_legit.no_stats: laid_out(aten._native_batch_norm_legit.no_stats, filled, 0),
+    aten._fft_c2r.default: complex_to_real,
+    aten._fft_r2c.default: real_to_complex,
+    aten._linalg_svd.default: laid_out(aten._linalg_svd.default, columns, 2),
+    aten._log_softmax.default: laid_out(aten._log_softmax.default, rows),
+    aten.geqrf.default: qr_reflectors,
+    aten.ldexp.Tensor: scale_by_power,
+    aten.linalg_eig.default: laid_out(aten.linalg_eig.default, columns, 1),
+    aten.linalg_lstsq.default: least_squares,
+    aten.log_sigmoid_forward.default: laid_out(aten.log_sigmoid_forward.default, rows, 0, 1),
+    aten.masked_fill.Scalar: laid_out(aten.masked_fill.Scalar, rows),
+    aten.masked_fill.Tensor: laid_out(aten.masked_fill.Tensor, rows),
+    aten.mvlgamma.default: laid_out(aten.mvlgamma.default, rows),
+    aten.nonzero_static.default: laid_out(aten.nonzero_static.default, rows),
+    aten.normal.Tensor_Tensor: laid_out(aten.normal.Tensor_Tensor, rows),
+    aten.normal.Tensor_float: laid_out(aten.normal.Tensor_float, rows),
+    aten.normal.float_Tensor: laid_out(aten.normal.float_Tensor, rows),
+    aten.pow.Scalar: laid_out(aten.pow.Scalar, rows),
+    aten.roll.default: roll,
+    aten.view_copy.default: view_copy,
+}
+"""Operators that return something in another layout than PyTorch's meta kernel says."""
