@@ -82,11 +82,35 @@ def _transformed(x: Tensor, shape: Sequence[int], dims: Sequence[int]) -> Stride
 
     Source: ATen/native/mkl/SpectralOps.cpp, `_exec_fft`.
     """
-    others = sorted((d for d in range(x.dim()) if d not in dims), key=x.stride, reverse=True)
-    order = [*others, *dims]
+    order = [*sorted(_partitioned(x.dim(), dims), key=x.stride, reverse=True), *dims]
     packed = row_major([shape[d] for d in order])
     strides = dict(zip(order, packed, strict=True))
     return tuple([strides[d] for d in range(x.dim())])
+
+
+def _partitioned(count: int, dims: Sequence[int]) -> list[int]:
+    """The other dimensions in the order in which `std::partition` leaves them, which decides where strides are equal."""
+    order, first, last = list(range(count)), 0, count
+    while True:
+        while first < last and order[first] not in dims:
+            first += 1
+        last -= 1
+        while first < last and order[last] in dims:
+            last -= 1
+        if first >= last:
+            return order[:first]
+        order[first], order[last] = order[last], order[first]
+        first += 1
+
+
+def complex_to_complex(x: Tensor, dims: list[int], *rest: Any) -> Tensor:
+    """`aten._fft_c2c`."""
+    out: Tensor = aten._fft_c2c.default(x, dims, *rest)
+    if not dims:
+        return out
+    mkl = torch.backends.mkl.is_available()
+    strides = _transformed(x, x.shape, sorted(dims, key=x.stride, reverse=True)) if mkl else row_major(x.shape)
+    return relaid(out, strides)
 
 
 def real_to_complex(x: Tensor, dims: list[int], *rest: Any) -> Tensor:
@@ -183,6 +207,7 @@ LAYOUTS: dict[Any, Kernel] = {
     **_kernels(_ROWS, rows, 0),
     **_kernels(_FILLED, filled, 0),
     aten._native_batch_norm_legit.no_stats: laid_out(aten._native_batch_norm_legit.no_stats, filled, 0),
+    aten._fft_c2c.default: complex_to_complex,
     aten._fft_c2r.default: complex_to_real,
     aten._fft_r2c.default: real_to_complex,
     aten._linalg_svd.default: laid_out(aten._linalg_svd.default, columns, 2),

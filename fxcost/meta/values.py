@@ -324,15 +324,16 @@ class ValueRecorder(OpRecorder):
         if packet in _UNDEFINED or not (known or (integers and all(small(t) for t in inputs))):
             self._forget(numbers)
             return
-        sampled = any(c is None or c.sampled for c in cells)
         for number in numbers:
-            old = self.cells[number].get()
-            sampled = sampled or self.cells[number].sampled
-            copy = torch.UntypedStorage(old.nbytes())
-            copy.copy_(old)
-            self.cells[number] = Cell(copy, sampled)
+            old = self.cells[number]
+            copy = torch.UntypedStorage(old.get().nbytes())
+            copy.copy_(old.get())
+            self.cells[number] = Cell(copy, old.sampled)
         if self._evaluation(func, args, kwargs, [])() is None:
             self._forget(numbers)
+        elif any(c is None or c.sampled for c in cells):  # what was pending has been evaluated by now
+            for number in numbers:
+                self.cells[number].sampled = True
 
     def _forget(self, numbers: Iterable[int]) -> None:
         for number in numbers:

@@ -67,7 +67,8 @@ def test_convolution(dims, n, channels, kernel, layout, dtype, mask):
     ones, zeros = [1] * dims, [0] * dims
     args = (grad, x, weight, [2], ones, zeros, ones, False, zeros, 1, list(mask))
     op = aten.convolution_backward.default  # the CPU's makes the weight's with the bias's, also unasked
-    assert present(META_GRADIENTS[op](*on_meta(args))) == present(op(*on_meta(args)))
+    for wanted, ours, real in zip(mask, META_GRADIENTS[op](*on_meta(args)), op(*args), strict=True):
+        assert present([ours]) == present([real if wanted else None])
 
 
 @pytest.mark.parametrize("op", ELEMENTWISE, ids=str)
@@ -80,8 +81,7 @@ def test_elementwise(op, shape):
     for grad in (torch.rand(shape), torch.rand(()).expand(shape), torch.rand(shape[::-1]).t() if shape else x):
         args = on_meta((grad, x))
         args[0] = torch.empty_strided(grad.shape, grad.stride(), device="meta")
-        assert looks(META_GRADIENTS[op](*args, *more)) == looks(op(*args, *more))
-        assert META_GRADIENTS[op](*args, *more).shape == op(grad, x, *more).shape
+        assert looks(META_GRADIENTS[op](*args, *more)) == looks(op(grad, x, *more))
 
 
 def test_what_pytorch_has_no_meta_kernel_for():
