@@ -13,7 +13,7 @@ import click
 from .devices import find_device
 from .group import fxcost
 from .model import ModelOptions, load_model, model_options
-from .output import GOOD, emit, write
+from .output import GOOD, emit, write, write_file
 from .progress import working
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def measure(**options: Any) -> int:
     with redirect_stdout(sys.stderr), working(f"measuring {options['model']}"):
         measurement = _measured(**options)
     if plot is not None:
-        measurement.plot(plot)
+        write_file(plot, measurement.plot)
     written = None if json is None else write(json, json_library.dumps(measurement.to_dict(), indent=1) + "\n")
     if written != "-":
         emit(measurement.table(**layout))

@@ -6,6 +6,7 @@ import codecs
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TextIO
 
 import click
@@ -83,7 +84,8 @@ def _put(stream: TextIO, text: str | bytes, plain: bool) -> None:
 
 def silence(stream: TextIO) -> None:
     """Let what is still to be written, as Python does at its end, go nowhere."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    with suppress(OSError):  # it may be no stream of the system's
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def write(path: str, text: str) -> str:
@@ -91,17 +93,26 @@ def write(path: str, text: str) -> str:
     if path == "-":
         emit(text, plain=True)
     else:
-        write_view(path, lambda path: files.write(path, text))
+        write_file(path, lambda path: files.write(path, text))
     return path
 
 
-def write_view(path: str, view: Callable[..., str | bytes | None], **options: Any) -> None:
+def write_view(path: str, view: Callable[..., str | bytes], **options: Any) -> None:
     """Have a view write itself to a path, or put what it returns on the standard output if the path is `-`."""
     if path == "-":
-        emit(view(**options) or "", plain=True)
-        return
+        emit(view(**options), plain=True)
+    else:
+        write_file(path, view, **options)
+
+
+def write_file(path: str, write: Callable[..., Any], **options: Any) -> None:
+    """Call a function that writes to a path.
+
+    Raises:
+        UsageError: the path can't be written.
+    """
     try:
-        view(path, **options)
+        write(path, **options)
     except OSError as error:
         raise unwritable(path, error) from error
 

@@ -12,7 +12,7 @@ import click
 
 from .devices import find_device
 from .model import comma_separated
-from .output import emit, write_view
+from .output import emit, write_file, write_view
 
 if TYPE_CHECKING:
     from ..report import Report
@@ -105,7 +105,7 @@ def show_views(report: Report, views: dict[str, Any]) -> None:
     if roofline is not None:
         shown.append(roofline.table(views["top"] or 20, views["format"] or "rounded_outline"))
     if views["plot"] is not None:
-        (roofline or report.training or report.memory).plot(views["plot"])
+        write_file(views["plot"], (roofline or report.training or report.memory).plot)
     wanted = [(option, method, views[_name(option)]) for option, method, _ in FILES]
     for option, method, path in wanted:
         extra = {"device": roofline.device} if roofline is not None and option == "speedscope" else {}

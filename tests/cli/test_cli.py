@@ -218,6 +218,24 @@ def test_strict_fails_where_an_operator_has_no_rule(run, net):
         (["NET:Raises", "--input", "1,3"], "lost"),
         (["NET:Nett", "--input", "1,3"], "did you mean Net"),
         (["no_such_module:Net", "--input", "1,3"], "No module named"),
+        (["NET:Net", "--input", "1,3", "--dtype", "int64"], "torch.int64 is no dtype of weights"),
+        (["NET:Net", "--input", "1" * 5000], "a dimension of 5000 digits"),
+        (["NET:Net", "--input", "1,3", "--training", "--optimizer", "nan"], "can't keep nan bytes per parameter"),
+        (["NET:Net", "--input", "1,3", "--training", "--optimizer", "inf"], "can't keep inf bytes per parameter"),
+        (["NET:Net", "--input", "1,3", "--arg", f"width={10**20}"], "Overflow when unpacking long"),
+        (["n" * 5000 + ".py:Net"], "no such file"),
+        (["n" * 5000], "names no model"),
+        (["hf:" + "n" * 5000], "hf has no model|not installed"),
+        (["measure", "NET:Net", "--input", "1,3", "--threads", "9" * 11], "--threads"),
+        (["check", "NET:Net", "--input", "1,3", "--max-macs", "9" * 5000], "a number of 5000 digits is too long"),
+        (["check", "NET:Net", "--input", "1,3", "--max-macs", "many"], "'many' is no count"),
+        (["check", "NET:Net", "--input", "1,3", "--max-bytes", "9" * 5000], "a number of 5000 digits is too long"),
+        (["check", "NET:Net", "--input", "1,3", "--baseline", "x", "--tolerance", "1e-999999"], "is no share"),
+        (["check", "NET:Net", "--input", "1,3", "--baseline", "x", "--tolerance", "9" * 5000], "is no share"),
+        (["fit", "NET:Net", "--input", "1,3", "--memory", "9" * 5000], "a number of 5000 digits is too long"),
+        (["fit", "NET:Net", "--input", "1,3", "--memory", "1GB", "--training", "nan"], "can't keep nan bytes"),
+        (["sweep", "NET:Net", "--input", "1,3", "--jsonl", "/"], "/ is no file"),
+        (["sweep", "NET:Net", "--input", "1,3", "--dtype", "bool"], "torch.bool is no dtype of weights"),
         (["cots"], "did you mean 'cost'"),
         (["cost"], "MODEL"),
     ],
@@ -226,7 +244,44 @@ def test_bad_usage_is_one_line_and_exit_code_2(run, net, args, complaint):
     """What is wrong, on one line of the error stream; nothing on the standard output, no traceback."""
     code, out, err = run(*(arg.replace("NET", net) for arg in args))
     assert (code, out) == (2, "")
-    assert any(word in one_line(err) for word in complaint.split("|"))
+    line = one_line(err)
+    assert any(word in line for word in complaint.split("|"))
+    assert "error: unexpected" not in line
+    assert "frame #" not in line
+    assert len(line) < 2100
+
+
+def test_nested_inputs_and_values(run, tmp_path):
+    """A dict of inputs, a list in it, lengths by their values, and a text: what a batch of a data loader is."""
+    path = tmp_path / "net.py"
+    path.write_text(
+        textwrap.dedent("""
+            import torch
+            from torch import nn
+
+            class Net(nn.Module):
+                def __init__(self):
+                    super().__init__()
+                    self.cell = nn.LSTM(3, 4)
+                    self.layer = nn.Linear(3, 2, bias=False)
+
+                def forward(self, batch, factor, *, mode):
+                    assert mode == "sum" and factor == 2
+                    packed = nn.utils.rnn.pack_padded_sequence(batch["x"], batch["lengths"], enforce_sorted=False)
+                    return self.cell(packed)[0].data, [self.layer(x) for x in batch["more"]]
+        """)
+    )
+    batch = "{x=5,2,3; lengths=tensor([5, 3]); more=[7,3; 9,3]}"
+    options = ("--input", batch, "--input", "value(2)", "--input", "mode=value('sum')")
+    code, out, err = run(f"{path}:Net", *options, "--json", "-")
+    assert (code, err) == (0, "")
+    cells = (5 + 3) * (3 + 4) * 4 * 4
+    assert json.loads(out)["totals"]["macs"] == cells + (7 + 9) * 3 * 2
+    varied = ("--input", batch.replace("5,2,3", "N,2,3").replace("[5,", "[N,"), *options[2:], "--vary", "N=5,6")
+    code, out, err = run("sweep", f"{path}:Net", *varied, "--csv", "-", "--processes", "1")
+    assert (code, err) == (0, "")
+    macs = [int(row["macs"]) for row in csv.DictReader(io.StringIO(out))]
+    assert macs == [cells + 96, cells + 7 * 4 * 4 + 96]
 
 
 def test_debug_shows_the_traceback(run, net):

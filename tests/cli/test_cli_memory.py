@@ -63,6 +63,26 @@ def test_plot(run, net, tmp_path, options):
     assert "<svg" in path.read_text()
 
 
+@pytest.mark.parametrize(
+    ("path", "complaint"),
+    [
+        ("no/such/folder/x.png", "cannot write no/such/folder/x.png"),
+        ("x.xyz", "no picture format 'xyz'; choose one of"),
+        ("x", "no picture format ''"),
+        ("-", "no picture format ''"),
+    ],
+)
+@pytest.mark.parametrize("options", [(), ("--device", "h100")])
+def test_no_plot(run, net, path, complaint, options):
+    """A path that can't be written, or that says no format: one line that is understood."""
+    pytest.importorskip("matplotlib")
+    code, _, err = run(net, "-i", "4,10", "--plot", path, *options)
+    assert code == 2
+    (line,) = err.splitlines()
+    assert complaint in line
+    assert "unexpected" not in line
+
+
 def test_plot_without_matplotlib(run, net, tmp_path, monkeypatch):
     """What to install is said."""
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
