@@ -12,9 +12,10 @@ from torch import fx
 from .capture.capture import Loss, record, record_step
 from .capture.graph import to_graph_module
 from .errors import InputError, UncostedOperatorError
+from .errors.arguments import checked
 from .memory.optimizers import Optimizer, check_optimizer
 from .memory.training import Training, training_of
-from .model.inputs import as_float_dtype, has_names
+from .model.inputs import as_float_dtype, check_nesting, has_names
 from .records.recording import TrainingRecord
 from .report import Report
 from .rules import default_registry
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from .formula.dims import Dim
 
 
+@checked
 def analyze(
     model: Any,
     inputs: Any = (),
@@ -94,6 +96,7 @@ def analyze(
         optimizer=optimizer,
         loss=loss,
     )
+    check_nesting((inputs, kwargs))
     if dims is not None or has_names((inputs, kwargs)):
         from .formula.dims import as_dims, names_in, with_sizes
 
@@ -190,6 +193,7 @@ def with_formulas(
     return replace(report, formulas=formulas)
 
 
+@checked
 def analyze_graph(
     graph_module: fx.GraphModule,
     inputs: Any = (),
@@ -223,6 +227,7 @@ def analyze_graph(
     )
 
 
+@checked
 def trace(
     model: Any,
     inputs: Any = (),

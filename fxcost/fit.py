@@ -18,8 +18,9 @@ from torch import Tensor
 
 from .analyze import analyze
 from .errors import InputError
+from .errors.arguments import checked
 from .memory.optimizers import Optimizer
-from .model.inputs import InputSpec, is_shape
+from .model.inputs import InputSpec, check_nesting, is_shape
 from .report import Report
 from .text.amounts import parse_bytes
 
@@ -56,6 +57,7 @@ class Fit:
         return f"largest batch: {self.batch:,}; needs {peak} of {limit}, one more sample at least {more} more"
 
 
+@checked
 def fit(
     model: Any,
     inputs: Any = (),
@@ -158,6 +160,7 @@ class _Batched:
     """Inputs that can be had at any batch size."""
 
     def __init__(self, inputs: Any, kwargs: dict[str, Any]) -> None:
+        check_nesting((inputs, kwargs))
         self._inputs, self._kwargs = inputs, kwargs
         sizes = [shape[0] for shape in _shapes((inputs, kwargs)) if shape]
         if not sizes:
@@ -186,7 +189,7 @@ class _Batched:
 
     def _tensor(self, tensor: Tensor, batch: int) -> Any:
         """Values matter only of integers, whose first sample is repeated."""
-        if not tensor.dim() or tensor.shape[0] != self._batch:
+        if tensor.is_nested or not tensor.dim() or tensor.shape[0] != self._batch:
             return tensor
         if tensor.is_floating_point() or tensor.is_meta or not tensor.shape[0]:
             made = torch.empty((batch, *tensor.shape[1:]), dtype=tensor.dtype, device="meta")
@@ -196,7 +199,7 @@ class _Batched:
 
 def _shapes(value: Any) -> list[tuple[int, ...]]:
     if isinstance(value, (Tensor, InputSpec)):
-        return [tuple(value.shape)]
+        return [] if isinstance(value, Tensor) and value.is_nested else [tuple(value.shape)]
     if is_shape(value):
         return [value]
     if isinstance(value, (tuple, list)):

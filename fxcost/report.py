@@ -12,6 +12,7 @@ from os import PathLike
 from os.path import splitext
 from typing import TYPE_CHECKING, Any
 
+from .errors.arguments import checked
 from .memory.analysis import Analysis
 from .text import files
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 Path = str | PathLike[str]
 
 
+@checked
 @dataclass(frozen=True, eq=False, repr=False)
 class Report(Analysis):
     """What a model costs. Numbers are exact Python ints and, where nothing else is said, those of the forward pass.

@@ -97,9 +97,14 @@ QUESTIONS: dict[str, Question] = {
     "check, baseline": of(fxcost.check, "tolerance", "baseline", report=REPORT, baseline=REPORT),
     "diff": of(fxcost.diff, "before", "after", before=REPORT, after=REPORT),
     "diff.text": of(DIFF.text, "format", "depth"),
-    "rule": of(lambda op, **given: fxcost.rule(op, **given)(lambda record: fxcost.Cost()), "op", "override"),
+    "rule": of(
+        lambda op=torch.ops.aten.mm, **given: fxcost.rule(op, **given)(lambda record: fxcost.Cost()),
+        "op",
+        "family",
+        "override",
+    ),
     "spec": of(lambda size, dtype=None: fxcost.spec(size, 4, dtype=dtype), "size", "dtype", size=2),
-    "spec of a shape": of(fxcost.spec, "shape", shape=X, positional=("shape",)),
+    "spec of a shape": of(lambda shape: fxcost.spec(shape), "shape"),
     "Device": of(
         fxcost.Device,
         *DEVICE,
@@ -133,7 +138,7 @@ QUESTIONS: dict[str, Question] = {
     "report.explain": of(REPORT.explain, "name", "rules"),
     "report.count": of(REPORT.count, "convention"),
     "report.counts": of(REPORT.counts, "convention"),
-    "report.reconcile": of(REPORT.reconcile, "convention", positional=("convention",)),
+    "report.reconcile": of(lambda convention: REPORT.reconcile(convention), "convention"),
     "report.compared": of(
         lambda convention, format="plain": REPORT.compared(convention, format=format),  # noqa: A006
         "convention",

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import fx, nn
 
-from ..errors import CaptureError, FxcostError, InputError, MissingMetaKernelError, ModelRunError
+from ..errors import CaptureError, FxcostError, InputError, MissingMetaKernelError, ModelRunError, shown
 from ..meta.storages import Storages
 from ..meta.units import whole_units
 from ..meta.values import NeedsRealRunError
@@ -54,7 +54,7 @@ def record(
         ModelRunError: the model raised, or an operator has no meta kernel.
     """
     if capture not in CAPTURES:
-        raise InputError(f"there is no capture {capture!r}; choose from {', '.join(CAPTURES)}")
+        raise InputError(f"there is no capture {shown(capture)}; choose from {', '.join(CAPTURES)}")
     if isinstance(model, torch.export.ExportedProgram):
         model, inputs, kwargs = exported(model, inputs, kwargs)
     if not callable(model):

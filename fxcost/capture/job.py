@@ -6,14 +6,13 @@ Not here: which way is taken (capture.py).
 from __future__ import annotations
 
 from collections.abc import Callable
-from difflib import get_close_matches
 from typing import Any
 
 import torch
 from torch import fx, nn
 from torch.nn.parameter import is_lazy
 
-from ..errors import CaptureError, FxcostError, InputError
+from ..errors import CaptureError, FxcostError, InputError, nearest, shown
 from ..meta.segments import is_plain, outline
 from ..meta.storages import Storages
 from ..meta.values import ValueRecorder
@@ -232,9 +231,9 @@ def _check_leaves(leaf_modules: tuple[Any, ...], parts: Parts) -> None:
     names = [name for name, _ in parts.named_modules()] if leaf_modules else []
     for leaf in leaf_modules:
         if isinstance(leaf, str) and leaf not in names:
-            near = get_close_matches(leaf, names, n=3)
+            near = nearest(leaf, names)
             hint = f"; did you mean {' or '.join(near)}?" if near else ""
-            raise InputError(f"leaf_modules names {leaf!r}, and the model has no such module{hint}")
+            raise InputError(f"leaf_modules names {shown(leaf)}, and the model has no such module{hint}")
         if not isinstance(leaf, (str, type)):
             raise InputError(f"leaf_modules takes module classes and names, not a {type(leaf).__name__}")
 

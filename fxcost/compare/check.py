@@ -12,7 +12,8 @@ from fractions import Fraction
 from os import PathLike
 from typing import Any
 
-from ..errors import BudgetError
+from ..errors import BudgetError, shown
+from ..errors.arguments import checked
 from ..report import Report, as_report
 from ..text.amounts import parse_share
 from ..totals.module_tree import ModuleCost
@@ -54,6 +55,7 @@ class Check:
         return f"<Check: {f'over budget: {broken}' if broken else 'within budget'}>"
 
 
+@checked
 def check(report: Report | str | PathLike[str], **budget: Any) -> Check:
     """Check a report against a budget.
 
@@ -79,6 +81,8 @@ def check(report: Report | str | PathLike[str], **budget: Any) -> Check:
     for name in budget:
         if name not in NAMES:
             raise unknown(name, NAMES)
+    if not isinstance(budget.get("no_uncosted"), bool | None):
+        raise BudgetError(f"no_uncosted={shown(budget['no_uncosted'])}: True or False is expected")
     given = {name: value for name, value in budget.items() if value is not None and value is not False}
     results = [_limited(report, name, given[f"max_{name}"]) for name in LIMITS if f"max_{name}" in given]
     if given.get("no_uncosted"):

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 
+from ..errors.arguments import checked
 from ..records.cost import Cost
 from ..report import Report
 from ..totals.alignment import align
@@ -104,6 +105,7 @@ class ModuleChange:
         return "renamed" if self.moved else "changed" if self.own_change != NOTHING else ""
 
 
+@checked
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Comparison:
     """Two reports, and what changed. `rows` are the modules of both models, parents before children."""

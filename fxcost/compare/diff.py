@@ -6,11 +6,13 @@ from dataclasses import dataclass, fields
 from os import PathLike
 from typing import Any
 
+from ..errors.arguments import checked
 from ..report import Report, as_report
 from ..text import files
 from .comparison import Change, Comparison, Figures, rows_of
 
 
+@checked
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Diff(Comparison):
     """Two reports compared. True if anything differs: `if fxcost.diff(a, b): …`. Prints as a table."""
@@ -66,6 +68,7 @@ class Diff(Comparison):
         return f"<Diff: {one_line(self)}>"
 
 
+@checked
 def diff(before: Report | str | PathLike[str], after: Report | str | PathLike[str]) -> Diff:
     """What changed from one report to another; modules are aligned by qualified name, then by structure.
 

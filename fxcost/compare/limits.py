@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from types import MappingProxyType
 
-from ..errors import BudgetError
+from ..errors import BudgetError, nearest, shown
 from ..text.amounts import parse_bytes, parse_count
 
 
@@ -80,6 +79,6 @@ class Result:
 
 def unknown(name: str, known: tuple[str, ...]) -> BudgetError:
     """An error for a limit that does not exist; it names the nearest."""
-    near = get_close_matches(name, known, n=2)
+    near = nearest(name, known, n=2)
     hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(known)}"
-    return BudgetError(f"a budget has no {name!r}; {hint}")
+    return BudgetError(f"a budget has no {shown(name)}; {hint}")

@@ -13,10 +13,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from difflib import get_close_matches
 from types import MappingProxyType, ModuleType
 
-from ..errors import ConventionError
+from ..errors import ConventionError, nearest, shown
 from . import deepspeed, dispatch, fvcore, literature, ptflops, thop, torchinfo, torchprofile, torchstat, torchsummary
 from .convention import Convention, Counted, CountRule, Tally, by_function, by_module, by_operator, rows, rule
 from .seen import FunctionSeen, ModuleSeen, Seen
@@ -62,11 +61,11 @@ def lookup(convention: str | Convention) -> Convention:
     """
     if isinstance(convention, Convention):
         return convention
-    found = CONVENTIONS.get(convention)
+    found = CONVENTIONS.get(convention) if isinstance(convention, str) else None
     if found is None:
-        near = get_close_matches(convention, CONVENTIONS, n=3, cutoff=0.4)
+        near = nearest(convention, CONVENTIONS, cutoff=0.4)
         hint = f"did you mean {', '.join(map(repr, near))}? " if near else ""
-        raise ConventionError(f"no convention {convention!r}; {hint}There are {', '.join(CONVENTIONS)}")
+        raise ConventionError(f"no convention {shown(convention)}; {hint}There are {', '.join(CONVENTIONS)}")
     return found
 
 

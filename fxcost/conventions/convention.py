@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import ConventionError, FxcostError, shown
+from ..errors.arguments import checked
 from ..records.cost import OpCost
 from ..records.recording import Operator
 from .in_run import in_run
@@ -45,6 +46,7 @@ def nothing_more(_seen: Seen, _totals: Mapping[str, int]) -> Mapping[str, Any]:
     return {}
 
 
+@checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Convention:
     """How a tool, or a paper, counts.

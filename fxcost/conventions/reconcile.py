@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from tabulate import tabulate
 
 from ..errors import ConventionError
+from ..errors.arguments import checked
 from .convention import Convention, ours
 from .seen import Seen
 
@@ -41,6 +42,7 @@ class Term:
         return _named(self.modules)
 
 
+@checked
 @dataclass(frozen=True, slots=True)
 class Reconciliation:
     """The way from our number to a tool's: `ours` + the terms' amounts = `theirs`. `unit` is "MACs" or "FLOPs"."""

@@ -57,12 +57,17 @@ def tensor_table(tensors: Sequence[LiveTensor], whole: int, top: int, format: st
     return tabulated(rows, COLUMNS, "llllrr", format)
 
 
+MOST_CHARACTERS = 1000
+"""Columns or lines of a chart at most, however many are asked for."""
+
+
 def chart(levels: Sequence[int], width: int, height: int, caption: str) -> str:
     """Numbers of bytes as blocks, `width` columns wide and `height` lines high, under a line that names the largest.
 
     A column shows the most of its neighbours; the top line is the peak.
     """
-    columns = _grouped(levels, max(width, 1))
+    width, height = (min(max(size, 1), MOST_CHARACTERS) for size in (width, height))
+    columns = _grouped(levels, width)
     peak = max(columns, default=0)
     lines = [f"{units.byte_size(peak)} at most"]
     for line in range(height, 0, -1):

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from os import PathLike
 
+from ..errors.arguments import checked
 from ..records.recording import NodeRecord, Recording
 from ..text import units
 from .lifetimes import Births, LiveTensor, Residents, alive, deaths_in_graph, live_bytes
@@ -31,6 +32,7 @@ class NodeMemory:
     live_bytes: int
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class Memory:
     """What a forward pass needs in memory (units: bytes), each storage counted once, whatever views share it.

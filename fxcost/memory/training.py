@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from os import PathLike
 
+from ..errors.arguments import checked
 from ..records.cost import Cost, OpCost
 from ..records.ranges import Count, Position
 from ..records.recording import ModuleRecord, OpRecord, TrainingRecord
@@ -57,6 +58,7 @@ class NodeStep:
     cost: StepCost
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class Training:
     """One training step: costs (exact integers) and memory (units: bytes), each storage counted once.

@@ -15,7 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import InputError
+from ..errors import InputError, shown
+from ..errors.arguments import checked
 from ..meta.nested import is_nested
 from ..meta.storages import META
 from ..records.tree import held_tensors
@@ -23,6 +24,9 @@ from .holding import NOTHING
 from .isolate import MetaCopier
 from .modules import argument_names
 from .parts import owner_of
+
+DEEPEST = 100
+"""How many lists or dicts inside each other inputs may be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,7 @@ class InputSpec:
     dtype: torch.dtype | None = None
 
 
+@checked
 def spec(*shape: int | str, dtype: torch.dtype | str | None = None) -> InputSpec:
     """An input tensor by shape and dtype, without data.
 
@@ -66,12 +71,13 @@ def as_dtype(dtype: torch.dtype | str) -> torch.dtype:
     if isinstance(dtype, torch.dtype):
         return dtype
     if not isinstance(dtype, str):
-        raise InputError(f"{dtype!r} is no dtype; give a torch.dtype or a name such as 'bfloat16' or 'int64'")
+        raise InputError(f"{shown(dtype)} is no dtype; give a torch.dtype or a name such as 'bfloat16' or 'int64'")
     aliases = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32", "fp64": "float64"}
     name = dtype.removeprefix("torch.")
     found = getattr(torch, aliases.get(name, name), None)
     if not isinstance(found, torch.dtype):
-        raise InputError(f"there is no dtype {dtype!r}; give a torch.dtype or a name such as 'bfloat16' or 'int64'")
+        given = shown(dtype)
+        raise InputError(f"there is no dtype {given}; give a torch.dtype or a name such as 'bfloat16' or 'int64'")
     return found
 
 
@@ -126,16 +132,17 @@ def make_arguments(
         float_dtype: dtype of inputs that are given by shape alone.
 
     Raises:
-        InputError: a shape has a negative size, or a name stands in both `inputs` and `kwargs`.
+        InputError: a shape has a negative size or is too large, a name stands in both `inputs` and `kwargs`, or they
+            contain themselves.
     """
 
     def on_meta(value: Any) -> Any:
         if isinstance(value, Tensor):
             return copier.tensor(value)
         if isinstance(value, InputSpec):
-            return torch.empty(_check_shape(value.shape), dtype=_dtype(value, copier, float_dtype), device=META)
+            return _empty(_check_shape(value.shape), _dtype(value, copier, float_dtype))
         if is_shape(value):
-            return torch.empty(_check_shape(value), dtype=float_dtype, device=META)
+            return _empty(_check_shape(value), float_dtype)
         if type(value) is tuple or type(value) is list:
             return type(value)(map(on_meta, value))
         if isinstance(value, tuple) and hasattr(value, "_fields"):
@@ -152,10 +159,13 @@ def as_given(inputs: Any, kwargs: dict[str, Any] | None) -> Arguments:
     """The user's inputs as they are, positional and by name.
 
     Raises:
-        InputError: a name stands in both `inputs` and `kwargs`.
+        InputError: a name stands in both `inputs` and `kwargs`, one is no text, or they contain themselves.
     """
+    check_nesting((inputs, kwargs))
     named = dict(kwargs or {})
     if isinstance(inputs, dict):
+        if odd := [name for name in inputs if not isinstance(name, str)]:
+            raise InputError(f"a dict of inputs has names of arguments as keys, not {shown(odd[0])}")
         if both := sorted(set(inputs) & set(named)):
             raise InputError(f"given both in inputs and in kwargs: {', '.join(both)}")
         return Arguments((), {**inputs, **named})
@@ -188,6 +198,36 @@ def has_names(value: Any) -> bool:
     return isinstance(value, dict) and any(map(has_names, value.values()))
 
 
+def check_nesting(value: Any) -> None:
+    """See that a nest of lists and dicts comes to an end, and soon: who walks it does so by recursion.
+
+    Raises:
+        InputError: it contains itself, or is deeper than `DEEPEST`.
+    """
+    level = [value]
+    for _ in range(DEEPEST):
+        inner = [item for v in level for item in _inside(v)]
+        level = list({id(item): item for item in inner}.values())
+        if not level:
+            return
+    raise InputError(f"the inputs contain themselves, or are more than {DEEPEST} lists or dicts inside each other")
+
+
+def _inside(value: Any) -> Iterable[Any]:
+    if isinstance(value, (tuple, list)):
+        return value
+    return value.values() if isinstance(value, dict) else ()
+
+
+def _empty(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    try:
+        return torch.empty(shape, dtype=dtype, device=META)
+    except (OverflowError, RuntimeError, TypeError) as error:
+        raise InputError(
+            f"no tensor can have the shape {shown(shape)} and dtype {dtype}: PyTorch counts bytes up to 2**63"
+        ) from error
+
+
 def is_shape(value: Any) -> bool:
     """True for a non-empty tuple of ints, which stands for one tensor."""
     return isinstance(value, tuple) and bool(value) and all(type(n) is int for n in value)
@@ -196,7 +236,7 @@ def is_shape(value: Any) -> bool:
 def _check_shape(shape: tuple[Any, ...]) -> tuple[int, ...]:
     for n in shape:
         if type(n) is not int or n < 0:
-            raise InputError(f"{n!r} in {tuple(shape)} is no size: a shape is made of ints ≥ 0")
+            raise InputError(f"{shown(n)} in {shown(tuple(shape))} is no size: a shape is made of ints ≥ 0")
     return tuple(shape)
 
 

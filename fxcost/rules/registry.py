@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from ..errors import DuplicateRuleError, RuleError
+from ..errors import DuplicateRuleError, RuleError, shown
 from ..records.cost import Cost
 from ..records.recording import Operator, OpRecord
 
@@ -51,7 +51,7 @@ def check_key(key: OpKey) -> OpKey:
     if isinstance(key, (torch._ops.OpOverload, torch._ops.OpOverloadPacket, torch._ops.HigherOrderOperator)):
         return key
     raise RuleError(
-        f"a rule was registered for {key!r}, which is no operator; give an operator such as "
+        f"a rule was registered for {shown(key)}, which is no operator; give an operator such as "
         "torch.ops.aten.mm (all overloads) or torch.ops.aten.mm.default"
     )
 

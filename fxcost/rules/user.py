@@ -13,6 +13,7 @@ from importlib.metadata import entry_points
 import torch
 
 from ..errors import DuplicateRuleError
+from ..errors.arguments import checked
 from . import late
 from .built_in import BUILT_IN
 from .registered import registered_formulas
@@ -22,6 +23,7 @@ _user_rules: dict[OpKey, Rule] = {}
 _user_lock = threading.Lock()
 
 
+@checked
 def rule(*ops: OpKey, family: str = "custom", override: bool = False) -> Callable[[RuleFunction], RuleFunction]:
     """Register a rule for operators, for all later analyses in this process.
 

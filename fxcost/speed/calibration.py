@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from ..errors import DeviceError
+from ..errors import DeviceError, shown
 from .dtypes import dtype_key
 from .stopwatch import Clock, Stopwatch, find_place
 
@@ -64,7 +64,7 @@ def _matmul_flops(dtype: str, place: torch.device, watch: Stopwatch, seconds: fl
     """FLOPS of the fastest matrix product: 2·n³ operations, n doubling until one takes long enough."""
     kind = getattr(torch, dtype, None)
     if not isinstance(kind, torch.dtype):
-        raise DeviceError(f"there is no dtype {dtype!r} to calibrate; choose from {', '.join(DTYPES)}")
+        raise DeviceError(f"there is no dtype {shown(dtype)} to calibrate; choose from {', '.join(DTYPES)}")
     deadline, best, n = time.perf_counter() + seconds, 0.0, 128
     while n <= _LARGEST:
         try:

@@ -12,15 +12,20 @@ import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 from functools import cache
 from typing import Any
 
-from ..errors import DeviceError
+from ..errors import DeviceError, nearest, shown
+from ..errors.arguments import checked
+from ..text.words import shortened
 from .dtypes import dtype_key
 from .efficiency import Measured, efficiencies
 
+SLOWEST, FASTEST = 1e-30, 1e30
+"""Between these a rate is one that times can be reckoned with."""
 
+
+@checked
 @dataclass(frozen=True, kw_only=True)
 class Device:
     """What a device can do at most.
@@ -46,9 +51,10 @@ class Device:
 
     def __post_init__(self) -> None:
         rates = (*self.flops_per_s.values(), self.bytes_per_s, *self.efficiency.values())
-        if not self.flops_per_s or not all(rate > 0 for rate in rates) or self.overhead_s < 0:
+        possible = all(SLOWEST <= rate <= FASTEST for rate in rates) and 0 <= self.overhead_s <= FASTEST
+        if not self.flops_per_s or not possible or not 0 <= self.memory_bytes <= FASTEST:
             raise DeviceError(
-                f"device {self.name!r}: give flops_per_s at least one dtype, and rates above 0 (FLOPS, bytes per "
+                f"device {shown(self.name)}: give flops_per_s at least one dtype, and rates above 0 (FLOPS, bytes per "
                 "second), e.g. Device(name='mine', flops_per_s={'float32': 1e12}, bytes_per_s=5e10, …)"
             )
 
@@ -61,8 +67,8 @@ class Device:
         key = dtype_key(dtype)
         if key not in self.flops_per_s:
             raise DeviceError(
-                f"{self.name} has no peak for {key}; it has {', '.join(self.flops_per_s)}. Cost the model in one of "
-                "these (analyze(…, dtype=…)), or name the peak to reckon with (roofline(…, dtype=…))"
+                f"{self.name} has no peak for {shortened(key, 60)}; it has {', '.join(self.flops_per_s)}. Cost the "
+                "model in one of these (analyze(…, dtype=…)), or name the peak to reckon with (roofline(…, dtype=…))"
             )
         return self.flops_per_s[key]
 
@@ -83,10 +89,11 @@ class Device:
         """
         if isinstance(name, Device):
             return name
-        found = _by_name().get(_plain(str(name)))
+        plain = _plain(name) if isinstance(name, str) else ""
+        found = _by_name().get(plain)
         if found is None:
             keys = [key for device in Device.known() for key in device.keys]
-            near = get_close_matches(_plain(str(name)), map(_plain, keys), n=3, cutoff=0.5)
+            near = nearest(plain, map(_plain, keys), cutoff=0.5)
             offered = [key for key in keys if _plain(key) in near]
             hint = (
                 f"did you mean {' or '.join(offered)}?"
@@ -94,8 +101,8 @@ class Device:
                 else f"there are {', '.join(d.keys[0] for d in Device.known())}."
             )
             raise DeviceError(
-                f"no device {name!r} is known; {hint} `fxcost devices` lists all; Device(…) describes another one, "
-                "Device.calibrate() measures this machine"
+                f"no device {shown(name)} is known; {hint} `fxcost devices` lists all; Device(…) describes another "
+                "one, Device.calibrate() measures this machine"
             )
         return found
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from math import exp, log
 from typing import Protocol
 
-from ..errors import DeviceError
+from ..errors import DeviceError, shown
 
 
 class Measured(Protocol):
@@ -27,10 +27,12 @@ def efficiencies(measurements: Iterable[Measured]) -> dict[str, float]:
     seen have none.
 
     Raises:
-        DeviceError: none of the measurements has times of single nodes.
+        DeviceError: one is no measurement, or none has times of single nodes.
     """
     ratios: dict[str, list[tuple[float, float]]] = {}
     for measurement in measurements:
+        if not callable(getattr(measurement, "by_family", None)):
+            raise DeviceError(f"{shown(measurement)} is no measurement; give what fxcost.measure(…) returned")
         times = measurement.by_family()
         whole = sum(measured for measured, _ in times.values())
         for family, (measured, predicted) in times.items():

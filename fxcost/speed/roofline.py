@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from os import PathLike
 from typing import Any
 
-from ..errors import DeviceError, UnknownNameError
+from ..errors import DeviceError, UnknownNameError, shown
+from ..errors.arguments import checked
 from ..memory.training import Training
 from ..records.cost import Cost, NodeCost, OpCost
 from ..totals.sums import UNCOSTED_FAMILY, Sums
@@ -29,6 +30,7 @@ from .fusion import FUSIONS, Kernel, kernels, shares_memory_known
 from .times import NodeTime, Times
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class Roofline(Times):
     """The roofline of a model on a device: its times, as text and as a picture."""
@@ -72,7 +74,7 @@ def roofline(report: Sums, device: Device | str, dtype: Any = None, fusion: str 
     """
     found = Device.named(device)
     if fusion not in FUSIONS:
-        raise UnknownNameError(f"there is no fusion {fusion!r}; choose from {', '.join(FUSIONS)}")
+        raise UnknownNameError(f"there is no fusion {shown(fusion)}; choose from {', '.join(FUSIONS)}")
     notes = []
     if fusion != "none" and not shares_memory_known(report.nodes):
         notes.append("the report does not say which tensors share memory, so nothing is fused")

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from ..errors import DeviceError
+from ..errors import DeviceError, shown
 
 Clock = Callable[[], float]
 """Gives a time in seconds; only differences count."""
@@ -61,8 +61,8 @@ def find_place(place: Any) -> torch.device:
     """
     try:
         found = torch.device(place)
-    except (RuntimeError, TypeError) as error:
-        raise DeviceError(f"{place!r} is no torch device; give 'cpu', 'cuda' or 'cuda:1'") from error
+    except Exception as error:  # PyTorch has many words for it, and a place of the user's may have its own
+        raise DeviceError(f"{shown(place)} is no torch device; give 'cpu', 'cuda' or 'cuda:1'") from error
     if found.type == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if (found.index or 0) >= count:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from ..errors import UnknownNameError
+from ..errors import UnknownNameError, shown
 from .devices import Device
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ class Times:
         """
         found = self._by_name.get(name)
         if found is None:
-            raise UnknownNameError(f"{self.model_type} has no node named {name!r}; report.nodes lists them")
+            raise UnknownNameError(f"{self.model_type} has no node named {shown(name)}; report.nodes lists them")
         return found
 
     @cached_property

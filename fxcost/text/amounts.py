@@ -8,8 +8,7 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
-from ..errors import InputError
-from .words import shortened
+from ..errors import InputError, shown
 
 _DECIMAL = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "p": 10**15, "b": 10**9}
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
@@ -29,9 +28,9 @@ def parse_count(count: int | str) -> int:
     """
     if isinstance(count, int):
         return _not_negative(count)
-    found = re.fullmatch(rf"{_NUMBER}([kmgtpb]?)", count.strip().lower())
+    found = re.fullmatch(rf"{_NUMBER}([kmgtpb]?)", count.strip().lower()) if isinstance(count, str) else None
     if found is None:
-        raise InputError(f"{shortened(count, LONGEST)!r} is no count; write 4.2G, 26M or a plain number")
+        raise InputError(f"{shown(count)} is no count; write 4.2G, 26M or a plain number")
     return int(_number(found[1]) * _DECIMAL[found[2]])
 
 
@@ -46,9 +45,9 @@ def parse_bytes(size: int | str) -> int:
     """
     if isinstance(size, int):
         return _not_negative(size, "number of bytes")
-    found = re.fullmatch(rf"{_NUMBER}([kmgt]?i?)b?\s*", size.lower())
+    found = re.fullmatch(rf"{_NUMBER}([kmgt]?i?)b?\s*", size.lower()) if isinstance(size, str) else None
     if found is None or found[2] not in _UNITS:
-        raise InputError(f"{shortened(size, LONGEST)!r} is no size in bytes; write 24GiB, 80GB or a plain number")
+        raise InputError(f"{shown(size)} is no size in bytes; write 24GiB, 80GB or a plain number")
     return round(_number(found[1]) * _UNITS[found[2]])
 
 
@@ -61,10 +60,10 @@ def parse_share(share: float | str) -> Fraction:
     Raises:
         InputError: the text is no share, or the share is negative.
     """
-    text = str(share).strip()
+    text = str(share).strip() if isinstance(share, (str, int, float)) else ""
     found = re.fullmatch(r"(\d+(?:\.\d+)?(?:e-?\d{1,3})?)\s*(%?)", text)
     if found is None or len(text) > LONGEST:
-        raise InputError(f"{shortened(text, LONGEST)!r} is no share; write 1% or 0.01")
+        raise InputError(f"{shown(share)} is no share; write 1% or 0.01")
     return Fraction(found[1]) / (100 if found[2] else 1)
 
 

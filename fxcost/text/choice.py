@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from difflib import get_close_matches
 
-from ..errors import UnknownNameError
+from ..errors import UnknownNameError, nearest, shown
 
 
 def choose(what: str, given: str, choices: Sequence[str]) -> str:
@@ -14,8 +13,8 @@ def choose(what: str, given: str, choices: Sequence[str]) -> str:
     Raises:
         UnknownNameError: it is not; the message names the nearest, and lists all.
     """
-    if given in choices:
+    if isinstance(given, str) and given in choices:
         return given
-    near = get_close_matches(given.lower(), choices, n=1)
+    near = nearest(given.lower() if isinstance(given, str) else given, choices, n=1)
     hint = f"did you mean {near[0]!r}? There are" if near else "choose one of"
-    raise UnknownNameError(f"no {what} {given!r}; {hint} {', '.join(choices)}")
+    raise UnknownNameError(f"no {what} {shown(given)}; {hint} {', '.join(choices)}")

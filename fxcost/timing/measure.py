@@ -19,6 +19,7 @@ from ..analyze import analyze
 from ..capture.capture import Loss, exported, record_real
 from ..capture.step import sum_of_outputs
 from ..errors import DeviceError, FxcostError, InputError, MeasureError
+from ..errors.arguments import checked
 from ..model.inputs import parameter_dtype
 from ..model.real import RealModel, home, same_random_numbers
 from ..records.recording import Recording
@@ -32,6 +33,7 @@ from .measurement import Measurement
 from .replay import Replay
 
 
+@checked
 def measure(
     model: Any,
     inputs: Any = (),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from statistics import median, quantiles
 
+from ..errors.arguments import checked
 from ..records.cost import Cost
 from ..report import Report
 from ..speed.roofline import Roofline
@@ -96,6 +97,7 @@ class OperatorTime:
     seconds: float
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class Measured:
     """What was measured of a model that was run on real tensors.

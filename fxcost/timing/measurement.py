@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from os import PathLike
 from typing import Any
 
+from ..errors.arguments import checked
 from .measured import Measured
 
 
+@checked
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Measurement(Measured):
     """A model that was run on real tensors: its times beside what its roofline predicts. Prints as a table."""

@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
-from ..errors import UnknownNameError
+from ..errors import InputError, UnknownNameError, nearest, shown
+from ..errors.arguments import checked
 from ..records.cost import Cost, NodeCost, OpCost
 from ..records.recording import ParameterRecord, Recording
 from ..rules.registered import formula_assumptions
@@ -145,6 +145,7 @@ class Sums:
         """Every module by its FQN, parents before children, with costs, parameters and calls."""
         return MappingProxyType(module_tree(self.recording, self.nodes, self.parameters))
 
+    @checked
     def by_module(self, *, own: bool = False) -> dict[str, Cost]:
         """Cost by module FQN, children included; "" is the root. A module used under many names stands under one.
 
@@ -170,6 +171,7 @@ class Sums:
         """Every family of operators that ran, in order of its first run."""
         return _grouped(self._operations(), lambda op: op.family or UNCOSTED_FAMILY)
 
+    @checked
     def cost_of(self, name: str) -> Cost:
         """The cost of a module, by any of its FQNs, or of a node, by its name; a module goes first.
 
@@ -183,13 +185,20 @@ class Sums:
             if node.name == name:
                 return node.cost
         known = [*self.modules, *(node.name for node in self.nodes)]
-        near = get_close_matches(name, known, n=5, cutoff=0.5)
+        near = nearest(name, known, n=5, cutoff=0.5)
         hint = f"did you mean {', '.join(map(repr, dict.fromkeys(near)))}?" if near else "by_module() lists the modules"
-        raise UnknownNameError(f"{self.model_type} has no module or node named {name!r}; {hint}")
+        raise UnknownNameError(f"{self.model_type} has no module or node named {shown(name)}; {hint}")
 
     def canonical(self, module: str) -> str:
-        """The name under which a module's cost stands; another one only if the module is shared."""
-        return self._canonical.get(module, module)
+        """The name under which a module's cost stands; another one only if the module is shared.
+
+        Raises:
+            InputError: it is no name.
+        """
+        try:
+            return self._canonical.get(module, module)
+        except TypeError:
+            raise InputError(f"{shown(module)} is no name of a module") from None
 
     # What the numbers rest on -----------------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..errors import MissingLibraryError, UnknownNameError
+from ..errors import MissingLibraryError, UnknownNameError, shown
 from ..records.plain import COST_FIELDS
 from ..totals.sums import Sums
 from .rows import Row, rows_of
@@ -28,7 +28,7 @@ def to_dataframe(report: Sums, by: str = "node") -> pd.DataFrame:
     except ImportError as error:
         raise MissingLibraryError("DataFrames need pandas: pip install 'fxcost[pandas]'") from error
     if by not in BY:
-        raise UnknownNameError(f"there is nothing by {by!r}: choose from {', '.join(BY)}")
+        raise UnknownNameError(f"there is nothing by {shown(by)}: choose from {', '.join(BY)}")
     rows = parameter_rows(report) if by == "parameter" else [_columns(row, by) for row in _rows(report, by)]
     frame = pd.DataFrame(rows).set_index("name") if rows else pd.DataFrame(index=pd.Index([], name="name"))
     frame.attrs.update(model=report.model_type, assumptions=list(report.assumptions), uncosted=dict(report.uncosted))

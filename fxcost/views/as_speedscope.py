@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import UnknownNameError
+from ..errors import UnknownNameError, shown
 from ..records.cost import NodeCost, OpCost
 from ..speed.devices import Device
 from ..speed.roofline import roofline as roofline_of
@@ -47,9 +47,9 @@ def to_speedscope(report: Sums, weight: str = "flops", device: Device | str | No
         UnknownNameError: there is no such weight, or it is "time" and no device is given.
     """
     named = [*WEIGHTS, *(["time"] if device is not None else [])]
-    if weight not in named:
+    if not isinstance(weight, str) or weight not in named:
         hint = "; give device= too, a name such as 'a100'" if weight == "time" else ""
-        raise UnknownNameError(f"there is no weight {weight!r}: choose from {', '.join([*WEIGHTS, 'time'])}{hint}")
+        raise UnknownNameError(f"there is no weight {shown(weight)}: choose from {', '.join([*WEIGHTS, 'time'])}{hint}")
     frames: dict[str, int] = {}
     stacks = list(_stacks(report))
     profiles = [_profile(name, unit, _operations(stacks, amount), frames) for name, unit, amount in WEIGHTS.values()]

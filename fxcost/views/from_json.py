@@ -17,8 +17,11 @@ from ..records.plain import cost_dict
 from ..records.reading import Unpacker
 from ..records.recording import Recording, TensorSpec
 from ..records.skeleton import HeldTensor, ModuleBone, skeleton
+from ..text.words import printable, shortened
 from .as_json import SCHEMA
 
+LONGEST_PATH = 200
+"""Characters of a path that an error shows."""
 Kind = TypeVar("Kind", bound=Analysis)
 """The class that a report is read as."""
 
@@ -35,18 +38,23 @@ def read_json(source: str | PathLike[str], kind: type[Kind]) -> Kind:
             f"give a report of fxcost.analyze(model, inputs), or the path of its JSON file, not {type(source).__name__}"
         )
     is_text = isinstance(source, str) and source.lstrip().startswith("{")
-    where = "the text" if is_text else fspath(source)
+    where = "the text" if is_text else shortened(printable(fspath(source)), LONGEST_PATH)
     try:
         if is_text:
-            return read_dict(json.loads(fspath(source)), kind)
+            return read_dict(json.loads(fspath(source), parse_constant=_no_number), kind)
         with open(source, encoding="utf-8") as file:
-            return read_dict(json.load(file), kind)
+            return read_dict(json.load(file, parse_constant=_no_number), kind)
     except OSError as error:
         raise ReportFileError(f"cannot read {where}: {error.strerror or error}") from error
     except ReportFileError as error:
         raise ReportFileError(f"{where}: {error}") from error.__cause__
     except (ValueError, RecursionError) as error:
         raise ReportFileError(f"{where} is no JSON: {error}") from error
+
+
+def _no_number(name: str) -> None:
+    """What Python's reader takes, and JSON has not: NaN and infinities."""
+    raise ValueError(f"{name} is no number")
 
 
 def read_dict(data: Any, kind: type[Kind]) -> Kind:
@@ -71,7 +79,7 @@ def _check_schema(data: Any) -> None:
         )
     if schema != SCHEMA:
         found = schema.rpartition("/")[2]
-        newer = found.isdecimal() and int(found) > int(version)
+        newer = found.isdecimal() and len(found) < 10 and int(found) > int(version)
         remedy = "read it with a newer fxcost" if newer else "analyse the model again"
         raise ReportFileError(f"the layout is {shown(schema)}, and this fxcost reads {SCHEMA!r}: {remedy}")
     if not isinstance(data.get("recording"), Mapping):

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from fxcost.records.recording import NodeRecord, TensorSpec
-from fxcost.records.recording import recording as records
+from fxcost.records import recording as records
 
 RECORDS: list[Any] = [
     value

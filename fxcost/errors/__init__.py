@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from difflib import get_close_matches
 from reprlib import Repr
 from typing import Any
 
@@ -111,3 +113,12 @@ def shown(value: Any) -> str:
         text = f"<{type(value).__name__}>"
     text = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]}…{text[-_LONGEST // 2 :]}"
+
+
+def nearest(given: Any, known: Iterable[str], n: int = 3, cutoff: float = 0.6) -> list[str]:
+    """Those of the known names that are most like what was given; of a very long text only the start is looked at.
+
+    >>> nearest("convolutoin", ["convolution", "relu"]), nearest(5, ["relu"])
+    (['convolution'], [])
+    """
+    return get_close_matches(given[:_LONGEST], list(known), n, cutoff) if isinstance(given, str) else []
