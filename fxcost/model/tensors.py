@@ -66,7 +66,7 @@ class TensorCopier:
         if not tensor.is_meta:
             self.real.append((meta, tensor))
         self._remember(tensor, meta)
-        if tensor.__dict__ and not _is_nested_of_parts(tensor):  # its sizes are told apart by its own offsets
+        if tensor.__dict__ and not _is_nested_of_parts(tensor):  # such a one is known by its offsets
             meta.__dict__.update({k: self.value(v) for k, v in tensor.__dict__.items()})
         return meta
 
