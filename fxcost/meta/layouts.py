@@ -89,7 +89,7 @@ def _transformed(x: Tensor, shape: Sequence[int], dims: Sequence[int]) -> Stride
 
 
 def _partitioned(count: int, dims: Sequence[int]) -> list[int]:
-    """The other dimensions in the order in which `std::partition` leaves them, which decides where strides are equal."""
+    """The other dimensions in the order in which `std::partition` leaves them, which decides for equal strides."""
     order, first, last = list(range(count)), 0, count
     while True:
         while first < last and order[first] not in dims:

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import torch
 
-from fxcost.records.recording import NodeRecord, TensorSpec
 from fxcost.records import recording as records
+from fxcost.records.recording import NodeRecord, TensorSpec
 
 RECORDS: list[Any] = [
     value
