@@ -246,7 +246,7 @@ class SymbolicTracer(fx.Tracer):
 
     def to_bool(self, obj: fx.Proxy) -> bool:
         """A value decides: `if x:`."""
-        self.doubt("the code decides by a value, which is known in a run alone")
+        self.doubt("control flow hangs on a value, which is known in a run alone")
         raise AssertionError
 
     def iter(self, obj: fx.Proxy) -> Iterator[Any]:

@@ -124,7 +124,11 @@ class MetaCopier(Rebuilder):
         if kind is tuple:
             return tuple(map(self.value, value))
         if _is_plain(kind):
-            return self.holder(value, self.value)
+            try:
+                return self.holder(value, self.value)
+            except TypeError as error:  # a lock is plain to look at, and made by its own class alone
+                if "is not safe" not in str(error):
+                    raise
         return self._by_its_protocol(value, kind)
 
     def _by_its_protocol(self, value: Any, kind: type) -> Any:
