@@ -226,5 +226,5 @@ def exported(program: torch.export.ExportedProgram, inputs: Any, kwargs: Any) ->
     if not isinstance(inputs, torch.Tensor) and not inputs and not kwargs:
         inputs, kwargs = program.example_inputs
     module = program.module(check_guards=False)
-    module._forward_pre_hooks.clear()  # of this module, made for us: they check the inputs, which we do in our own words
+    module._forward_pre_hooks.clear()  # they check inputs, as we do in our own words
     return module, inputs, kwargs

@@ -1,4 +1,7 @@
-"""Every exception that fxcost raises. Messages say what was seen, where, and what to do about it."""
+"""Every exception that fxcost raises. Messages say what was seen, where, and what to do about it.
+
+In: arguments of public functions, to be checked (arguments.py). Out: children of :class:`FxcostError`. May use nothing.
+"""
 
 from __future__ import annotations
 

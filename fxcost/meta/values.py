@@ -250,8 +250,7 @@ class ValueRecorder(OpRecorder):
 
     def _stays_unknown(self, func: Any, packet: Any, args: Any, out: Any) -> bool:
         """The common case, told cheaply: float results of an unknown input."""
-        results = out if isinstance(out, tuple) else (out,)
-        if not all(isinstance(t, Tensor) and not is_integer(t) for t in results):
+        if not all(isinstance(t, Tensor) and not is_integer(t) for t in (out if isinstance(out, tuple) else (out,))):
             return False
         if packet in _VALUE_FREE or written_arguments(func):
             return False

@@ -20,7 +20,7 @@ CONTRACTIONS = [
     (aten.linear_backward.default, (M, M, M, ALL), (M, M, V)),
     (
         unit.scaled_dot_product_attention_backward.default,
-        (X, X, X, X, None, X, f(2, 3, 8), 0.0, False, None, False, (True, True, True, False)),
+        (X, X, X, X, None, X, f(2, 3, 8), 0.0, False, None, False, False, (True, True, True, False)),
         (X, X, X),
     ),
     (
