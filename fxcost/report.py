@@ -12,6 +12,7 @@ from os import PathLike
 from os.path import splitext
 from typing import TYPE_CHECKING, Any
 
+from .errors import InputError
 from .errors.arguments import checked
 from .memory.analysis import Analysis
 from .text import files
@@ -358,7 +359,12 @@ def as_report(given: Report | Path) -> Report:
     Raises:
         InputError, ReportFileError: as :meth:`Report.from_json`.
     """
-    return given if isinstance(given, Report) else Report.from_json(given)
+    if isinstance(given, Report):
+        return given
+    if not isinstance(given, (str, PathLike)):
+        kind = type(given).__name__
+        raise InputError(f"give a report of fxcost.analyze, or a path or text of one, not {kind}")
+    return Report.from_json(given)
 
 
 def _written(text: str, path: Path | None) -> str:

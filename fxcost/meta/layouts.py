@@ -47,6 +47,8 @@ def rows(_: Any, shape: Sequence[int]) -> Strides:
 
 def columns(_: Any, shape: Sequence[int]) -> Strides:
     """Strides of matrices that lie in memory column by column, as LAPACK wants them."""
+    if len(shape) < 2:
+        return row_major(shape)
     *batch, high, wide = shape
     *outer, inner, _ = row_major((*batch, wide, high))
     return (*outer, 1, inner)

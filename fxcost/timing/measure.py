@@ -111,7 +111,7 @@ def device_at(place: torch.device, dtype: str, clock: Clock = time.perf_counter)
             return Device.named(reported)
         except DeviceError:
             pass  # not in the table, or not under this name: measure it
-    return Device.calibrate(place, dtypes=dict.fromkeys(("float32", dtype)), seconds=3.0, clock=clock)
+    return Device.calibrate(place, dtypes=[*dict.fromkeys(("float32", dtype))], seconds=3.0, clock=clock)
 
 
 class _Bench:

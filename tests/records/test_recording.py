@@ -17,7 +17,10 @@ from fxcost.records.recording import NodeRecord, TensorSpec
 RECORDS: list[Any] = [
     value
     for value in vars(records).values()
-    if dataclasses.is_dataclass(value) and isinstance(value, type) and hasattr(value, "__slots__")
+    if dataclasses.is_dataclass(value)
+    and isinstance(value, type)
+    and value.__module__ == records.__name__
+    and hasattr(value, "__slots__")
 ]
 
 
