@@ -16,7 +16,6 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError, shown
-from ..errors.arguments import checked
 from ..meta.nested import is_nested
 from ..meta.storages import META
 from ..records.tree import held_tensors
@@ -40,7 +39,6 @@ class InputSpec:
     dtype: torch.dtype | None = None
 
 
-@checked
 def spec(*shape: int | str, dtype: torch.dtype | str | None = None) -> InputSpec:
     """An input tensor by shape and dtype, without data.
 

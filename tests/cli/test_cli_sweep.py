@@ -14,12 +14,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from sweep_models import Net
 
 import fxcost
 from fxcost import cli
 
 HERE = Path(__file__).parents[1]
+sys.path.insert(0, str(HERE / "sweeps"))
+from sweep_models import Net  # noqa: E402
+
 FILE = str(HERE / "sweeps" / "sweep_models.py")
 SWEEP = importlib.import_module("fxcost.sweeps.run")
 
