@@ -19,14 +19,14 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "conventions"))
+sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import torch
 import torchvision
 from tabulate import tabulate
-from tools import TOOLS
 
 import fxcost
+from tests.conventions.tools import TOOLS
 
 Row = dict[str, Any]
 SIZES = {"inception_v3": 299}

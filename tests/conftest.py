@@ -1,4 +1,4 @@
-"""Makes the helper modules beside this file importable from all tests, and compares views with golden files."""
+"""Settings of all tests, and comparison of views with golden files."""
 
 from __future__ import annotations
 

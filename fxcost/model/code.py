@@ -81,7 +81,7 @@ def reads(code: CodeType) -> Reads:
     place = id(code)
     known = _known.get(place)
     if known is None:
-        known = weakref.ref(code, lambda _: _known.pop(place, None)), _read(code)
+        known = weakref.ref(code, lambda _, known=_known: known.pop(place, None)), _read(code)  # also while Python ends
         _known[place] = known
     return known[1]
 

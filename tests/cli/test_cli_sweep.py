@@ -17,10 +17,9 @@ import pytest
 
 import fxcost
 from fxcost import cli
+from tests.sweeps.sweep_models import Net
 
 HERE = Path(__file__).parents[1]
-sys.path.insert(0, str(HERE / "sweeps"))
-from sweep_models import Net  # noqa: E402
 
 FILE = str(HERE / "sweeps" / "sweep_models.py")
 SWEEP = importlib.import_module("fxcost.sweeps.run")

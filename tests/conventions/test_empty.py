@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import torch
 from peer_cases import build
-from tools import TOOLS
 from torch import nn
 
 import fxcost
 from fxcost.conventions import CONVENTIONS
+from tests.conventions.tools import TOOLS
 
 CASES = (
     "seq_convbnrelu",

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-from tools import TOOLS
 from torch import nn
 
 import fxcost
+from tests.conventions.tools import TOOLS
 
 
 class Mixed(nn.Module):

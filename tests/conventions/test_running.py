@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from tools import TOOLS
 from torch import nn
 
 import fxcost
+from tests.conventions.tools import TOOLS
 
 
 def encoder(**options: Any) -> nn.TransformerEncoder:

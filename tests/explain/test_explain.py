@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,9 +21,7 @@ from fxcost.explain.explain import QUANTITIES, explain_operation
 from fxcost.records.recording import TensorSpec
 from fxcost.rules import default_registry
 from fxcost.rules.pricing import cost_operation
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "rules"))
-from test_coverage import examples
+from tests.rules.test_coverage import examples
 
 SMALL = 64
 """No formula has a larger constant of its own: a larger one is a size whose origin was lost."""

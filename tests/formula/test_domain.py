@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from fresh import agree
 from torch import Tensor, nn
 
 import fxcost
 from fxcost import Dim
 from fxcost.formula.domain import Domain
 from fxcost.report import Report
+from tests.formula.fresh import agree
 
 INPUTS = ("B", "S", 16)
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 import sympy
 import torch
-from fresh import agree
 from torch import Tensor, nn
 from transformers import GPT2Config, GPT2LMHeadModel
 
 import fxcost
 from fxcost import Dim
+from tests.formula.fresh import agree
 
 
 def gpt2(d: int, L: int, V: int) -> nn.Module:  # noqa: N803  as papers write it

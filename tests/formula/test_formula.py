@@ -9,7 +9,6 @@ import pytest
 import sympy
 import torch
 import torchvision
-from fresh import agree
 from torch import nn
 from transformers import BertConfig, BertModel, LlamaConfig, LlamaForCausalLM
 
@@ -17,6 +16,7 @@ import fxcost
 from fxcost import Dim
 from fxcost.formula.formula import Formula
 from fxcost.report import Report
+from tests.formula.fresh import agree
 
 IDS = {"input_ids": fxcost.spec("B", "S", dtype="int64")}
 IMAGE = ("B", 3, "H", "W")

@@ -5,13 +5,13 @@ import weakref
 
 import pytest
 import torch
-from test_kernels import looks, meta
 
 from fxcost.meta import answers
 from fxcost.meta.answers import forgotten, returns_fresh
 from fxcost.meta.segments import Segment
 from fxcost.meta.storages import Storages
 from fxcost.meta.values import ValueRecorder
+from tests.meta.test_kernels import looks, meta
 
 aten = torch.ops.aten
 

@@ -4,10 +4,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_kernels import looks, meta
 
 from fxcost.meta.closed_forms import BINARY, CLOSED_FORMS, UNARY
 from fxcost.meta.kernels import run_on_meta
+from tests.meta.test_kernels import looks, meta
 
 aten = torch.ops.aten
 FLOATS = [torch.float32, torch.float64, torch.float16, torch.bfloat16]

@@ -4,9 +4,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_kernels import looks
 
 from fxcost.meta.gradients import META_GRADIENTS, elementwise
+from tests.meta.test_kernels import looks
 
 aten = torch.ops.aten
 dtypes = st.sampled_from([torch.float32, torch.float64])

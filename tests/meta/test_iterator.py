@@ -5,10 +5,10 @@ import warnings
 
 import pytest
 import torch
-from against_cpu import look, on_meta_alike, shuffled
 
 from fxcost.meta.iterator import ITERATED, is_pointwise, iterated
 from fxcost.meta.kernels import returns_fresh, run_on_meta
+from tests.meta.against_cpu import look, on_meta_alike, shuffled
 
 aten = torch.ops.aten
 INTEGERS = ("bitwise", "shift", "gcd", "lcm", "xor", "__or__", "__and__")

@@ -7,8 +7,8 @@ import re
 import torch
 
 import fxcost.meta.unit_gradients  # noqa: F401  (defines torch.ops.fxcost.*_backward)
-from examples import C4, ONE, L, M, V, X, Y, f, i
 from fxcost.rules.backward_pointwise import TABLE
+from tests.rules.examples import C4, ONE, L, M, V, X, Y, f, i
 
 aten = torch.ops.aten
 unit = torch.ops.fxcost

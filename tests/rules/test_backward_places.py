@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from oracle import Number, exp, filled, floor, log, maximum, minimum, numbers, power, prove, tensor, total
 from recording import price, price_of
 from strategies import drawn, flags, sizes, values
-from test_interpolation import cubic_taps, linear_taps
+
+from tests.rules.test_interpolation import cubic_taps, linear_taps
 
 F = torch.nn.functional
 aten = torch.ops.aten

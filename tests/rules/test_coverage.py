@@ -4,10 +4,8 @@ import re
 
 import pytest
 import torch
-from backward_examples import BACKWARD
 from recording import described, record
 
-from examples import CALLS, FOREIGN
 from fxcost import Cost
 from fxcost.errors import DuplicateRuleError, RuleError
 from fxcost.records.recording import OpRecord, TensorSpec
@@ -17,6 +15,8 @@ from fxcost.rules.late import LATE_RULES
 from fxcost.rules.pointwise import TABLE
 from fxcost.rules.pricing import cost_operation
 from fxcost.rules.registry import Rule, merge
+from tests.rules.backward_examples import BACKWARD
+from tests.rules.examples import CALLS, FOREIGN
 
 aten = torch.ops.aten
 FAMILIES = {

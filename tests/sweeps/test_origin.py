@@ -8,14 +8,14 @@ from functools import partial
 from importlib import metadata
 
 import pytest
-import sweep_models
 import torch
-from sweep_models import Net
 from torch import nn
 
 import fxcost
 from fxcost.sweeps.items import items_of
 from fxcost.sweeps.origin import holding, origin
+from tests.sweeps import sweep_models
+from tests.sweeps.sweep_models import Net
 
 SWEEP = importlib.import_module("fxcost.sweeps.run")
 NET = """

@@ -11,11 +11,9 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-import sweep_models
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from sweep_models import Net
 from torch import nn
 
 import fxcost
@@ -25,6 +23,8 @@ from fxcost.sweeps.items import items_of
 from fxcost.sweeps.journal import appending, read
 from fxcost.sweeps.pool import Processes
 from fxcost.sweeps.rows import Row
+from tests.sweeps import sweep_models
+from tests.sweeps.sweep_models import Net
 
 FILE = str(Path(__file__).with_name("sweep_models.py"))
 SWEEP = importlib.import_module("fxcost.sweeps.run")

@@ -18,7 +18,6 @@ from typing import Any
 
 import pytest
 import torch
-from hostile import NAMES, SCRIPT, hostile_model, name_of_module
 from torch import nn
 
 import fxcost
@@ -31,6 +30,7 @@ from fxcost.views.blocks import Box, Cluster
 from fxcost.views.page.graph import MOST_MEMBERS, in_parts
 from fxcost.views.page.memory import columns
 from fxcost.views.page.store import number
+from tests.views.hostile import NAMES, SCRIPT, hostile_model, name_of_module
 
 VENDOR = Path(str(files("fxcost.views") / "vendor"))
 

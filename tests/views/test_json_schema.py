@@ -11,12 +11,12 @@ import jsonschema
 import pytest
 import torch
 from hand_made import residual_net
-from test_from_json import Checkpointed, mixtral
 from torch import nn
 
 import fxcost
 from fxcost.report import Report
 from fxcost.views.as_json import SCHEMA, schema
+from tests.views.test_from_json import Checkpointed, mixtral
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 VALIDATOR = jsonschema.Draft202012Validator

@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from browser import Browser, browser
-from hostile import SCRIPT, hostile_model
 from torch import nn
 
 import fxcost
@@ -18,6 +16,8 @@ from fxcost.compare.diff import diff
 from fxcost.report import Report
 from fxcost.text import units
 from fxcost.views.as_html import page
+from tests.views.browser import Browser, browser
+from tests.views.hostile import SCRIPT, hostile_model
 
 NODES = 10_000
 
