@@ -191,7 +191,9 @@ class OpRecorder(TorchDispatchMode):
 
     def _is_settled(self, out: Any) -> bool:
         """True if what an operator returned follows from the metadata of what it was given."""
-        return all(t is None or is_plain(t) for t in (out if isinstance(out, (tuple, list)) else (out,)))
+        return all(
+            t is None or (t.is_meta and is_plain(t)) for t in (out if isinstance(out, (tuple, list)) else (out,))
+        )
 
     def _repeated(self, answer: Answer, args: Any, kwargs: dict[str, Any], segment: Segment) -> Any:
         out = answer.results(args, kwargs)

@@ -45,6 +45,11 @@ def constants(x: Tensor, _: Tensor) -> Tensor:
 
 
 CASES: dict[str, tuple[Function, list[int], list[tuple[int, ...]]]] = {
+    "numbers alone, twice": (
+        lambda x, t: x.repeat(*[torch.div(x.shape[1], 3, rounding_mode="trunc")] * 2),
+        [],
+        [(4, 16)],
+    ),
     "item": (lambda x, t: x[:, : t[1].item()], [1, 3], [(2, 3)]),
     "tolist": (lambda x, t: x.split(t.tolist(), 1), [3, 5], [(2, 3), (2, 5)]),
     "int": (lambda x, t: x.repeat(int(t.sum()), 1), [1, 2], [(6, 8)]),
