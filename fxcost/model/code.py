@@ -13,6 +13,7 @@ import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
 from dis import opmap
+from functools import partial
 from types import CodeType
 from typing import Any
 
@@ -81,7 +82,7 @@ def reads(code: CodeType) -> Reads:
     place = id(code)
     known = _known.get(place)
     if known is None:
-        known = weakref.ref(code, lambda _, known=_known: known.pop(place, None)), _read(code)  # also while Python ends
+        known = weakref.ref(code, partial(_known.pop, place)), _read(code)  # pop(place, the reference): it is no error if gone
         _known[place] = known
     return known[1]
 
