@@ -82,7 +82,7 @@ def reads(code: CodeType) -> Reads:
     place = id(code)
     known = _known.get(place)
     if known is None:
-        known = weakref.ref(code, partial(_known.pop, place)), _read(code)  # pop(place, the reference): it is no error if gone
+        known = weakref.ref(code, partial(_known.pop, place)), _read(code)  # the reference is pop's default
         _known[place] = known
     return known[1]
 
