@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import functools
 import sys
+import threading
 from collections.abc import Callable
+from operator import is_
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -31,9 +33,12 @@ from ..model.parts import Parts
 from ..records.recording import ModuleCall, Operator
 from ..records.sketch import Node
 from .drawing import Call, Drawing
-from .host import Taken, note_function, translate
+from .follow import Seen
+from .host import ASKS_SIZE, Taken, note_function, translate
+from .products import noting_products
 from .spelling import operator_of, written_as
 from .vocabulary import has_tensor, vocabulary
+from .wrapped import wrapped_functions
 
 _METADATA = frozenset(getattr(Tensor, name).__get__ for name in ("shape", "dtype", "ndim", "layout", "requires_grad"))
 """Reads of attributes that are no tensors."""
@@ -57,6 +62,7 @@ class ConcreteTracer(TorchFunctionMode):
         self.records = self._drawing.records
         self.failed_in: str | None = None
         """FQN of the innermost module that was running when the model raised."""
+        self._changing = False
 
     # -------------------------------------------------------------------------------------------------------- running
 
@@ -69,13 +75,21 @@ class ConcreteTracer(TorchFunctionMode):
             self._drawing.placeholders(value, name)
         unwrap = self._wrap_modules()
         try:
-            with self:
+            with wrapped_functions(self._parts.root, function, self._standing_in), self:
                 out = function(*arguments.args, **arguments.kwargs)
         finally:
             unwrap()
             self.recorder.orphan = None
         self._drawing.output(out)
         return out
+
+    def seen(self) -> Seen | None:
+        """What follow.py asks of a run; None if no graph can be followed along it.
+
+        That is so if a module that stays whole ran with other settings than before the run, or a tensor was reshaped.
+        """
+        drawing = self._drawing
+        return None if self._changing or drawing.reshaped else Seen(drawing.several, drawing.handed_on)
 
     def mentioned(self) -> set[str]:
         """Names of the modules that were called, and of the modules and tensors that the graph names."""
@@ -85,13 +99,19 @@ class ConcreteTracer(TorchFunctionMode):
     def _wrap_modules(self) -> Callable[[], None]:
         """Route every module's forward through :meth:`_call_module`; returns what undoes it."""
         wrapped: list[tuple[nn.Module, Any]] = []
+        leaves: list[Settings | None] = []
         seen: set[int] = set()
         for name, module in self._parts.named_modules():
             if id(module) in seen or isinstance(module, torch.jit.ScriptModule):
                 continue
             seen.add(id(module))
             wrapped.append((module, module.__dict__.get("forward")))
-            module.__dict__["forward"] = self._routed(module, name, module.forward)
+            leaf = bool(name) and is_leaf(module, name, self._leaf_modules)
+            settings = Settings(module) if leaf else None
+            module.__dict__["forward"] = self._routed(module, name, module.forward, settings)
+            leaves.append(settings)
+        for settings in filter(None, leaves):
+            settings.read()  # now that all are routed
 
         def unwrap() -> None:
             for module, before in wrapped:
@@ -101,8 +121,10 @@ class ConcreteTracer(TorchFunctionMode):
 
         return unwrap
 
-    def _routed(self, module: nn.Module, name: str, forward: Callable[..., Any]) -> Callable[..., Any]:
-        leaf = bool(name) and is_leaf(module, name, self._leaf_modules)
+    def _routed(
+        self, module: nn.Module, name: str, forward: Callable[..., Any], settings: Settings | None
+    ) -> Callable[..., Any]:
+        """What runs in the place of a module's forward; a leaf, which stays whole, has `settings`."""
         forward = taking_the_fast_path(module, forward)
 
         @functools.wraps(forward)
@@ -116,9 +138,28 @@ class ConcreteTracer(TorchFunctionMode):
                     segment.scope = before
                 segment.note(self._relative(name), True, args, kwargs, out, start)
                 return out
-            if leaf:
+            if settings is not None:
+                self._changing = self._changing or settings.changed()
                 return self._call_leaf(module, name, forward, args, kwargs)
             return self._call_container(name, forward, args, kwargs)
+
+        return call
+
+    def _standing_in(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """What runs in the place of a function that `torch.fx.wrap` marks: it is one node, as in a symbolic graph."""
+        thread = threading.get_ident()  # others see the stand-in too
+
+        @functools.wraps(function)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            if threading.get_ident() != thread or self.recorder.segment is not None or not has_tensor((args, kwargs)):
+                return function(*args, **kwargs)
+            call = Call(self._drawing, args, kwargs)
+            call.make_nodes()
+            out, ran = self._run(function, args, kwargs, whole=True)
+            node = self.sketch.create_node("call_function", function, call.nodes, call.named_nodes)
+            name = torch.fx.node._get_qualified_name(function)
+            self._record(node, name, self._scopes[-1], call, out, ran)
+            return out
 
         return call
 
@@ -152,7 +193,10 @@ class ConcreteTracer(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func in _METADATA:  # most of what models ask for, and never a node
-            return func(*args)
+            segment, out = self.recorder.segment, func(*args)
+            if segment is not None and segment.whole and func in ASKS_SIZE:
+                return noting_products(out, segment)
+            return out
         kwargs = kwargs or {}
         if self.recorder.segment is not None:
             return self._call_inside(self.recorder.segment, func, args, kwargs, sys._getframe(1))
@@ -189,6 +233,8 @@ class ConcreteTracer(TorchFunctionMode):
             return taken.result
         start = len(segment.operations)
         out = func(*args, **kwargs)
+        if segment.whole and func in ASKS_SIZE:
+            return noting_products(out, segment)
         if segment.whole:
             note_function(segment, func, args, kwargs, out, start, caller)
         return out
@@ -217,6 +263,32 @@ class ConcreteTracer(TorchFunctionMode):
         self._drawing.bind(out, node)
         self._drawing.add(node, target, module, call, outputs, ran)
         return outputs
+
+
+class Settings:
+    """All that a module and those in it hold, to tell whether anything of it was replaced."""
+
+    __slots__ = ("_held", "_tables")
+
+    def __init__(self, module: nn.Module) -> None:
+        inner = [module.__dict__] if not module._modules else [m.__dict__ for m in module.modules()]
+        self._tables = [table for state in inner for table in (state, *[state[name] for name in _HELD])]
+        self._held: list[Any] = []
+
+    def read(self) -> None:
+        """Remember what is held now."""
+        self._held = self._now()
+
+    def changed(self) -> bool:
+        """True if it is not what was read."""
+        now = self._now()
+        return len(now) != len(self._held) or not all(map(is_, now, self._held))
+
+    def _now(self) -> list[Any]:
+        return [value for table in self._tables for value in table.values()]
+
+
+_HELD = ("_parameters", "_buffers", "_forward_hooks", "_forward_pre_hooks")
 
 
 class _Inside:

@@ -9,13 +9,13 @@ from typing import Any
 from ..records.recording import NodeRecord, OpRecord, TensorSpec, tensor_specs
 
 
-def difference(graph: Sequence[NodeRecord], run: Sequence[NodeRecord]) -> str | None:
+def difference(graph: Sequence[NodeRecord], run: Sequence[NodeRecord], same: SameMemory | None = None) -> str | None:
     """Where the run of a graph first does something else than the run of the model's own code; None if nowhere.
 
     Both are nodes in execution order, the last one the output. Memory is compared by who shares it: each storage of
-    one run must be one storage of the other.
+    one run must be one storage of the other; `same` knows afterwards which is which.
     """
-    same = _SameMemory()
+    same = same or SameMemory()
     for ours, theirs in zip_longest(_operations(graph), _operations(run)):
         if ours is None or theirs is None:
             node, op, _ = ours or theirs
@@ -37,7 +37,7 @@ def _operations(nodes: Sequence[NodeRecord]) -> Iterator[Operation]:
             yield node, op, node.storages
 
 
-def _alike(ours: Operation, theirs: Operation, same: _SameMemory) -> bool:
+def _alike(ours: Operation, theirs: Operation, same: SameMemory) -> bool:
     (_, a, in_a), (_, b, in_b) = ours, theirs
     return a.op is b.op and same.values((a.args, a.outputs), (b.args, b.outputs), in_a.__getitem__, in_b.__getitem__)
 
@@ -48,7 +48,7 @@ def _shown(operation: Operation) -> str:
     return f"{op.op}({shapes}) in {node.module or 'the model'}"
 
 
-class _SameMemory:
+class SameMemory:
     """Compares values, and which storage of one run is which of the other."""
 
     def __init__(self) -> None:
@@ -72,6 +72,10 @@ class _SameMemory:
         if kind is dict:
             return a.keys() == b.keys() and all(self.values(a[k], b[k], in_a, in_b) for k in a)
         return bool(a is b or a == b or (a != a and b != b))
+
+    def ours(self, theirs: int) -> int:
+        """The graph's number of a storage of the run's; −1 if it was not met."""
+        return self._ours.get(theirs, -1)
 
     def _is_one(self, ours: int, theirs: int) -> bool:
         return self._theirs.setdefault(ours, theirs) == theirs and self._ours.setdefault(theirs, ours) == ours

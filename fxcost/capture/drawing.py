@@ -58,6 +58,12 @@ class Drawing:
         self._attributes = inventory(parts.root, parts.outside).names()
         self._attribute_nodes: dict[str, Node] = {}
         self._constants = 0
+        self.handed_on: dict[Node, Node] = {}
+        """Of a node that returned a tensor which another node had made: that one."""
+        self.reshaped = False
+        """Set when a tensor was found to have another shape or memory than when it was made."""
+        self.several: dict[Node, Any] = {}
+        """What a node returned that returned a row or a table of values, specs in place of tensors."""
 
     # ---------------------------------------------------------------------------------------------------------- nodes
 
@@ -84,6 +90,8 @@ class Drawing:
 
     def add(self, node: Node, target: str, module: str, call: Call, outputs: Any, ran: Ran) -> None:
         """Append the record of a node that has run."""
+        if isinstance(outputs, (tuple, dict)):
+            self.several[node] = outputs
         self.records.append(
             NodeRecord(
                 node.name,
@@ -117,7 +125,9 @@ class Drawing:
             found = self._met[id(tensor)] = Met(tensor)
         if found.age != self.recorder.changes:
             with torch._C.DisableTorchFunction():  # looking at a tensor must not come back to us, call by call
-                found.spec, found.age = self.recorder.spec(tensor), self.recorder.changes
+                spec = self.recorder.spec(tensor)
+            self.reshaped = self.reshaped or (found.age >= 0 and spec != found.spec)
+            found.spec, found.age = spec, self.recorder.changes
         return found
 
     def specs(self, value: Any) -> Any:
@@ -130,12 +140,12 @@ class Drawing:
     def bind(self, out: Any, node: Node) -> None:
         """Remember which node made each tensor in `out`; elements of a sequence get a getitem node when used."""
         if isinstance(out, Tensor):
-            self.met(out).node = node
-        elif isinstance(out, (tuple, list)):
-            for i, item in enumerate(out):
-                self._bind_item(item, node, i)
-        elif isinstance(out, dict):
-            for key, item in out.items():
+            known = self.met(out)
+            if isinstance(known.node, Node):
+                self.handed_on[node] = self.handed_on.get(known.node, known.node)
+            known.node = node
+        elif isinstance(out, (tuple, list, dict)):
+            for key, item in out.items() if isinstance(out, dict) else enumerate(out):
                 self._bind_item(item, node, key)
 
     def _bind_item(self, item: Any, node: Node, key: Any) -> None:

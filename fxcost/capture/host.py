@@ -49,7 +49,7 @@ _DEVICE_QUESTIONS: dict[Any, Callable[[torch.device], Any]] = {
     Tensor.get_device: lambda home: -1 if home.type == "cpu" else home.index or 0,
 }
 _ATTENTION = torch.nn.functional.scaled_dot_product_attention
-_ASKS_SIZE = frozenset({Tensor.size, _SHAPE.__get__, Tensor.numel, torch.numel})
+ASKS_SIZE = frozenset({Tensor.size, _SHAPE.__get__, Tensor.numel, torch.numel})
 
 
 class Taken(Exception):  # noqa: N818 - carries a result, not an error
@@ -220,7 +220,7 @@ class HostCalls(TorchFunctionMode):
             return func(*args, **kwargs)
         start = len(segment.operations)
         out = func(*args, **kwargs)
-        if func in _ASKS_SIZE:
+        if func in ASKS_SIZE:
             return noting_products(out, segment)
         note_function(segment, func, args, kwargs, out, start, sys._getframe(1))
         return out

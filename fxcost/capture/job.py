@@ -13,7 +13,7 @@ from torch import fx, nn
 from torch.nn.parameter import is_lazy
 
 from ..errors import CaptureError, FxcostError, InputError, nearest, shown
-from ..meta.segments import is_plain, outline
+from ..meta.segments import is_plain
 from ..meta.storages import Storages
 from ..meta.values import ValueRecorder
 from ..model.inputs import Arguments, as_given, bind, make_arguments, objects_by_name, weights_dtype
@@ -25,10 +25,12 @@ from ..model.reach import Reach
 from ..model.real import RealCopier
 from ..model.run_errors import model_raised
 from ..records.recording import ModuleCall, NodeRecord, Recording
-from ..records.sketch import Node, Sketch
+from ..records.sketch import Sketch
 from .concrete import ConcreteTracer
+from .confirm import SameMemory, difference
+from .follow import Seen, followed, resolved_call
 from .run_graph import GraphRunner
-from .symbolic import TracedCall, trace_symbolically
+from .symbolic import trace_symbolically
 
 
 class Job:
@@ -69,6 +71,8 @@ class Job:
         self.type_name = type(owner).__name__ if isinstance(owner, nn.Module) else name_of(model)
         self.real_possible = dtype is None and self._all_real(real_limit)
         self.home = self._home()
+        self._seen: Seen | None = None
+        """Of the last run, for following a graph along it; None where it can't be followed."""
         self.takes_gradients = False
         """Set where the model differentiates in its forward, and must run with gradients."""
         if self.copier.lazy:
@@ -105,14 +109,17 @@ class Job:
         except Exception as error:
             raise model_raised(error, tracer.failed_in, self.arguments) from error
         self.parts.attach(tracer.mentioned())
+        self._seen = tracer.seen()
         deaths = tuple(recorder.deaths.items())
         return self.recording(tracer.sketch, capture, recorder, tracer.records, tuple(tracer.calls), deaths)
 
-    def traced(self) -> Recording:
-        """Trace the model symbolically and run the graph on meta tensors.
+    def traced(self, ran: Recording) -> Recording:
+        """Trace the model symbolically: its graph, with what that ran as it is known from the model's own run.
+
+        Where the calls alone don't tell that graph and run do the same, the graph runs on meta tensors too.
 
         Raises:
-            CaptureError: the model can't be traced, or does something that makes a trace doubtful.
+            CaptureError: the model can't be traced, does something that makes a trace doubtful, or does something else.
             ModelRunError: the graph can't run.
         """
         if self.copier.overriding:
@@ -120,7 +127,18 @@ class Job:
         leaves: Callable[[nn.Module, str], bool] = lambda m, name: is_leaf(m, name, self.leaf_modules)  # noqa: E731
         with put_back(self.reach):
             sketch, calls = trace_symbolically(self.model, self.root, self.arguments, leaves, self.home)
-        return self._graph_run(sketch, "symbolic", list(self.arguments.tensors()), self.recorder(), calls)
+        if self._seen is not None:
+            found = followed(sketch, calls, ran, self._seen, self.home)
+            if found is not None:
+                return found
+        runner, recorder = self._graph_run(sketch, list(self.arguments.tensors()), self.recorder())
+        same = SameMemory()
+        differs = difference(runner.records, ran.nodes, same)
+        if differs is not None:
+            raise CaptureError(f"symbolic tracing takes another way than the model does: {differs}")
+        resolved = tuple([resolved_call(call, runner.outputs) for call in calls])
+        deaths = tuple([(same.ours(storage), ran_until) for storage, ran_until in ran.deaths or ()])
+        return self.recording(sketch, "symbolic", recorder, runner.records, resolved, deaths)
 
     def given(self) -> Recording:
         """Run a given graph on meta tensors.
@@ -130,7 +148,7 @@ class Job:
             ModelRunError: the graph can't run.
         """
         sketch = self.sketch()
-        return self._graph_run(sketch, "given", placeholder_values(sketch, self.arguments), self.recorder())
+        return self._given_run(sketch, "given", placeholder_values(sketch, self.arguments), self.recorder())
 
     def given_real(self, model: Any, inputs: Any, kwargs: Any) -> Recording:
         """Run a given graph on copies of its tensors and inputs, which hold data.
@@ -141,20 +159,23 @@ class Job:
         sketch = self.sketch()
         self.make_real(model, inputs, kwargs)
         values = placeholder_values(sketch, self.arguments)
-        return self._graph_run(sketch, "real", values, ValueRecorder(Storages(), real=True))
+        return self._given_run(sketch, "real", values, ValueRecorder(Storages(), real=True))
 
     def sketch(self) -> Sketch:
         """The nodes of the graph that was given."""
         return Sketch.of(self._graph or self.model.graph, node_owner)
 
+    def _given_run(self, sketch: Sketch, capture: str, values: list[Any], recorder: ValueRecorder) -> Recording:
+        runner, recorder = self._graph_run(sketch, values, recorder)
+        return self.recording(sketch, capture, recorder, runner.records, ())
+
     def _graph_run(
-        self, sketch: Sketch, capture: str, values: list[Any], recorder: ValueRecorder, calls: Any = ()
-    ) -> Recording:
+        self, sketch: Sketch, values: list[Any], recorder: ValueRecorder
+    ) -> tuple[GraphRunner, ValueRecorder]:
         runner = GraphRunner(self.root, sketch, recorder)
         with put_back(self.reach):
             runner.run(values)
-        resolved = tuple([_resolved_call(call, runner.outputs) for call in calls])
-        return self.recording(sketch, capture, recorder, runner.records, resolved)
+        return runner, recorder
 
     # ------------------------------------------------------------------------------------------------- what it is known
 
@@ -286,18 +307,3 @@ def placeholder_values(sketch: Sketch, arguments: Arguments) -> list[Any]:
     if rest or named:
         raise InputError(f"the graph takes {len(values)} inputs; {len(rest) + len(named)} too many are given")
     return values
-
-
-def _resolved_call(call: TracedCall, outputs: dict[Node, Any]) -> ModuleCall:
-    def specs(value: Any) -> Any:
-        kind = type(value)
-        if kind is Node:
-            return outputs.get(value)
-        if kind is tuple:
-            return tuple([specs(v) for v in value])
-        if kind is dict:
-            return {k: specs(v) for k, v in value.items()}
-        return outline(value) if isinstance(value, torch.Tensor) else value  # a buffer handed to a module
-
-    kwargs = tuple([(k, specs(v)) for k, v in call.kwargs.items()]) if call.kwargs else ()
-    return ModuleCall(call.module, specs(call.args), kwargs, specs(call.output), call.start, call.stop)

@@ -34,6 +34,7 @@ import torch
 from torch import ScriptObject, Tensor, device, dtype, fx, nn
 from torch._C import ScriptMethod
 from torch._ops import HigherOrderOperator
+from torch.fx import _symbolic_trace as fx_tracing
 from torch.overrides import TorchFunctionMode, is_tensor_method_or_property
 from torch.utils import _pytree as pytree
 
@@ -365,7 +366,7 @@ def trace_symbolically(
     try:
         if not isinstance(model, nn.Module):
             _doubt_types(getattr(model, "__func__", model), tracer)
-        with wrapped_functions(root, model), torch.enable_grad():
+        with wrapped_functions(root, model, fx_tracing._create_wrapped_func), torch.enable_grad():
             tracer.draw(model, root)
     except CaptureError:
         raise

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -38,8 +38,10 @@ if hasattr(os, "register_at_fork"):
 
 
 @contextmanager
-def wrapped_functions(root: nn.Module, model: Any) -> Iterator[None]:
-    """Meanwhile a call of a function that `torch.fx.wrap` marks, in a module of the model's code, becomes a node."""
+def wrapped_functions(
+    root: nn.Module, model: Any, stand_in: Callable[[Callable[..., Any]], Callable[..., Any]]
+) -> Iterator[None]:
+    """Meanwhile the functions that `torch.fx.wrap` marks, in the modules of the model's code, have stand-ins."""
     code = {type(m).__module__ for m in root.modules()} | {getattr(model, "__module__", None)}
     marked = [
         (names, name)
@@ -53,7 +55,7 @@ def wrapped_functions(root: nn.Module, model: Any) -> Iterator[None]:
         try:
             for names, name in marked:
                 _replaced.append((names, name, names[name]))
-                names[name] = fx_tracing._create_wrapped_func(names[name])
+                names[name] = stand_in(names[name])
             yield
         finally:
             _put_back()

@@ -38,8 +38,8 @@ class Memory:
     """What a forward pass needs in memory (units: bytes), each storage counted once, whatever views share it.
 
     `peak_activation_bytes` is the most that operators' results hold at one time, in graph order; `at_peak` lists them,
-    largest first. `peak_eager_activation_bytes` is the same as eager Python holds them; None where the model's own code
-    was not run (symbolic capture, a given graph). `timeline` has every node in order, `tensors` all that was made,
+    largest first. `peak_eager_activation_bytes` is the same as eager Python holds them; None where a graph was given,
+    and no code of the model's ran. `timeline` has every node in order, `tensors` all that was made,
     `resident_by_dtype` the bytes of parameters, buffers and inputs.
     """
 

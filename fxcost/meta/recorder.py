@@ -26,6 +26,7 @@ from .cells import tensors
 from .higher_order import flex_attention, handler, run_on_one_score
 from .kernels import kernel_for, run_on_meta
 from .nested import dense_parts, is_nested, refuse
+from .questions import Asker
 from .segments import PLAIN_DATA, Segment, is_plain, shape_of
 from .sparse import meta_copy, stored
 from .storages import META, Storages
@@ -33,9 +34,6 @@ from .units import composite_kernel
 
 _MISSING = object()
 _PLAIN_TYPES = frozenset({Tensor, torch.nn.Parameter, torch.nn.Buffer})
-_SCALARS = frozenset({int, float, bool})
-_SETTINGS = frozenset({str, type(None), torch.dtype, torch.memory_format, torch.layout})
-_SEQUENCES = frozenset({tuple, list, torch.Size})
 
 
 @lru_cache(maxsize=4096)
@@ -63,10 +61,6 @@ def _composite(op: Operator) -> Callable[..., Any] | None:
     return composite_kernel(op) if isinstance(op, torch._ops.OpOverload) else None
 
 
-class _UnusualError(Exception):
-    """An argument that can't stand in a question."""
-
-
 class OpRecorder(TorchDispatchMode):
     """Runs every operator on meta tensors and records it into the open :class:`Segment`.
 
@@ -91,8 +85,7 @@ class OpRecorder(TorchDispatchMode):
         self.region: torch.dtype | None = None
         """Dtype of the autocast region that runs; whoever opens a segment says so, as operators can't see it."""
         self.orphan: Callable[[Operator, Any, Any, Any, Segment], None] | None = None
-        self.followed: Container[int] = ()
-        """Numbers of the storages of whose contents something is known. For subclasses that follow values."""
+        self._asker = Asker(storages, self.followed())
         self._answers = Answers()
         self._repeating: dict[int, tuple[Operator, bool]] = {}
         self._randomness: dict[torch.device | None, Tensor] = {}
@@ -106,7 +99,7 @@ class OpRecorder(TorchDispatchMode):
         kwargs = kwargs or {}
         segment, key = self.segment, None
         if segment is not None and self.region is None and self._repeats(func):
-            key = self._question(func, args, kwargs, segment.slots)
+            key = self._asker.question(func, args, kwargs, segment.slots)
             answer = self._answers.get(key) if key is not None else None
             if answer is not None:
                 return self._repeated(answer, args, kwargs, segment)
@@ -157,38 +150,6 @@ class OpRecorder(TorchDispatchMode):
             known = self._repeating[id(func)] = func, not self.real and not body and answers_by_metadata(func)
         return known[1]
 
-    def _question(self, func: Operator, args: Any, kwargs: dict[str, Any], slots: dict[int, int]) -> Any:
-        """What decides an operator's answer and record, hashable; None if it can't be told.
-
-        Without a tensor there is little to remember; what is done with a tensor of which something is known, is done.
-        """
-        before = len(slots)
-        try:
-            asked = tuple([self._asked(a, slots) for a in args])
-            named = tuple([(k, self._asked(v, slots)) for k, v in kwargs.items()]) if kwargs else ()
-        except _UnusualError:
-            return None
-        return (id(func), before, asked, named, torch.get_default_dtype())
-
-    def _asked(self, value: Any, slots: dict[int, int]) -> Any:
-        kind = type(value)
-        if kind is Tensor or kind is torch.nn.Parameter:
-            plain = value.layout is torch.strided and value.is_meta and not (value.is_nested or value.is_quantized)
-            number = self.storages.number_of(value.untyped_storage()) if plain else -1
-            dtype = value.dtype
-            if not plain or number in self.followed or dtype.is_complex:
-                raise _UnusualError
-            return (value.shape, value.stride(), dtype, value.storage_offset(), slots.setdefault(number, len(slots)))
-        if kind in _SETTINGS:
-            return value
-        if kind in _SCALARS:
-            return (kind, value)  # 1, 1.0 and True are equal, and not the same argument
-        if kind in _SEQUENCES:
-            return tuple([self._asked(v, slots) for v in value])
-        if kind is torch.device:
-            return "meta"  # whatever was asked for
-        raise _UnusualError
-
     def _is_settled(self, out: Any) -> bool:
         """True if what an operator returned follows from the metadata of what it was given."""
         return all(
@@ -207,6 +168,10 @@ class OpRecorder(TorchDispatchMode):
         self.ticks += 1
         self.noted(record)
         return out
+
+    def followed(self) -> Container[int]:
+        """Numbers of the storages of whose contents something is known. For subclasses that follow values."""
+        return ()
 
     def noted(self, record: OpRecord) -> None:
         """An operator has run and been recorded. For subclasses that say whose it is."""

@@ -13,7 +13,7 @@ the same window (offset, shape, stride) onto it, so views and in-place writes st
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import Any
 
 import torch
@@ -81,9 +81,8 @@ class ValueRecorder(OpRecorder):
     """
 
     def __init__(self, storages: Storages, *, real: bool = False, real_available: bool = False) -> None:
-        super().__init__(storages, real=real)
         self.cells: dict[int, Cell] = {}
-        self.followed = self.cells
+        super().__init__(storages, real=real)
         self.assumptions: dict[str, None] = {}
         self.values_used = False
         """Set when a value, or what follows from one, decided what an operator did: it is not remembered."""
@@ -146,17 +145,18 @@ class ValueRecorder(OpRecorder):
             if tensor.is_floating_point() or tensor.is_complex():
                 kind = NeedsRealRunError if self._real_available else UnknownValueError
                 raise kind(
-                    f"{self._line()} needs the value of a {tensor.dtype} tensor of shape {tuple(tensor.shape)} "
-                    f"({why}), which is not known without data. Pass real weights and real inputs (on the "
-                    "command line: --real), so that a real run can be recorded"
+                    f"{asking_line(self.running)} needs the value of a {tensor.dtype} tensor of shape "
+                    f"{tuple(tensor.shape)} ({why}), which is not known without data. Pass real weights and real "
+                    "inputs (on the command line: --real), so that a real run can be recorded"
                 )
             return self._sampled_input(tensor, why)
         storage = cell.get()
         if cell.sampled:
             if scalar and self._real_available:
-                raise NeedsRealRunError(f"{self._line()} decides by a computed value ({why})")
+                raise NeedsRealRunError(f"{asking_line(self.running)} decides by a computed value ({why})")
             self.assumptions[
-                f"{self._line()} depends on values that were not known ({why}); they were evaluated on seeded noise"
+                f"{asking_line(self.running)} depends on values that were not known ({why}); they were evaluated on "
+                "seeded noise"
             ] = None
         return window(storage, tensor)
 
@@ -178,7 +178,7 @@ class ValueRecorder(OpRecorder):
             NeedsRealRunError: one is.
         """
         if self._real_available:
-            raise NeedsRealRunError(f"{self._line()} decides by a computed value ({why})")
+            raise NeedsRealRunError(f"{asking_line(self.running)} decides by a computed value ({why})")
 
     def assume(self, text: str) -> None:
         """Note what was taken for granted."""
@@ -190,19 +190,20 @@ class ValueRecorder(OpRecorder):
         with _disable_current_modes():
             return self.demand(tensor, why, scalar).clone()
 
-    def _line(self) -> str:
-        return asking_line(self.running)
-
     def _sampled_input(self, tensor: Tensor, why: str) -> Tensor:
         self.assumptions[
-            f"{self._line()} depends on the values of an integer tensor that was given without data ({why}); zeros "
-            "were assumed"
+            f"{asking_line(self.running)} depends on the values of an integer tensor that was given without data "
+            f"({why}); zeros were assumed"
         ] = None
         value = torch.zeros(tensor.shape, dtype=tensor.dtype)
         self._attach(tensor, value, sampled=True)
         return value
 
     # --------------------------------------------------------------------------------------------------- one operator
+
+    def followed(self) -> Container[int]:
+        """See :class:`OpRecorder`."""
+        return self.cells
 
     def _ask(
         self, func: Operator, args: tuple[Any, ...], kwargs: dict[str, Any], segment: Segment, question: Any
@@ -339,9 +340,8 @@ class ValueRecorder(OpRecorder):
             self.cells.pop(number, None)
 
     def _forget_written(self, func: Any, args: Any) -> None:
-        for i in written_arguments(func):
-            written = tensors(args[i] if i < len(args) else None)
-            self._forget([self.storages.number(tensor) for tensor in written if tensor.is_meta])
+        written = [t for i in written_arguments(func) if i < len(args) for t in tensors(args[i])]
+        self._forget([self.storages.number(tensor) for tensor in written if tensor.is_meta])
 
     # ------------------------------------------------------------------------------------ shapes that hang on values
 

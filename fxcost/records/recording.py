@@ -301,8 +301,8 @@ class Recording:
     `root` the meta copy of the model that it refers to; a recording that was read from a file has no graph, and a
     skeleton of the model (skeleton.py) as its root. `storage_bytes[i]` is the size of storage `i`.
     `deaths` has (i, n) for each storage i that the model's own Python code let go after n operations;
-    None where the graph was run instead. `capture_reason` says why the graph is not a symbolic one, "" where it is, was
-    given, or was not to be.
+    None where a given graph was run instead. `capture_reason` says why the graph is not a symbolic one, "" where it
+    is, was given, or was not to be.
     """
 
     graph: torch.fx.Graph | None = field(default=MadeWhenAsked(), metadata=NO_DATA)  # type: ignore[assignment]
