@@ -7,7 +7,7 @@ Every figure is a median of CPU time (one thread), which other work on the machi
 that is compared takes turns in one process: forward, FlopCounterMode, analysis, forward, … Ratios are to the plain
 forward of the same model on meta tensors under no_grad. `fx trace` is PyTorch's `fx.Tracer` alone, which makes a graph
 without shapes or costs (of llama32 it can't). `first` is an analysis in a process that remembers nothing, `analyze` one
-like those that follow it; `new shape` and `again` are `analyze_graph` on a graph traced before, at a batch size that
+like those that follow it, and `concrete` one with that capture alone, without a graph for other shapes; `new shape` and `again` are `analyze_graph` on a graph traced before, at a batch size that
 was never met and at ones that were; `memory` is an analysis with `report.memory`, `training` one with a training step.
 The graph of llama32 fixes its shape, so it runs at that one. The tools that are installed run as their READMEs call
 them, on real weights and inputs, and their table says how many times as long as `analyze` they take.
@@ -46,7 +46,7 @@ MODELS = ("resnet50", "vit_b_16", "swin_t", "mobilenet_v2", "resnet152", "convne
 PEERS = ("thop", "ptflops", "fvcore", "mmengine", "torchinfo", "calflops", "deepspeed", "torchprofile", "torchlens")
 SHAPES = {"convnet28": (16, 1, 28, 28)}
 IMAGE = (1, 3, 224, 224)
-COLUMNS = ("FlopCounterMode", "fx trace", "first", "analyze", "new shape", "again", "memory", "training")
+COLUMNS = ("FlopCounterMode", "fx trace", "first", "concrete", "analyze", "new shape", "again", "memory", "training")
 
 
 class ConvNet(nn.Module):
@@ -125,6 +125,7 @@ def ours(name: str) -> Calls:
         "FlopCounterMode": flop_counter,
         **bare,
         "first": _forgetting(lambda: _totals(fxcost.analyze(model, inputs))),
+        "concrete": lambda: _totals(fxcost.analyze(model, inputs, capture="concrete")),
         "analyze": lambda: _totals(fxcost.analyze(model, inputs)),
         "new shape": _forgetting(lambda: at_batch(4)),
         "again": lambda: at_batch(next(met)),

@@ -137,7 +137,8 @@ class Job:
         if differs is not None:
             raise CaptureError(f"symbolic tracing takes another way than the model does: {differs}")
         resolved = tuple([resolved_call(call, runner.outputs) for call in calls])
-        deaths = tuple([(same.ours(storage), ran_until) for storage, ran_until in ran.deaths or ()])
+        died = [(same.ours(storage), until) for storage, until in ran.deaths or ()]
+        deaths = tuple([(storage, until) for storage, until in died if storage >= 0])
         return self.recording(sketch, "symbolic", recorder, runner.records, resolved, deaths)
 
     def given(self) -> Recording:
