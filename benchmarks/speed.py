@@ -6,11 +6,12 @@
 Every figure is a median of CPU time (one thread), which other work on the machine disturbs less than wall time. All
 that is compared takes turns in one process: forward, FlopCounterMode, analysis, forward, … Ratios are to the plain
 forward of the same model on meta tensors under no_grad. `fx trace` is PyTorch's `fx.Tracer` alone, which makes a graph
-without shapes or costs (of llama32 it can't). `first` is an analysis in a process that remembers nothing, `analyze` one
-like those that follow it, and `concrete` one with that capture alone, without a graph for other shapes; `new shape` and `again` are `analyze_graph` on a graph traced before, at a batch size that
-was never met and at ones that were; `memory` is an analysis with `report.memory`, `training` one with a training step.
-The graph of llama32 fixes its shape, so it runs at that one. The tools that are installed run as their READMEs call
-them, on real weights and inputs, and their table says how many times as long as `analyze` they take.
+without shapes or costs (of llama32 it can't). `first` is an analysis in a process that remembers nothing, `analyze`
+one like those that follow it, and `concrete` one with that capture alone, without a graph for other shapes; `new
+shape` and `again` are `analyze_graph` on a graph traced before, at a batch size that was never met and at ones that
+were; `memory` is an analysis with `report.memory`, `training` one with a training step. The graph of llama32 fixes its
+shape, so it runs at that one. The tools that are installed run as their READMEs call them, on real weights and inputs,
+and their table says how many times as long as `analyze` they take.
 Models are torchvision's, `llama32` (32 layers by transformers) and `convnet28` (torchinfo's example: four layers).
 """
 
