@@ -64,7 +64,7 @@ RULES: Mapping[OpKey, Rule] = {
     aten.sym_stride: _METADATA,
     aten.sym_numel: _METADATA,
     aten.sym_storage_offset: _METADATA,
-    aten.sym_is_contiguous: _METADATA,
+    **optional("sym_is_contiguous", _METADATA),
     aten.size: _METADATA,
     aten.stride: _METADATA,
     aten.numel: _METADATA,
