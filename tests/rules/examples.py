@@ -230,6 +230,7 @@ LISTS = [
             *("log10", "log1p", "log2", "rsqrt", "sigmoid", "sqrt", "erf", "erfc", "lgamma", "acos", "asin", "atan"),
             *("cos", "cosh", "sin", "sinh", "tan", "tanh", "max", "clone", "zero_"),
         )
+        if hasattr(aten, f"_foreach_{name}")
     ),
     *(
         (getattr(aten, f"_foreach_{name}").List, ([M, V], [M, V]), [M, V])

@@ -27,7 +27,7 @@ def _(x: Tensor, w: Tensor, bias: Tensor | None = None, *, scale: float = 1.0) -
     return x.new_empty(x.shape[0], w.shape[1])
 
 
-@torch.library.custom_op(f"{NAME}::halves", mutates_args=())
+@torch.library.custom_op(f"{NAME}::halves", mutates_args=(), schema="(Tensor[] parts) -> (Tensor, Tensor)")
 def halves(parts: list[Tensor]) -> tuple[Tensor, Tensor]:
     return parts[0] * 2, parts[1] * 3
 
