@@ -33,6 +33,7 @@ from ..records.sketch import Node
 from .drawing import Call, Drawing
 from .host import Taken, note_function, translate
 from .spelling import operator_of, written_as
+from .unfinished import finished
 from .vocabulary import has_tensor, vocabulary
 
 _METADATA = frozenset(getattr(Tensor, name).__get__ for name in ("shape", "dtype", "ndim", "layout", "requires_grad"))
@@ -70,7 +71,7 @@ class ConcreteTracer(TorchFunctionMode):
         unwrap = self._wrap_modules()
         try:
             with self:
-                out = function(*arguments.args, **arguments.kwargs)
+                out = finished(function(*arguments.args, **arguments.kwargs), self.recorder.assume)
         finally:
             unwrap()
             self.recorder.orphan = None

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from .convolution import convolution_backward
-from .iterator import ITERATED, pointwise
+from .iterator import ITERATED, pointwise, relaid
+from .layouts import laid_out, preserved, rows, suggested
 
 aten = torch.ops.aten
 Gradients = tuple[Tensor | None, ...]
@@ -65,7 +66,8 @@ def batch_norm(grad: Tensor, x: Tensor, weight: Tensor | None, *rest: Any) -> Gr
     mask = rest[6]
     if _plain(grad, x, weight, *rest[:4]) and weight is not None:
         return _fresh((x, weight, weight), mask)
-    out = aten.native_batch_norm_backward.default(grad, x, weight, *rest)
+    of_x, *of_rest = aten.native_batch_norm_backward.default(grad, x, weight, *rest)
+    out = relaid(of_x, suggested(x, of_x.shape)), *of_rest
     return tuple([gradient if wanted else None for gradient, wanted in zip(out, mask, strict=True)])
 
 
@@ -115,5 +117,11 @@ META_GRADIENTS: Mapping[Any, Callable[..., Any]] = {
     aten.native_batch_norm_backward.default: batch_norm,
     aten.native_layer_norm_backward.default: layer_norm,
     aten.convolution_backward.default: convolution,
+    aten.batch_norm_backward.default: laid_out(aten.batch_norm_backward.default, suggested, 0, of=1),
+    aten.native_group_norm_backward.default: laid_out(
+        aten.native_group_norm_backward.default, lambda x, _: preserved(x), 0, of=1
+    ),
+    aten._log_softmax_backward_data.default: laid_out(aten._log_softmax_backward_data.default, rows),
+    aten.mish_backward.default: elementwise(aten.mish_backward.default),
     **{op: elementwise(op) for op in (getattr(aten, name).default for name in _ELEMENTWISE)},
 }

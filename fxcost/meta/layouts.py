@@ -62,7 +62,8 @@ def laid_out(op: Any, strides: Callable[..., Strides], *positions: int, of: int 
         out = op(*args, **kwargs)
         if isinstance(out, Tensor):
             return relaid(out, strides(args[of], out.shape))
-        return tuple([relaid(t, strides(args[of], t.shape)) if i in positions else t for i, t in enumerate(out)])
+        wanted = [i in positions and t is not None for i, t in enumerate(out)]
+        return tuple([relaid(t, strides(args[of], t.shape)) if w else t for t, w in zip(out, wanted, strict=True)])
 
     return kernel
 

@@ -229,6 +229,16 @@ def _ctc_loss(
     return losses.sum() if reduction == 2 else losses
 
 
+def _mish_backward(grad: Tensor, x: Tensor) -> Tensor:
+    """`mish_backward`, which CPU and CUDA have a kernel for; PyTorch takes it apart on meta."""
+    if torch.is_grad_enabled() and (grad.requires_grad or x.requires_grad):  # to be differentiated again
+        parts: Tensor = _decomposed(aten.mish_backward.default)(grad, x)
+        return parts
+    with torch._C._AutoDispatchBelowAutograd():
+        whole: Tensor = aten.mish_backward.default(grad, x)
+        return whole
+
+
 def _decomposed(op: torch._ops.OpOverload) -> Callable[..., Any]:
     """The stock kernel. Not `op.decompose()`: that prefers Python decompositions, which eager mode never runs."""
 
@@ -244,6 +254,7 @@ _UNITS: dict[torch._ops.OpOverload, Callable[..., Any]] = {
     aten._pad_packed_sequence.default: _pad_packed,
     aten.ctc_loss.IntList: _ctc_loss,
     aten.one_hot.default: _one_hot,
+    aten.mish_backward.default: _mish_backward,
     aten.lstm.input: _rnn_input("lstm"),
     aten.lstm.data: _rnn_data("lstm"),
     aten.gru.input: _rnn_input("gru"),
