@@ -6,6 +6,7 @@ nothing of it has happened. So it is run here, to its end, and the assumptions s
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import types
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
@@ -29,7 +30,7 @@ def finished(out: Any, assume: Callable[[str], None]) -> Any:
     if kind is types.CoroutineType:
         return finished(_awaited(out, assume), assume)
     if kind is types.AsyncGeneratorType:
-        return finished(_all_awaited(out, assume), assume)
+        return finished(_awaited(_items(out), assume), assume)
     if not isinstance(out, Iterator):
         return out
     if kind is not types.GeneratorType and kind.__module__ not in _MADE_IN_C:
@@ -43,7 +44,21 @@ def finished(out: Any, assume: Callable[[str], None]) -> Any:
     return finished(items, assume)
 
 
+def is_unfinished(out: Any) -> bool:
+    """True for a coroutine or an iterator, which is closed: nobody will run it."""
+    unfinished = isinstance(out, (Iterator, types.CoroutineType, types.AsyncGeneratorType))
+    if unfinished and hasattr(out, "close"):
+        out.close()
+    return unfinished
+
+
 def _awaited(coroutine: Coroutine[Any, Any, Any], assume: Callable[[str], None]) -> Any:
+    """What a coroutine returns; it runs in a loop of its own, unless one runs already (in a notebook)."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        assume("the model returns a coroutine, which was run to its end")
+        return asyncio.run(coroutine)
     try:
         coroutine.send(None)
     except StopIteration as end:
@@ -54,17 +69,10 @@ def _awaited(coroutine: Coroutine[Any, Any, Any], assume: Callable[[str], None])
     return None
 
 
-def _all_awaited(generator: AsyncGenerator[Any, Any], assume: Callable[[str], None]) -> list[Any]:
+async def _items(generator: AsyncGenerator[Any, Any]) -> list[Any]:
     items: list[Any] = []
-    while len(items) < MOST:
-        try:
-            generator.__anext__().__await__().send(None)  # type: ignore[attr-defined]
-        except StopIteration as item:
-            items.append(item.value)
-            continue
-        except StopAsyncIteration:
-            assume("the model returns an iterator, which was run to its end")
-            return items
-        break
-    assume("the model returns an asynchronous iterator that was not run to its end: what it runs then is not counted")
+    async for item in generator:
+        items.append(item)
+        if len(items) == MOST:
+            break
     return items
