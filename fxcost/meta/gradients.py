@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from .convolution import convolution_backward
-from .iterator import ITERATED, pointwise, relaid
-from .layouts import laid_out, preserved, rows, suggested
+from .iterator import ITERATED, pointwise, relaid, row_major
+from .layouts import brought_into, laid_out, rows, suggested
 
 aten = torch.ops.aten
 Gradients = tuple[Tensor | None, ...]
@@ -84,8 +84,8 @@ def layer_norm(
     """`native_layer_norm_backward`: gradients of input, weight and bias."""
     if _plain(grad, x, mean, rstd, weight, bias) and grad.numel():
         return _fresh((x, weight, bias), mask)
-    out: Gradients = aten.native_layer_norm_backward.default(grad, x, shape, mean, rstd, weight, bias, mask)
-    return out
+    out = aten.native_layer_norm_backward.default(grad, x, shape, mean, rstd, weight, bias, mask)
+    return tuple([None if t is None else relaid(t, row_major(t.shape)) for t in out])
 
 
 def convolution(grad: Tensor, x: Tensor, weight: Tensor, bias_sizes: Any, *rest: Any) -> Gradients:
@@ -118,10 +118,11 @@ META_GRADIENTS: Mapping[Any, Callable[..., Any]] = {
     aten.native_layer_norm_backward.default: layer_norm,
     aten.convolution_backward.default: convolution,
     aten.batch_norm_backward.default: laid_out(aten.batch_norm_backward.default, suggested, 0, of=1),
-    aten.native_group_norm_backward.default: laid_out(
-        aten.native_group_norm_backward.default, lambda x, _: preserved(x), 0, of=1
-    ),
+    aten.native_group_norm_backward.default: laid_out(aten.native_group_norm_backward.default, brought_into, 0, of=1),
     aten._log_softmax_backward_data.default: laid_out(aten._log_softmax_backward_data.default, rows),
+    aten.huber_loss_backward.default: laid_out(aten.huber_loss_backward.default, rows),
+    aten.reflection_pad2d_backward.default: laid_out(aten.reflection_pad2d_backward.default, suggested, of=1),
+    aten.replication_pad2d_backward.default: laid_out(aten.replication_pad2d_backward.default, suggested, of=1),
     aten.mish_backward.default: elementwise(aten.mish_backward.default),
     **{op: elementwise(op) for op in (getattr(aten, name).default for name in _ELEMENTWISE)},
 }

@@ -34,6 +34,11 @@ def suggested(x: Tensor, shape: Sequence[int]) -> Strides:
     return in_format(shape, suggest_memory_format(x)) if len(shape) == x.dim() else row_major(shape)
 
 
+def brought_into(x: Tensor, _: Sequence[int]) -> Strides:
+    """Strides of a result that lies as `x` does once it is contiguous in the format that it looks to have."""
+    return x.contiguous(memory_format=suggest_memory_format(x)).stride()
+
+
 def filled(x: Tensor, shape: Sequence[int]) -> Strides:
     """Strides of a result that is channels last if the data fill memory that way and no other."""
     last = _LAST.get(x.dim())
