@@ -96,7 +96,7 @@ def _device(recorder: ValueRecorder, func: Any, args: Any, kwargs: Any, caller: 
 
 
 def _address(recorder: ValueRecorder, func: Any, args: Any, kwargs: Any, caller: FrameType) -> Call:
-    """Where in memory a tensor's first element is: a place of its own for each storage, though there is none on meta."""
+    """Where in memory a tensor's first element is: each storage has a place of its own, though none is in memory."""
     tensor = args[0]
     if not tensor.is_meta or tensor.layout is not torch.strided or not tensor.numel():
         return func, args, kwargs

@@ -1,4 +1,4 @@
-"""What a model returns that has not run yet: generators, other iterators, coroutines. Whoever calls the model runs them.
+"""What a model returns that has not run yet: generators, other iterators, coroutines. A caller runs them.
 
 A generator's body runs when it is asked for its items, a coroutine's when it is awaited: when forward has returned,
 nothing of it has happened. So it is run here, to its end, and the assumptions say so.
