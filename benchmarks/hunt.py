@@ -74,7 +74,7 @@ def main() -> None:
             found[kind] += 1
             if found[kind] == 1 and not options.counts:
                 least = smaller(program, partial(shows, kind=kind, train=options.train))
-                print(f"---- seed {seed}\n{least.source[least.source.index('class Model'):]}", flush=True)
+                print(f"---- seed {seed}\n{least.source[least.source.index('class Model') :]}", flush=True)
                 print(*faults(least.build, options.train, least.exact), sep="\n", flush=True)
         seed += 1
     print(f"{seed - options.seed} programs; faults by kind:")

@@ -29,7 +29,9 @@ OTHERWISE = frozenset({aten.native_dropout.default})
 
 def analysed(report: Any) -> Seen:
     """What an analysis has seen, in the form of the other side."""
-    return Seen(ran=operators(report.recording.nodes), out=[look_of(s) for s in tensor_specs(report.recording.nodes[-1].inputs)])
+    return Seen(
+        ran=operators(report.recording.nodes), out=[look_of(s) for s in tensor_specs(report.recording.nodes[-1].inputs)]
+    )
 
 
 def operators(nodes: Sequence[NodeRecord]) -> list[Ran]:
@@ -70,6 +72,19 @@ def faults(build: Build, train: bool = False, exact: bool = True) -> Iterator[st
         yield from _forward_faults(build, real, exact)
         if train:
             yield from _training_faults(build, exact)
+
+
+def agreement(report: Any, real: Seen) -> str:
+    """How a report agrees with a real run: "yes", or in what it does not; of kernels that run otherwise MACs count."""
+    ours = analysed(report)
+    if _in_whole(ours.ran):
+        same = real.cost.macs == ours.cost.macs
+        return "yes, in MACs" if same else f"no: {ours.cost.macs} MACs, really {real.cost.macs}"
+    where = first_difference(real.ran, ours.ran)
+    peak = report.memory.peak_eager_activation_bytes
+    if where:
+        return f"no, as assumed ({report.assumptions[0]}): {where}" if report.assumptions else f"no: {where}"
+    return "yes" if peak in (None, real.peak) else f"no: peak {peak}, really {real.peak}"
 
 
 def _refused(build: Build, error: Exception) -> Iterator[str]:

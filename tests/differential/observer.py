@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import weakref
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -131,8 +131,8 @@ class Observer(TorchDispatchMode):
     def _described(self, func: Any, args: Any, kwargs: Any) -> tuple[Any, ...]:
         self._numbers: dict[int, int] = {}
         values = list(args)
-        for argument in func._schema.arguments[len(args) :]:
-            values.append(kwargs.get(argument.name, argument.default_value if argument.has_default_value() else None))
+        rest = func._schema.arguments[len(args) :]
+        values += [kwargs.get(a.name, a.default_value if a.has_default_value() else None) for a in rest]
         return tuple(map(self._value, values))
 
     def _value(self, value: Any) -> Any:
@@ -140,6 +140,9 @@ class Observer(TorchDispatchMode):
             return self._spec(value)
         if isinstance(value, (tuple, list)):
             return tuple(map(self._value, value))
+        if isinstance(value, torch.ScriptObject) and hasattr(value, "unpack"):  # packed weights, quantized
+            weight = value.unpack()[0]
+            return TensorSpec(tuple(weight.shape), weight.dtype)
         return value
 
     def _spec(self, value: Any) -> TensorSpec | None:
@@ -193,17 +196,17 @@ def _same_numbers() -> Iterator[None]:
         yield
 
 
-def forward(model: Any, args: Sequence[Any], copied: bool = True) -> Seen:
+def forward(model: Any, args: Sequence[Any], kwargs: Mapping[str, Any] | None = None, *, copied: bool = True) -> Seen:
     """A forward pass without gradients of a model, or of a copy of it, on real tensors.
 
     Whatever the model itself raises is raised.
     """
     if copied:
-        model, args = copy.deepcopy((model, args))
-    held = [*_held(model), *tensors(args)]
+        model, args, kwargs = copy.deepcopy((model, args, kwargs))
+    held = [*_held(model), *tensors((args, kwargs))]
     seen = Seen()
     with _same_numbers(), torch.no_grad(), Observer(held) as observer:
-        seen.out = model(*args)
+        seen.out = model(*args, **(kwargs or {}))
     seen.ran, seen.peak = observer.ran, observer.peak
     return seen
 
@@ -261,4 +264,3 @@ def _sum(out: Any) -> Tensor:
 
 class NothingToTrainError(Exception):
     """No result of the model requires a gradient."""
-

@@ -14,10 +14,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .templates import CONDITIONS, REGIONS, SHAPES, TEMPLATES, WRAPPERS
+from .templates import SHAPES, TEMPLATES, condition, region, wrapper
 
 LARGEST = 3000
 """Elements of a tensor: larger ones are not worth the time."""
@@ -293,7 +292,7 @@ def _nested(state: _State) -> Statement | None:
     pick, kind = Pick(state), state.chooser.choice(["region", "branch", "branch", "wrapper", "loop"])
     try:
         if kind == "wrapper":
-            target, code = state.chooser.choice(WRAPPERS)(pick)
+            target, code = wrapper(pick)
             statement = Statement(code, setup=tuple(pick.setup))
             return statement if _runs(state, statement, target) else None
         if kind == "loop":
@@ -302,7 +301,7 @@ def _nested(state: _State) -> Statement | None:
             body = _loop_body(state, pick, x)
             statement = Statement(line, (body,), setup=tuple(pick.setup))
             return statement if _runs(state, statement, "") else None
-        line = state.chooser.choice(REGIONS) if kind == "region" else state.chooser.choice(CONDITIONS)(pick)
+        line = region(pick) if kind == "region" else condition(pick)
     except _Skip:
         return None
     if kind == "branch":
@@ -311,12 +310,11 @@ def _nested(state: _State) -> Statement | None:
         except Exception:
             return None
         line = f"if {line}:" if taken else f"if not ({line}):"
-    depth, names = state.depth, list(state.live)
+    depth = state.depth
     state.depth += 1
     context = contextmanager_of(line, state.scope) if kind == "region" else None
     block = _within(context, functools.partial(_block, state, state.chooser.number(1, 3)))
     state.depth = depth
-    del names
     if not block:
         return None
     return Statement(line, tuple(block), MARK if kind == "branch" else "", tuple(pick.setup))
@@ -324,7 +322,9 @@ def _nested(state: _State) -> Statement | None:
 
 def _loop_body(state: _State, pick: Pick, x: str) -> Statement:
     """Something that keeps the shape of what it is done to."""
-    code = state.chooser.choice([f"{x} = {x} * 1.5", f"{x} = F.gelu({x})", f"{x} = {x} + {x}[:1]", f"{x} = {x}.roll(1, 0)"])
+    code = state.chooser.choice(
+        [f"{x} = {x} * 1.5", f"{x} = F.gelu({x})", f"{x} = {x} + {x}[:1]", f"{x} = {x}.roll(1, 0)"]
+    )
     return Statement(code)
 
 
@@ -366,16 +366,14 @@ def _cut_statements(statements: tuple[Statement, ...]) -> list[tuple[Statement, 
         if not statement.block:
             continue
         before, after = statements[:i], statements[i + 1 :]
-        kept = tuple(replace(s, setup=(*statement.setup, *s.setup) if j == 0 else s.setup) for j, s in enumerate(statement.block))
+        kept = tuple(
+            replace(s, setup=(*statement.setup, *s.setup) if j == 0 else s.setup) for j, s in enumerate(statement.block)
+        )
         found.append((*before, *kept, *after))
-        for inner in _cut_statements(statement.block):
-            if inner:
-                found.append((*before, replace(statement, block=inner), *after))
+        cuts = filter(None, _cut_statements(statement.block))
+        found += [(*before, replace(statement, block=cut), *after) for cut in cuts]
     return found
 
 
 def _without_one(items: tuple[Any, ...]) -> list[tuple[Any, ...]]:
     return [(*items[:i], *items[i + 1 :]) for i in range(len(items))]
-
-
-__all__ = ["F", "Chooser", "Pick", "Program", "Statement", "draw", "smaller"]
