@@ -43,7 +43,6 @@ X.exp_().log_()
 X[0, ...] = torch.arange(X[0].numel()).view(X[0].shape)
 X[:1] = 7
 X.swapaxes_(0, -1)
-X.resize_(4, 2)
 X.bernoulli_(0.5)
 X.normal_()
 X.put_(torch.tensor([0]), torch.tensor([1.0]))
@@ -78,7 +77,6 @@ X.stride() == Y.stride()
 X.storage_offset() == 0
 X.data_ptr() == Y.data_ptr()
 X is Y
-X._is_view()
 self.training
 torch.is_grad_enabled()
 X.requires_grad
@@ -94,7 +92,6 @@ X.element_size() == 4
 X.untyped_storage().nbytes() > 100
 X.nbytes > 100
 X._version == 0
-X._base is None
 torch.is_tensor(X)
 callable(getattr(X, 'relu', None))
 'cpu' in str(X.device)
@@ -182,12 +179,10 @@ V = twice(F.silu)(X)
 V = (lambda t, scale=2.0: t * scale)(X)
 V = dict(a=X.relu())['a']
 V = torch.stack(list(map(torch.tanh, X.unbind(-1))), -1)
-V = X.apply_(lambda v: v)
 V = X.numpy().shape[0] * X
 V = torch.tensor(X.shape).float().sum() + X
 V = X * X.shape[0] ** 0.5
 V = X / math.sqrt(X.size(-1))
-V = torch.func.jacrev(lambda t: t.sin())(X.flatten()[:3])
 V = SIZE(X)\nV = torch.nn.utils.parametrize.is_parametrized(SIZE) * V + V
 while X.shape[-1] > 3: X = X[..., 1:]\nV = X
 V = X\nwhile V.dim() < 5: V = V.unsqueeze(0)
