@@ -20,6 +20,7 @@ from ..errors import CaptureError, FxcostError, InputError, MissingMetaKernelErr
 from ..meta.storages import Storages
 from ..meta.units import whole_units
 from ..meta.values import NeedsRealRunError
+from ..model.depth import room_for
 from ..model.left_behind import put_back
 from ..model.unchanged import unchanged_state
 from ..model.without_gpu import misses_a_gpu, without_gpu
@@ -173,7 +174,7 @@ def record_step(
         recorder = StepRecorder(Storages(), real=recording.capture == "real", casts=casts)
         job.tell(recorder, job.root)
         if not isinstance(model, fx.GraphModule) or not runs_its_graph(model):
-            with put_back(job.reach):
+            with put_back(job.reach), room_for(job.root):
                 return train_model(job.model, job.arguments, job.parts, recorder, leaf_modules, job.loss)
         sketch = job.sketch()
         with put_back(job.reach):

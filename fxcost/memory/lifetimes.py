@@ -141,6 +141,22 @@ class Births:
         )
 
 
+def storages_made(nodes: Iterable[NodeRecord]) -> set[int]:
+    """Storages that operators made: results in memory that was not among what they were given.
+
+    What a transform such as `torch.func.grad` hands back stands in the graph as a constant, and is none.
+    """
+    found: set[int] = set()
+    for node in nodes:
+        given: set[int] = set()
+        for op in node.operations:
+            given.update(spec.storage for spec in op.inputs)
+            made = {s.storage for s in op.outputs if s is not None and s.storage >= 0} - given
+            found.update(node.storages[slot] for slot in made)
+            given |= made
+    return found
+
+
 def deaths_in_graph(nodes: Sequence[NodeRecord], starts: Sequence[int]) -> dict[int, int]:
     """The tick at which each storage dies if it is freed after the last node that uses it.
 

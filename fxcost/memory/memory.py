@@ -19,7 +19,7 @@ from os import PathLike
 from ..errors.arguments import checked
 from ..records.recording import NodeRecord, Recording
 from ..text import units
-from .lifetimes import Births, LiveTensor, Residents, alive, deaths_in_graph, live_bytes
+from .lifetimes import Births, LiveTensor, Residents, alive, deaths_in_graph, live_bytes, storages_made
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +134,8 @@ def forward_memory(recording: Recording) -> Memory:
     """The memory of the forward pass that was recorded."""
     nodes, sizes = recording.nodes, recording.storage_bytes
     inputs = [spec for node in nodes if node.kind == "placeholder" for spec in node.outputs]
-    constants = [spec for node in nodes if node.kind == "get_attr" for spec in node.outputs]
+    made = storages_made(nodes)
+    constants = [s for node in nodes if node.kind == "get_attr" for s in node.outputs if s.storage not in made]
     residents = Residents(recording.parameters, inputs, constants, sizes)
     births = Births(nodes, sizes, residents.kinds)
     tensors = births.lifetimes(deaths_in_graph(nodes, births.starts))

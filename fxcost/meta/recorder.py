@@ -11,6 +11,7 @@ Not here: graph nodes. The caller opens a :class:`Segment` per node and gets wha
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Container, Iterable
 from functools import lru_cache, partial
 from typing import Any
@@ -89,7 +90,8 @@ class OpRecorder(TorchDispatchMode):
         self._answers = Answers()
         self._repeating: dict[int, tuple[Operator, bool]] = {}
         self._randomness: dict[torch.device | None, Tensor] = {}
-        self._twins: dict[int, tuple[torch.UntypedStorage, torch.UntypedStorage]] = {}
+        self._twins: dict[int, tuple[weakref.ref[torch.UntypedStorage], torch.UntypedStorage]] = {}
+        """Memory on meta by the address of the real one that it stands for, as long as that lives."""
 
     def __torch_dispatch__(
         self, func: Operator, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -240,11 +242,12 @@ class OpRecorder(TorchDispatchMode):
         if tensor.layout is not torch.strided:
             return meta_copy(tensor)
         storage = tensor.untyped_storage()
-        if storage._cdata not in self._twins:
+        address, twins = storage._cdata, self._twins
+        if address not in twins:
             meta = torch.UntypedStorage(storage.nbytes(), device="meta")
-            self._twins[storage._cdata] = storage, meta
+            twins[address] = weakref.ref(storage, lambda _: twins.pop(address)), meta
             self.adopted(tensor, meta)
-        meta = self._twins[storage._cdata][1]
+        meta = twins[address][1]
         empty = torch.empty(0, dtype=tensor.dtype, device=META)
         return empty.set_(meta, tensor.storage_offset(), tensor.shape, tensor.stride())
 

@@ -107,13 +107,13 @@ class ValueRecorder(OpRecorder):
         self._attach(meta, real.detach().cpu(), sampled=False)
 
     def adopted(self, tensor: Tensor, meta: torch.UntypedStorage) -> None:
-        """A real tensor got a meta twin: its value is known."""
+        """A real tensor got a meta twin: its value is known. It is copied, so that it dies when the model drops it."""
         whole = torch.empty(0, dtype=tensor.dtype, device=META)
         size = meta.nbytes() // tensor.element_size()
         if small_size(tensor.dtype, size):
             number = self.storages.number(whole.set_(meta, 0, (size,), (1,)))
             if tensor.device == CPU:
-                self.cells[number] = Cell(tensor.untyped_storage())
+                self.cells[number] = Cell(tensor.untyped_storage().clone())
 
     def _attach(self, meta: Tensor, real: Tensor, sampled: bool) -> None:
         number, nbytes = self.storages.number(meta), meta.untyped_storage().nbytes()
