@@ -4,7 +4,8 @@ An operator takes at least as long as its arithmetic does at the device's peak, 
 device's bandwidth; the longer of the two is its time [1]. One after the other, the operators' times add up to a lower
 bound of the latency; along the longest path through the graph, to what unlimited parallelism would leave.
 
-All FLOPs are reckoned at the peak of the operator's dtype. Traffic goes to memory: what stays in a cache is faster.
+All FLOPs are reckoned at the peak of the operator's dtype, but for those of pairs that a causal mask or a window throws
+away, which a kernel can leave out. Traffic goes to memory: what stays in a cache is faster.
 
 [1] S. Williams, A. Waterman, D. Patterson, "Roofline: an insightful visual performance model for multicore
     architectures", Communications of the ACM 52 (4), 2009.
@@ -104,7 +105,7 @@ def step_seconds(training: Training, device: Device, dtype: str) -> tuple[float,
     """
 
     def bound(cost: Cost) -> float:
-        return max(cost.flops / device.peak(dtype), cost.bytes_moved / device.bytes_per_s)
+        return max(cost.masked_flops / device.peak(dtype), cost.bytes_moved / device.bytes_per_s)
 
     forward = sum(bound(node.cost.forward) for node in training.nodes)
     return forward, sum(bound(node.cost.backward + node.cost.recomputed) for node in training.nodes)
@@ -161,7 +162,7 @@ class _Reckoner:
     def _timed(self, node: NodeCost, kernel: Kernel) -> _Timed:
         flops, compute = 0, 0.0
         for _, op in kernel.operations:
-            flops += op.cost.flops
+            flops += op.cost.masked_flops
             compute += self._compute_s(node, op)
         first = kernel.operations[0][1]
         family = first.family or UNCOSTED_FAMILY
@@ -171,10 +172,10 @@ class _Reckoner:
         return _Timed(kernel, flops, compute, memory, time, family, self._dtype(first))
 
     def _compute_s(self, node: NodeCost, op: OpCost) -> float:
-        if not op.cost.flops:
+        if not op.cost.masked_flops:
             return 0.0
         try:
-            return op.cost.flops / self.device.peak(self._dtype(op))
+            return op.cost.masked_flops / self.device.peak(self._dtype(op))
         except DeviceError as error:
             raise DeviceError(f"{error} (node {node.name!r}, {op.record.op})") from error
 
