@@ -54,10 +54,9 @@ def _attention(
         )
         return out.transpose(1, 2).contiguous(), None
     causal = getattr(module, "is_causal", True) if is_causal is None else is_causal
-    causal = bool(causal) and (query.shape[2] > 1 or bool(sliding_window))
     chunk = _chunk(module)
     absorbed = getattr(module, "fxcost_absorbed", None)
-    settings = (causal, int(sliding_window or 0), chunk, getattr(_step, "have", 0) if chunk else 0)
+    settings = (bool(causal), int(sliding_window or 0), chunk, getattr(_step, "have", 0) if chunk else 0)
     rest = (s_aux is not None, softcap is not None, scaling != 1)
     if absorbed is not None:
         return absorbed(query, key, value, (*settings, *rest)), None

@@ -6,6 +6,8 @@ prefix and the check of tokens that were guessed are steps in between. Every rep
 
 from __future__ import annotations
 
+from dataclasses import replace
+from fractions import Fraction
 from typing import Any
 
 import torch
@@ -19,7 +21,8 @@ from .attention import registered
 from .caches import CacheLayer, described, has_layers, lengthened
 from .general import Grown
 from .latent import absorb, latent_modules
-from .models import Served, cache_in, without_weights
+from .models import Served, cache_in, text_config, without_weights
+from .work import StepWork
 
 SHORT = 16
 """Tokens of the prompt whose cache is lengthened."""
@@ -57,6 +60,52 @@ class Steps:
         if key not in self._reports:
             self._reports[key] = self._analysed(new, have, batch, every)
         return self._reports[key]
+
+    @property
+    def config(self) -> Any:
+        """The model's configuration."""
+        return self.of.config
+
+    @property
+    def longest(self) -> int | None:
+        """Positions that the model has."""
+        return self.of.longest
+
+    @property
+    def chunk(self) -> int:
+        """The size of the chunks that some layers attend within; 0 where there are none."""
+        text = text_config(self.of.config)
+        if "chunked_attention" not in (getattr(text, "layer_types", None) or ()):
+            return 0
+        return int(getattr(text, "attention_chunk_size", None) or 0)
+
+    @property
+    def any_batch(self) -> bool:
+        """Whether sizes of requests are told apart by a batch of a large prime: where attention has a closed form."""
+        return self.of.fused and self._is_of_layers
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was taken for granted before anything ran."""
+        return self.of.notes
+
+    @property
+    def said(self) -> tuple[str, ...]:
+        """What the analyses assume."""
+        texts = (text for report in self._reports.values() for text in report.recording.assumptions)
+        return tuple(dict.fromkeys(texts))
+
+    def corrected(self, work: StepWork, have: int, batch: int) -> StepWork:
+        """The work with what grows with the context apart, where attention has no closed form: two analyses say it."""
+        half = max(have // 2, 1)
+        if self.any_batch or not have or half == have:
+            return work
+        report, less = self.step(work.new, have, batch, False), self.step(work.new, half, batch, False)
+        slope = Fraction(report.cost.masked_macs - less.cost.masked_macs, (have - half) * batch)
+        grown = sum(layer.bytes_per_token for layer in self.layers if not layer.window)
+        return replace(
+            work, macs=report.cost.masked_macs // batch - int(slope * have), attends={}, slopes=(slope, Fraction(grown))
+        )
 
     @property
     def layers(self) -> tuple[CacheLayer, ...]:
