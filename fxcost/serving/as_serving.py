@@ -23,14 +23,31 @@ UNKNOWN = (
 
 def generation_text(gen: Generation) -> str:
     """What a generation keeps and does."""
-    return labelled([("Model", gen.name), *model_facts(gen), *_work_facts(gen)])
+    return lines([("Model", gen.name), *model_facts(gen), *_work_facts(gen)])
+
+
+def facts_text(gen: Generation) -> str:
+    """What a model keeps, without a device."""
+    return lines([("Model", gen.name), *model_facts(gen)])
+
+
+def lines(facts: list[tuple[str, str]]) -> str:
+    """Facts below each other, long ones over several lines."""
+    rows: list[tuple[str, str]] = []
+    for name, text in facts:
+        parts = wrap(text, WIDTH - 13) or [""]
+        rows += [(name, parts[0]), *(("", part) for part in parts[1:])]
+    return labelled(rows)
 
 
 def model_facts(gen: Generation) -> Iterator[tuple[str, str]]:
     """Weights and cache."""
     weights, cache = gen.weights, gen.cache
     formats = ", ".join(f"{name} {units.byte_size(size)}" for name, size in weights.by_format.items())
-    yield "Weights", f"{units.byte_size(weights.stored_bytes)} ({formats}; {units.count(weights.params)} parameters)"
+    formats = "" if len(weights.by_format) == 1 and weights.params else f"{formats}; "
+    if not formats:
+        formats = f"{next(iter(weights.by_format))}; "
+    yield "Weights", f"{units.byte_size(weights.stored_bytes)} ({formats}{units.count(weights.params)} parameters)"
     if weights.active_params != weights.params:
         yield "Active", f"{units.count(weights.active_params)} parameters for each token"
     kinds = ", ".join(f"{n} {kind}" for kind, n in cache.kinds.items())
@@ -52,18 +69,24 @@ def _work_facts(gen: Generation) -> Iterator[tuple[str, str]]:
 def bounds_text(bounds: Bounds) -> str:
     """What bounds a generation on a device."""
     gen = bounds.generation
-    crossover = bounds.crossover_batch
+    facts = lines([("Model", gen.name), *model_facts(gen)])
+    return "\n".join([facts, summary(bounds), *assumed(gen.assumptions)])
+
+
+def summary(bounds: Bounds) -> str:
+    """The device, and what bounds the generation there."""
+    gen, crossover = bounds.generation, bounds.crossover_batch
+    prompt = f"{gen.prompt_tokens:,} tokens"
     facts = [
-        ("Model", gen.name),
-        *model_facts(gen),
         ("Device", _device(bounds)),
-        ("First token", f"≥ {units.seconds(bounds.ttft_s)} after {gen.prompt_tokens:,} tokens ({bounds.prefill_time.bound})"),
+        ("First token", f"≥ {units.seconds(bounds.ttft_s)} after {prompt} ({bounds.prefill_time.bound})"),
         ("Each token", f"≥ {units.seconds(bounds.tpot_s)} at batch {bounds.batch:,} ({bounds.bound})"),
         ("Tokens/s", f"≤ {bounds.tokens_per_s:,.0f} together, ≤ {bounds.tokens_per_s_per_user:,.1f} for each request"),
-        ("Largest", f"batch {bounds.largest_batch:,} of this length; context {bounds.largest_context:,} at this batch"),
+        ("Largest", f"batch {bounds.largest_batch:,} of {prompt} + {gen.new_tokens:,}; "
+                    f"context {bounds.largest_context:,} at batch {bounds.batch:,}"),
         ("Crossover", "no batch that fits is bound by compute" if crossover is None else f"batch {crossover:,}"),
-    ]
-    return "\n".join([labelled(facts), *assumed(gen.assumptions)])
+    ]  # fmt: skip
+    return lines(facts)
 
 
 def _device(bounds: Bounds) -> str:

@@ -245,6 +245,12 @@ class Bounds:
 
         return swept(self, batch, context)
 
+    def summary(self) -> str:
+        """The device, and what bounds the generation there, as text."""
+        from .as_serving import summary
+
+        return summary(self)
+
     def __str__(self) -> str:
         from .as_serving import bounds_text
 

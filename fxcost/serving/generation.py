@@ -106,6 +106,7 @@ def generation(
     inputs: Inputs | None = None,
     extra: Mapping[str, Any] | None = None,
     arguments: Mapping[str, Any] | None = None,
+    longest: int | None = None,
 ) -> Generation:
     """What it costs to serve a model: a prompt, each further token, the cache, the weights.
 
@@ -129,6 +130,7 @@ def generation(
             inputs or as :func:`fxcost.analyze` takes them, its cache among them.
         extra: further keyword inputs of the prompt: `{"pixel_values": fxcost.spec(1, 3, 336, 336)}`.
         arguments: entries of the configuration, for a model given by name.
+        longest: the longest context that will be asked for, if that is more than prompt + new_tokens.
 
     Raises:
         InputError: the model does not generate text, has no room for so many tokens, or an argument is none of these.
@@ -151,8 +153,8 @@ def generation(
     if inputs is not None:
         steps = OwnSteps(model, inputs, wanted)
     else:
-        longest = new_tokens + 1 if _is_encoder(model) else prompt + new_tokens
-        of = served(model, fused=fused, longest=longest, dtype=wanted, arguments=arguments)
+        needed = new_tokens + 1 if _is_encoder(model) else prompt + new_tokens
+        of = served(model, fused=fused, longest=max(needed, longest or 0), dtype=wanted, arguments=arguments)
         how = latents if latents == "auto" else latents == "absorbed"
         steps = Steps(of, in_place=cache == "in-place", latents=how, source_length=prompt, extra=extra)
     return Generation(
