@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -43,6 +43,13 @@ class Served:
     fused: bool
     longest: int | None
     notes: tuple[str, ...] = ()
+    before: str = "eager"
+    """The attention that the model had."""
+
+    def as_written(self, attention: str, why: str) -> Served:
+        """The same model with an attention of transformers."""
+        self.model.set_attn_implementation(attention)
+        return replace(self, fused=False, notes=(*self.notes, why))
 
     @property
     def config(self) -> Any:
@@ -87,11 +94,19 @@ def served(model: Any, *, fused: bool, longest: int, dtype: torch.dtype | None =
             f"{longest:,} tokens are more than the {limit:,} positions that {type(own).__name__} is configured for "
             "(max_position_embeddings)"
         )
+    before = getattr(own.config, "_attn_implementation", None) or "eager"
     is_fused = fused and use_fused(own)
     if fused and not is_fused:
         notes.append(f"{type(own).__name__} has an attention of its own, which is analysed as it is written")
     return Served(
-        own, cache_name, names, bool(getattr(own.config, "is_encoder_decoder", False)), is_fused, limit, tuple(notes)
+        own,
+        cache_name,
+        names,
+        bool(getattr(own.config, "is_encoder_decoder", False)),
+        is_fused,
+        limit,
+        tuple(notes),
+        before,
     )
 
 

@@ -120,7 +120,7 @@ class Steps:
     def template(self) -> Any:
         """The cache of a short prompt of one request."""
         if self._template is None:
-            self._template = self._prompt(SHORT)
+            self._template = self._first_prompt()
             if not has_layers(self._template):
                 self._grown = Grown(self._template, self._prompt(SHORT + 8), SHORT, SHORT + 8)
         return self._template
@@ -134,6 +134,25 @@ class Steps:
     def _is_of_layers(self) -> bool:
         assert self.template is not None
         return self._grown is None
+
+    def _first_prompt(self) -> Any:
+        """The cache of a short prompt; with an attention of transformers where the model can't do without its mask."""
+        try:
+            return self._prompt(SHORT)
+        except ModelRunError as error:
+            if not self.of.fused:
+                raise
+            failed = error
+        for attention in dict.fromkeys((self.of.before, "eager")):
+            why = (
+                f"{type(self.of.model).__name__} needs masks, so its attention is analysed as it is written ({attention})"
+            )
+            self.of, self._latent = self.of.as_written(attention, why), []
+            try:
+                return self._prompt(SHORT)
+            except ModelRunError:
+                continue
+        raise failed
 
     def _prompt(self, length: int) -> Any:
         with registered(0):

@@ -17,13 +17,13 @@ def causal_types() -> list[str]:
     return sorted(mapping._model_mapping)
 
 
-def config_of(kind: str, layers: int = 2) -> Any:
+def config_of(kind: str, layers: int | None = 2) -> Any:
     """The default configuration of a type with so many layers, where its class takes that."""
     made = transformers.CONFIG_MAPPING[kind]
     default = made()
     text = default.get_text_config(decoder=True) if hasattr(default, "get_text_config") else default
     name = next((n for n in LAYERS if isinstance(getattr(text, n, None), int)), None)
-    if name is None or text is not default:
+    if layers is None or name is None or text is not default:
         return default
     try:
         config = made(**{name: layers})
@@ -35,7 +35,7 @@ def config_of(kind: str, layers: int = 2) -> Any:
     return config
 
 
-def model_of(kind: str, layers: int = 2) -> torch.nn.Module:
+def model_of(kind: str, layers: int | None = 2) -> torch.nn.Module:
     """The causal LM of a type, on meta, in bfloat16."""
     config = config_of(kind, layers)
     model_class = transformers.models.auto.modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
