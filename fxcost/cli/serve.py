@@ -86,7 +86,9 @@ def parse_peak(text: str | None) -> Any:
 @click.option("--device", "names", metavar="NAME,…", callback=comma_separated, help="Devices: h100,rtx4090 or here.")
 @click.option("--devices", type=click.IntRange(min=1), default=1, help="How many share the work evenly.")
 @click.option("--peak", metavar="DTYPE", help="Peak to reckon with: float8, or matmul=float8,attention=bfloat16.")
-@click.option("--reserve", metavar="SIZE", default="0", help="Memory of each device that is not for weights and caches.")
+@click.option(
+    "--reserve", metavar="SIZE", default="0", help="Memory of each device that is not for weights and caches."
+)
 @click.option("--experts", default="uniform", help="How tokens spread over experts: uniform, all, fewest, or a number.")
 @click.option("--speculate", type=click.IntRange(min=1), metavar="K", help="Guess K tokens, and check them at once.")
 @click.option("--acceptance", type=click.FloatRange(0, 1), default=0.7, show_default=True, help="Of a guessed token.")
@@ -97,9 +99,7 @@ def parse_peak(text: str | None) -> Any:
 @click.option("--plot", "plot_path", metavar="PATH", help="Draw throughput against latency (first device).")
 @click.option("--format", "table_format", metavar="FORMAT", default="simple", help="Any format of tabulate.")
 @click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")
-def serve(
-    *, model: str, names: list[str] | None, csv_path: str | None, plot_path: str | None, **options: Any
-) -> int:
+def serve(*, model: str, names: list[str] | None, csv_path: str | None, plot_path: str | None, **options: Any) -> int:
     """What MODEL (hf:TYPE, hf:CLASS, hf:FOLDER) costs to serve: weights, cache, and bounds of its speed on devices.
 
     \b

@@ -16,7 +16,19 @@ from collections.abc import Mapping
 from types import MappingProxyType, ModuleType
 
 from ..errors import ConventionError, nearest, shown
-from . import deepspeed, dispatch, fvcore, literature, ptflops, thop, torchinfo, torchprofile, torchstat, torchsummary, trainers
+from . import (
+    deepspeed,
+    dispatch,
+    fvcore,
+    literature,
+    ptflops,
+    thop,
+    torchinfo,
+    torchprofile,
+    torchstat,
+    torchsummary,
+    trainers,
+)
 from .convention import Convention, Counted, CountRule, Tally, by_function, by_module, by_operator, rows, rule
 from .seen import FunctionSeen, ModuleSeen, Seen
 

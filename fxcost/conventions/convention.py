@@ -63,7 +63,7 @@ class Convention:
     Args:
         name: what `Report.count` is given.
         summary: one line on what is counted.
-        unit: "MACs", "FLOPs" or "training FLOPs" for figures that can be reconciled with ours; anything else for others.
+        unit: "MACs", "FLOPs" or "training FLOPs" for figures that can be reconciled with ours; else anything.
         tallies: the figures that are sums over the run, by the tool's own names; the first is the headline.
         figures: further figures (parameters, sizes, printed strings), from what was seen and the tallies' totals.
         unseen: why work of ours may be missing from the headline, in words.

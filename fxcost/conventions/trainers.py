@@ -8,16 +8,17 @@ that the tool itself doesn't know. Weights that are frozen count as trained, but
 - `nanogpt`: `estimate_mfu` in model.py: the same without position embeddings.
 - `torchtitan`: `get_dense_model_nparams_and_flops` and its like in torchtitan/models/utils.py: active parameters (no
   embeddings unless they are tied, k of E experts), attention up to its window. Its term for the delta rule is left out.
-- `megatron`: `num_floating_point_operations` in megatron/training/training.py: products but the router's; causal attention
-  halved, windows ignored; a latent's norm as a product. The vocabulary is not padded here.
+- `megatron`: `num_floating_point_operations` in megatron/training/training.py: products but the router's; causal
+  attention halved, windows ignored; a latent's norm as a product. The vocabulary is not padded here.
 - `maxtext`: `calculate_tflops_training_per_device` in MaxText/maxtext_utils.py: all products, attention dense.
 - `hf-trainer`: `floating_point_ops` in transformers: 6 · tokens · parameters that are no embeddings, every expert among
   them; no attention.
 - `lightning`: `measure_flops` in lightning/fabric/utilities/throughput.py: PyTorch's counter over both passes on meta.
 - `litgpt`: `estimate_flops` in litgpt/utils.py: (2N + 4·L·h·s) · 3 for trained and · 2 for frozen parameters.
-- `lingua`: apps/main/transformer.py: 6 · non-embedding parameters + 3.5 · (4·L·s·h / 2): with what flash attention computes
-  twice.
-- `verl`: `FlopsCounter` in verl/utils/flops_counter.py: products, the embedding as one, attention halved up to its window.
+- `lingua`: apps/main/transformer.py: 6 · non-embedding parameters + 3.5 · (4·L·s·h / 2): with what flash attention
+  computes twice.
+- `verl`: `FlopsCounter` in verl/utils/flops_counter.py: products, the embedding as one, attention halved up
+  to its window.
 """
 
 from __future__ import annotations
@@ -215,9 +216,7 @@ def _six_nd(model: Trained, lengths: Lengths) -> Amounts:
 
 
 def _palm(model: Trained, lengths: Lengths, skip: str = "") -> Amounts:
-    yield from _parameters(
-        model, lengths, lambda w: 0 if w.kind == skip else w.numel, "6 FLOPs a parameter and token"
-    )
+    yield from _parameters(model, lengths, lambda w: 0 if w.kind == skip else w.numel, "6 FLOPs a parameter and token")
     yield from _scores(model, lengths, False, False, "dense")
 
 
@@ -268,7 +267,13 @@ def _lingua(model: Trained, lengths: Lengths) -> Amounts:
     yield from _hf_trainer(model, lengths)
     squares = sum(n * n for n in lengths)
     for a in model.attention:
-        yield 7 * model.hidden * squares, a.number, "attention", a.module, "halved, with flash attention's recomputation"
+        yield (
+            7 * model.hidden * squares,
+            a.number,
+            "attention",
+            a.module,
+            "halved, with flash attention's recomputation",
+        )
 
 
 def _verl(model: Trained, lengths: Lengths) -> Amounts:

@@ -156,7 +156,8 @@ def written_later(cells: dict[int, Cell], numbers: Iterable[int], evaluation_of:
 
     copies = {n: Cell(None, evaluate=partial(copied, cells[n])) for n in numbers}
     cells.update(copies)
-    evaluate, ran = evaluation_of(), []
+    evaluate = evaluation_of()
+    ran: list[bool] = []
 
     def written(copy: Cell) -> tuple[torch.UntypedStorage, bool]:
         if not ran:

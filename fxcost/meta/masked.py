@@ -70,9 +70,7 @@ def _gradient(ctx: Any, grad: Tensor | None, _: Tensor | None) -> tuple[Tensor |
         return (None,) * 11
     needed = list(ctx.needs_input_grad[:4])
     query, key, value, rotated, out, logsumexp = ctx.saved_tensors
-    found = iter(
-        masked_attention_backward(grad, query, key, value, rotated, out, logsumexp, *ctx.settings, needed)
-    )
+    found = iter(masked_attention_backward(grad, query, key, value, rotated, out, logsumexp, *ctx.settings, needed))
     return (*[next(found) if n else None for n in needed], *[None] * 7)
 
 

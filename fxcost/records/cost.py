@@ -22,8 +22,8 @@ class Cost:
       when additions are counted exactly (2n−1 instead of 2n).
     - `bytes_read`, `bytes_written`: memory traffic, each operator reading what it touches once.
     - `activations`: elements of the tensors that operators produced, views excluded.
-    - `skipped_macs`, `skipped_flops`: those of `macs` and of `other_flops` that belong to scores which a mask throws away
-      (causal, a window); a kernel that knows the mask need not do them.
+    - `skipped_macs`, `skipped_flops`: those of `macs` and of `other_flops` that belong to scores which a mask throws
+      away (causal, a window); a kernel that knows the mask need not do them.
     """
 
     macs: Count = 0

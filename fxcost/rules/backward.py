@@ -93,7 +93,9 @@ def attention(op: OpRecord) -> Cost:
     each = 2 * bool(argument(op, "dropout_p", 0.0))
     if through:
         each += 2 + (argument(op, "scale") != 1 and (of_q or of_k))
-    return replace(cost, skipped_macs=skipped * (d_v * (of_v + through) + d * (of_q + of_k)), skipped_flops=skipped * each)
+    return replace(
+        cost, skipped_macs=skipped * (d_v * (of_v + through) + d * (of_q + of_k)), skipped_flops=skipped * each
+    )
 
 
 def flash_attention(op: OpRecord) -> Cost:

@@ -83,7 +83,9 @@ def bytes_written(op: OpRecord) -> int:
 
 def with_bytes(op: OpRecord, cost: Cost, read: int, written: int | None = None) -> Cost:
     """`cost` with its traffic named: `read` bytes, and `written` bytes (by default those of all results)."""
-    return replace(cost, bytes_read=read, bytes_written=bytes_written(op) if written is None else written, activations=0)
+    return replace(
+        cost, bytes_read=read, bytes_written=bytes_written(op) if written is None else written, activations=0
+    )
 
 
 def axes(rank: int, dims: int | Sequence[int] | None) -> tuple[int, ...]:

@@ -43,9 +43,7 @@ def masked_attention(op: OpRecord) -> Cost:
     rows = prod(query.shape[:-1])
     capped, scaled, sinks = bool(argument(op, "softcap")), bool(argument(op, "scaled")), bool(argument(op, "sinks"))
     cost = scores_cost(prod(query.shape[:2]), l_q, l_k, d, d_v, bias=False, dropout=False, scaled=scaled)
-    cost += Cost(
-        other_flops=rows * (l_k * 3 * capped + 2 * sinks), transcendentals=rows * (l_k * capped + sinks)
-    )
+    cost += Cost(other_flops=rows * (l_k * 3 * capped + 2 * sinks), transcendentals=rows * (l_k * capped + sinks))
     skipped = prod(query.shape[:2]) * (l_q * l_k - pairs(op, l_q, l_k))
     cost = without(cost, skipped, d + d_v, 5 + scaled + 3 * capped)
     read = query.stored_bytes + bytes_of(key, value, rotated) * keys_seen(op, l_q, l_k) // max(l_k, 1)
@@ -57,12 +55,12 @@ def keys_seen(op: OpRecord, l_q: int, l_k: int) -> int:
     window, chunk = argument(op, "window"), argument(op, "chunk")
     if chunk:
         start = argument(op, "start")
-        return min(l_k, start % chunk + l_q)
-    return min(l_k, window + l_q - 1) if window else l_k
+        return min(l_k, int(start) % int(chunk) + l_q)
+    return min(l_k, int(window) + l_q - 1) if window else l_k
 
 
 def backward(op: OpRecord) -> Cost:
-    """(grad, query, key, value, rotated, out, logsumexp, …, needed): four products, as attention's definition has it."""
+    """(grad, query, key, value, rotated, out, logsumexp, …, needed): four products, by attention's definition."""
     _, query, key, value, rotated = op.args[:5]
     needed = argument(op, "needed")
     l_q, l_k, d, d_v = query.shape[-2], key.shape[-2], query.shape[-1], value.shape[-1]

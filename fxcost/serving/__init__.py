@@ -7,5 +7,6 @@ engine can beat, `Sweep` over batches and contexts; `PerToken`, FLOPs of packed 
 How: attention is asked for by name (attention.py), caches of a short prompt are lengthened (caches.py), stored formats
 re-price what operators read (reads.py, stored.py), and one analysis gives every batch and context (work.py).
 
-Nothing below this room knows it: it can be deleted with its command (cli/serve.py), its page and its tests.
+May use nearly every room below it; nothing below knows it: it can be deleted with its command (cli/serve.py), its page
+and its tests.
 """

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from os import PathLike
 
 from ..memory.as_plot import figure_and_axes, save
-from .sweep import Sweep
+from .rows import Row
 
 
-def plot_sweep(sweep: Sweep, path: str | PathLike[str]) -> None:
+def plot_rows(rows_of_all: Sequence[Row], of: str, path: str | PathLike[str]) -> None:
     """Tokens a second of one request and of all together, a line for each context; what does not fit is hollow.
 
     Raises:
         MissingLibraryError, UnknownNameError, OSError: as of every picture.
     """
     figure, axes = figure_and_axes()
-    for context in dict.fromkeys(row.context for row in sweep.rows):
-        rows = sorted((row for row in sweep.rows if row.context == context), key=lambda row: row.batch)
+    for context in dict.fromkeys(row.context for row in rows_of_all):
+        rows = sorted((row for row in rows_of_all if row.context == context), key=lambda row: row.batch)
         across = [row.tokens_per_s_per_user for row in rows]
         up = [row.tokens_per_s for row in rows]
         (line,) = axes.plot(across, up, "-", label=f"{context:,} tokens")
@@ -29,6 +30,6 @@ def plot_sweep(sweep: Sweep, path: str | PathLike[str]) -> None:
     axes.set_ylabel("tokens a second together, at most")
     axes.set_xscale("log")
     axes.set_yscale("log")
-    axes.set_title(f"{sweep.model} on {sweep.devices} × {sweep.device}; numbers are batches", fontsize=9)
+    axes.set_title(f"{of}; numbers are batches", fontsize=9)
     axes.legend(title="context", fontsize=8)
     save(figure, path)

@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from textwrap import wrap
-from typing import TYPE_CHECKING
 
 from ..text import units
 from ..text.tables import labelled, tabulated
-
-if TYPE_CHECKING:
-    from .bounds import Bounds
-    from .generation import Generation
-    from .sweep import Row, Sweep
+from .floors import Floors
+from .plan import Plan
+from .rows import Row
 
 WIDTH = 80
 UNKNOWN = (
-    "a bound, no estimate: queueing, scheduling, kernels, launches, what devices tell each other and what paging wastes "
-    "are not known"
+    "a bound, no estimate: queueing, scheduling, kernels, launches, what devices tell each other and what paging "
+    "wastes are not known"
 )
 
 
-def generation_text(gen: Generation) -> str:
+def generation_text(gen: Plan) -> str:
     """What a generation keeps and does."""
     return lines([("Model", gen.name), *model_facts(gen), *_work_facts(gen)])
 
 
-def facts_text(gen: Generation) -> str:
+def facts_text(gen: Plan) -> str:
     """What a model keeps, without a device."""
     return lines([("Model", gen.name), *model_facts(gen)])
 
@@ -40,7 +37,7 @@ def lines(facts: list[tuple[str, str]]) -> str:
     return labelled(rows)
 
 
-def model_facts(gen: Generation) -> Iterator[tuple[str, str]]:
+def model_facts(gen: Plan) -> Iterator[tuple[str, str]]:
     """Weights and cache."""
     weights, cache = gen.weights, gen.cache
     formats = ", ".join(f"{name} {units.byte_size(size)}" for name, size in weights.by_format.items())
@@ -54,26 +51,30 @@ def model_facts(gen: Generation) -> Iterator[tuple[str, str]]:
     stored = f", stored as {cache.stored.name}" if cache.stored is not None else ""
     yield "Cache", f"{units.byte_size(cache.bytes_per_token)} a token ({kinds}{stored})"
     if cache.window_bytes or cache.fixed_bytes:
-        yield "", (
-            f"and {units.byte_size(cache.window_bytes)} in windows, {units.byte_size(cache.fixed_bytes)} fixed, a request"
+        yield (
+            "",
+            (
+                f"and {units.byte_size(cache.window_bytes)} in windows, {units.byte_size(cache.fixed_bytes)} fixed, "
+                "a request"
+            ),
         )
 
 
-def _work_facts(gen: Generation) -> Iterator[tuple[str, str]]:
+def _work_facts(gen: Plan) -> Iterator[tuple[str, str]]:
     work, context = gen.decode_work, gen._last
     macs = work.matmul_macs(1) + work.attention_macs(1, context)
     yield "A token", f"{units.count(macs)} MACs after {context:,}; reads {units.byte_size(gen.weights.read_bytes)}"
     yield "A request", f"{gen.prompt_tokens:,} + {gen.new_tokens:,} tokens, batch {gen.batch:,}"
 
 
-def bounds_text(bounds: Bounds) -> str:
+def bounds_text(bounds: Floors) -> str:
     """What bounds a generation on a device."""
     gen = bounds.generation
     facts = lines([("Model", gen.name), *model_facts(gen)])
     return "\n".join([facts, summary(bounds), *assumed(gen.assumptions)])
 
 
-def summary(bounds: Bounds) -> str:
+def summary(bounds: Floors) -> str:
     """The device, and what bounds the generation there."""
     gen, crossover = bounds.generation, bounds.crossover_batch
     prompt = f"{gen.prompt_tokens:,} tokens"
@@ -89,7 +90,7 @@ def summary(bounds: Bounds) -> str:
     return lines(facts)
 
 
-def _device(bounds: Bounds) -> str:
+def _device(bounds: Floors) -> str:
     times = f"{bounds.devices} × " if bounds.devices > 1 else ""
     peaks = dict.fromkeys(bounds.names.values())
     rates = ", ".join(f"{units.rate(bounds.device.peak(name), 'FLOPS')} {name}" for name in peaks)
@@ -104,10 +105,10 @@ def assumed(texts: tuple[str, ...]) -> Iterator[str]:
         yield from (f"{'-' if i == 0 else ' '} {line}" for i, line in enumerate(lines))
 
 
-def sweep_table(sweep: Sweep, format: str) -> str:  # noqa: A002
+def sweep_table(rows: Iterable[Row], format: str) -> str:  # noqa: A002
     """The rows, within 80 columns."""
     columns = ["context", "batch", "TTFT ≥", "TPOT ≥", "tok/s ≤", "each ≤", "bound", "cache"]
-    return tabulated((_cells(row) for row in sweep.rows), columns, "rrrrrrlr", format)
+    return tabulated((_cells(row) for row in rows), columns, "rrrrrrlr", format)
 
 
 def _cells(row: Row) -> list[str]:

@@ -29,8 +29,8 @@ _STATES = ("conv_states", "recurrent_states")
 class CacheLayer:
     """What one layer keeps of each request: `kind`, shapes for one token (of states: the whole), bytes.
 
-    `bytes_per_token` for each token of the context; of a sliding layer for the first `window` − 1 of them. `fixed_bytes`
-    do not grow with the context.
+    `bytes_per_token` for each token of the context; of a sliding layer for the first `window` − 1 of them.
+    `fixed_bytes` do not grow with the context.
     """
 
     index: int
@@ -57,11 +57,15 @@ class _InPlace:
     def update(self, keys: Tensor, values: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
         """Write the new tokens after those that are there; returns what there is."""
         start, stop = self.fxcost_filled, self.fxcost_filled + keys.shape[-2]
-        self.keys[..., start:stop, :] = keys
-        self.values[..., start:stop, :] = values
         self.fxcost_filled = stop
         if hasattr(self, "cumulative_length"):
             self.cumulative_length += keys.shape[-2]
+        if stop > self.keys.shape[-2]:  # a model that adds tokens of its own, or writes a layer twice in a step
+            self.keys = torch.cat((self.keys[..., :start, :], keys), -2)
+            self.values = torch.cat((self.values[..., :start, :], values), -2)
+            return self.keys, self.values
+        self.keys[..., start:stop, :] = keys
+        self.values[..., start:stop, :] = values
         return self.keys[..., :stop, :], self.values[..., :stop, :]
 
     def update_indexer(self, keys: Tensor) -> Tensor:
@@ -82,7 +86,7 @@ class _InPlace:
 
 
 @lru_cache(maxsize=64)
-def _in_place(kind: type) -> type:
+def _in_place(kind: Any) -> type:
     return type(f"InPlace{kind.__name__}", (_InPlace, kind), {})
 
 
@@ -115,9 +119,7 @@ def _described(i: int, layer: Any, latent: bool) -> Iterator[CacheLayer]:
         size = sum(t.numel() // (t.shape[0] * t.shape[-2]) * t.element_size() for t in kept)
         window = int(getattr(layer, "sliding_window", None) or 0)
         kind = "latent" if latent else "sliding" if window else "full"
-        yield CacheLayer(
-            index=i, kind=kind, shapes=shapes, dtype=_name(kept[0]), bytes_per_token=size, window=window
-        )
+        yield CacheLayer(index=i, kind=kind, shapes=shapes, dtype=_name(kept[0]), bytes_per_token=size, window=window)
     states = list(_states(layer))
     if states:
         yield _state(i, "state", states)
@@ -173,8 +175,8 @@ def lengthened(cache: Any, *, have: int, new: int, batch: int, in_place: bool) -
 
 def _lengthened(layer: Any, have: int, new: int, batch: int, in_place: bool) -> Any:
     written = in_place and isinstance(getattr(layer, "keys", None), Tensor)
-    kind = _in_place(type(layer)) if written else type(layer)
-    made = kind.__new__(kind)
+    kind: Any = _in_place(_class_of(layer)) if written else type(layer)
+    made: Any = kind.__new__(kind)
     made.__dict__.update(layer.__dict__)
     window = int(getattr(layer, "sliding_window", None) or 0)
     held = min(have, max(window - 1, 0)) if window else have
@@ -199,6 +201,10 @@ def _lengthened(layer: Any, have: int, new: int, batch: int, in_place: bool) -> 
             setattr(made, f"is_{name}_initialized", dict.fromkeys(states, False))
             made.has_previous_state = dict.fromkeys(states, False)
     return made
+
+
+def _class_of(layer: Any) -> Any:
+    return type(layer)
 
 
 def _widened(layer: Any, batch: int) -> Any:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -135,22 +136,25 @@ def hf_callback(meter: Throughput) -> Any:
     return FxcostCallback()
 
 
+def _lightning() -> Any:
+    """Lightning's class of callbacks, whichever of its two packages is there."""
+    for name in ("lightning.pytorch.callbacks", "pytorch_lightning.callbacks"):
+        try:
+            return import_module(name).Callback
+        except ImportError:
+            continue
+    raise MissingLibraryError("lightning is not installed: pip install lightning")
+
+
 def lightning_callback(meter: Throughput) -> Any:
     """A callback for Lightning's Trainer: logs `tokens_per_second`, `flops_per_second` and `mfu` after each batch.
 
     Raises:
         MissingLibraryError: lightning is not installed.
     """
-    base: Any
-    try:
-        from lightning.pytorch.callbacks import Callback as base  # type: ignore[import-not-found, unused-ignore]
-    except ImportError:
-        try:
-            from pytorch_lightning.callbacks import Callback as base  # type: ignore[import-not-found, unused-ignore]
-        except ImportError as error:
-            raise MissingLibraryError("lightning is not installed: pip install lightning") from error
+    base = _lightning()
 
-    class FxcostCallback(base):  # type: ignore[misc, unused-ignore]
+    class FxcostCallback(base):  # type: ignore[misc, valid-type, unused-ignore]
         """Times batches."""
 
         def on_train_batch_start(self, trainer: Any, module: Any, batch: Any, batch_idx: int) -> None:

@@ -33,7 +33,8 @@ def encoder_outputs(of: Served, batch: int, length: int) -> dict[str, Any]:
 
     from ..capture.capture import returned
 
-    encoder = of.model.get_encoder()
+    model: Any = of.model
+    encoder = model.get_encoder()
     given = {k: v for k, v in encoder_inputs(of, 1, length).items() if k != "use_cache"}
     out = returned(encoder, given, {}).last_hidden_state
     hidden = torch.empty((batch, *out.shape[1:]), dtype=out.dtype, device="meta")

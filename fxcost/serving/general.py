@@ -36,9 +36,7 @@ class Grown:
         shape = tuple(n for k, n in enumerate(tensor.shape) if k and k != dim)
         name = str(tensor.dtype).removeprefix("torch.")
         if dim is None:
-            return CacheLayer(
-                index=i, kind="state", shapes=(shape,), dtype=name, bytes_per_token=0, fixed_bytes=size
-            )
+            return CacheLayer(index=i, kind="state", shapes=(shape,), dtype=name, bytes_per_token=0, fixed_bytes=size)
         return CacheLayer(index=i, kind="full", shapes=(shape,), dtype=name, bytes_per_token=size // self._long)
 
     def at(self, have: int, batch: int) -> Any:

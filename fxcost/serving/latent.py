@@ -1,8 +1,8 @@
 """Multi-head latent attention with its projections absorbed: attention over the latents that the cache holds.
 
-DeepSeek-V2's paper (arXiv 2405.04434, section 2.1.2): q · (W_uk c) = (W_ukᵀ q) · c, and the values' projection can follow
-the sum. A token in decoding then costs the latent's size for each cached token instead of a whole expansion. In a
-prompt, expanding is cheaper.
+DeepSeek-V2's paper (arXiv 2405.04434, section 2.1.2): q · (W_uk c) = (W_ukᵀ q) · c, and the values' projection can
+follow the sum. A token in decoding then costs the latent's size for each cached token instead of a whole expansion. In
+a prompt, expanding is cheaper.
 
 Which modules: those of transformers that have `expand_kv`, `kv_b_proj` and `kv_lora_rank`, as all of its models with
 latent attention do. What they compute stays a graph of ordinary operators.

@@ -48,7 +48,8 @@ class Served:
 
     def as_written(self, attention: str, why: str) -> Served:
         """The same model with an attention of transformers."""
-        self.model.set_attn_implementation(attention)
+        model: Any = self.model
+        model.set_attn_implementation(attention)
         return replace(self, fused=False, notes=(*self.notes, why))
 
     @property
@@ -81,12 +82,13 @@ def served(model: Any, *, fused: bool, longest: int, dtype: torch.dtype | None =
     else:
         raise InputError(f"generation takes a model or a name such as 'hf:llama', not {type(model).__name__}")
     own = own.eval()
+    generates: Any = getattr(own, "can_generate", lambda: False)
     names = frozenset(inspect.signature(own.forward).parameters)
     cache_name = next((name for name in _CACHES if name in names), None)
-    if cache_name is None or not hasattr(own, "config") or not own.can_generate():
+    if cache_name is None or not hasattr(own, "config") or not generates():
         raise InputError(
-            f"{type(own).__name__} does not generate text: it takes no cache, or has no head. Give a causal LM, such as "
-            "hf:llama, or a model of your own with inputs="
+            f"{type(own).__name__} does not generate text: it takes no cache, or has no head. Give a causal LM, such "
+            "as hf:llama, or a model of your own with inputs="
         )
     limit = _longest(own)
     if limit is not None and longest > limit:
@@ -110,10 +112,14 @@ def served(model: Any, *, fused: bool, longest: int, dtype: torch.dtype | None =
     )
 
 
-def _named(name: str, longest: int, dtype: torch.dtype | None, arguments: dict[str, Any], notes: list[str]) -> nn.Module:
+def _named(
+    name: str, longest: int, dtype: torch.dtype | None, arguments: dict[str, Any], notes: list[str]
+) -> nn.Module:
     prefix, _, rest = name.partition(":")
     if prefix != "hf" or not rest:
-        raise InputError(f"{shown(name)} names no model of transformers; give hf:TYPE, hf:CLASS or hf:FOLDER, or a module")
+        raise InputError(
+            f"{shown(name)} names no model of transformers; give hf:TYPE, hf:CLASS or hf:FOLDER, or a module"
+        )
     config, is_default = hf.configuration(rest, arguments)
     text = text_config(config)
     limit = getattr(text, "max_position_embeddings", None)

@@ -287,8 +287,8 @@ def _pass(points: Sequence[tuple[int, Parts]]) -> Pass:
         found = sum(c * length**i for i, c in enumerate(polynomial))
         if found != rest or kinds != attention:
             raise FormulaError(
-                f"at a length of {length} the FLOPs are not those of the formula from {xs}: what the model does hangs on "
-                "the length in another way (padding to a multiple?); give lengths= that it treats alike"
+                f"at a length of {length} the FLOPs are not those of the formula from {xs}: what the model does hangs "
+                "on the length in another way (padding to a multiple?); give lengths= that it treats alike"
             )
     return Pass(polynomial, attention)
 

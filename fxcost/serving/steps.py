@@ -17,12 +17,13 @@ from ..capture.capture import returned
 from ..errors import InputError, ModelRunError
 from ..model.inputs import InputSpec, parameter_dtype, spec
 from ..report import Report
+from ..storage.reads import Residents, reads_of
 from .attention import registered
 from .caches import CacheLayer, described, has_layers, lengthened
 from .general import Grown
 from .latent import absorb, latent_modules
 from .models import Served, cache_in, text_config, without_weights
-from .work import StepWork
+from .work import ATTENTION, StepWork
 
 SHORT = 16
 """Tokens of the prompt whose cache is lengthened."""
@@ -49,9 +50,10 @@ class Steps:
         self._reports: dict[tuple[int, int, int, bool], Report] = {}
         self._template: Any = None
         self._grown: Grown | None = None
+        self._closed: bool | None = None
 
     def step(self, new: int, have: int, batch: int, every: bool = False) -> Report:
-        """The report of `new` tokens after `have`, of each of `batch` requests; logits of `every` new token or the last.
+        """The report of `new` tokens after `have`, of each of `batch` requests; logits of the last one or `every`.
 
         Raises:
             ModelRunError: the model can't run such a step.
@@ -81,8 +83,13 @@ class Steps:
 
     @property
     def any_batch(self) -> bool:
-        """Whether sizes of requests are told apart by a batch of a large prime: where attention has a closed form."""
-        return self.of.fused and self._is_of_layers
+        """Whether sizes of requests are told apart by a batch of a large prime: where attention has a closed form.
+
+        That is so where nothing else reads the cache.
+        """
+        if self._closed is None:
+            self._closed = self._is_of_layers and self.of.fused and _only_attention_reads(self.step(1, SHORT, 1))
+        return self._closed
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -145,7 +152,7 @@ class Steps:
             failed = error
         for attention in dict.fromkeys((self.of.before, "eager")):
             why = (
-                f"{type(self.of.model).__name__} needs masks, so its attention is analysed as it is written ({attention})"
+                f"{type(self.of.model).__name__} needs masks: its attention is analysed as it is written ({attention})"
             )
             self.of, self._latent = self.of.as_written(attention, why), []
             try:
@@ -191,7 +198,7 @@ class Steps:
         pairs = new * have + new * (new + 1) // 2
         expanded = (have + new) * rank * wide + pairs * (wide + turned)
         absorbed = new * rank * wide + pairs * (2 * rank + turned)
-        return absorbed < expanded
+        return bool(absorbed < expanded)
 
     def _inputs(self, new: int, have: int, batch: int, cache: Any, every: bool) -> dict[str, Any]:
         names = self.of.names
@@ -218,6 +225,16 @@ class Steps:
         if have:
             return encoder_outputs(self.of, batch, self.source_length)
         return encoder_inputs(self.of, batch, self.source_length)
+
+
+def _only_attention_reads(report: Report) -> bool:
+    """Whether of a cache's keys and values only attention that knows its mask reads any."""
+    residents = Residents(report.recording)
+    windows = {number for number, spec in residents.states.items() if spec.shape[-2:-1] == (SHORT + 1,)}
+    for read in reads_of(report, residents):
+        if read.storage in windows and str(report.nodes[read.node].operations[read.operation].record.op) != ATTENTION:
+            return False
+    return True
 
 
 def _run_plainly(model: torch.nn.Module, inputs: dict[str, Any]) -> Any:

@@ -21,10 +21,10 @@ from ..records.recording import OpRecord
 from ..report import Report
 from ..rules import formulas
 from ..rules.common import argument
+from ..storage.formats import Format
+from ..storage.reads import Residents, reads_of
+from ..storage.stored import Held, row_bytes
 from .caches import CacheLayer
-from .formats import Format
-from .reads import Residents, reads_of
-from .stored import Held, row_bytes
 
 PRIME = 1009
 """A batch whose size no other dimension has by chance."""

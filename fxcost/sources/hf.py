@@ -1,8 +1,8 @@
 """`hf:TYPE_OR_FOLDER`: models of transformers, built from a configuration.
 
-`hf:llama` is the default configuration of a model type, `hf:LlamaForCausalLM` that of a model class; `hf:folder` and `hf:config.json` are a configuration on
-disk, as a model's page on the hub offers for download. Nothing is ever downloaded here.
-What they are fed by default is in hf_defaults.py.
+`hf:llama` is the default configuration of a model type, `hf:LlamaForCausalLM` that of a model class; `hf:folder` and
+`hf:config.json` are a configuration on disk, as a model's page on the hub offers for download. Nothing is ever
+downloaded here. What they are fed by default is in hf_defaults.py.
 """
 
 from __future__ import annotations
@@ -62,8 +62,19 @@ def generating(name: str, config: Any) -> Any:
         if type(config) in table:
             found = table[type(config)]
             return (found[0] if isinstance(found, tuple) else found)._from_config(config)
-    raise ModelLoadError(
-        f"hf:{name} does not generate text: transformers has no causal LM for {type(config).__name__}"
+    raise ModelLoadError(f"hf:{name} does not generate text: transformers has no causal LM for {type(config).__name__}")
+
+
+def stored_otherwise(model: Any) -> str:
+    """What is to be said of a model whose configuration says that its weights are stored quantized; "" for others."""
+    settings = getattr(getattr(model, "config", None), "quantization_config", None)
+    if settings is None:
+        return ""
+    found = settings if isinstance(settings, dict) else getattr(settings, "__dict__", {})
+    method = getattr(found.get("quant_method"), "value", found.get("quant_method")) or "some method"
+    return (
+        f"the configuration says that weights are stored quantized ({method}); they are analysed in the model's own "
+        "dtype (fxcost serve, or Report.stored, counts them as they are stored)"
     )
 
 

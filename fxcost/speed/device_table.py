@@ -76,10 +76,7 @@ _MI300X = (
 )
 _L40 = "NVIDIA L40 datasheet: images.nvidia.com/content/Solutions/data-center/vgpu-L40-datasheet.pdf"
 _A40 = "NVIDIA A40 datasheet: images.nvidia.com/content/Solutions/data-center/a40/nvidia-a40-datasheet.pdf"
-_A30 = (
-    "NVIDIA A30 datasheet: "
-    "nvidia.com/content/dam/en-zz/Solutions/data-center/products/a30-gpu/pdf/a30-datasheet.pdf"
-)
+_A30 = "NVIDIA A30 datasheet: nvidia.com/content/dam/en-zz/Solutions/data-center/products/a30-gpu/pdf/a30-datasheet.pdf"
 _GH200 = (
     "NVIDIA GH200 Grace Hopper Superchip datasheet, its GPU: "
     "resources.nvidia.com/en-us-grace-cpu/grace-hopper-superchip"

@@ -15,7 +15,7 @@ Not here: communication between devices, the transfer of inputs.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from typing import Any
@@ -79,8 +79,14 @@ def roofline(report: Sums, device: Device | str, dtype: Any = None, fusion: str 
     notes = []
     if fusion != "none" and not shares_memory_known(report.nodes):
         notes.append("the report does not say which tensors share memory, so nothing is fused")
-    reckoner = _Reckoner(found, dtype_key(dtype) if dtype is not None else "")
+    by_family = {name: dtype_key(kind) for name, kind in dtype.items()} if isinstance(dtype, Mapping) else {}
+    wanted = dtype_key(dtype) if dtype is not None and not isinstance(dtype, Mapping) else ""
+    reckoner = _Reckoner(found, wanted, by_family)
     nodes = reckoner.nodes(report.nodes, kernels(report.nodes, fusion))
+    notes += [
+        f"{found.name} has no peak for {name}: elementwise work in it is reckoned at its fastest peak"
+        for name in sorted(reckoner.replaced)
+    ]
     if found.efficiency:
         notes.append("times are estimates: they are divided by the efficiency measured for each family of operators")
     return Roofline(
@@ -125,11 +131,14 @@ class _Timed:
 
 
 class _Reckoner:
-    """Times of kernels and nodes on a device; `wanted` is the dtype that the user named, or ""."""
+    """Times of kernels and nodes on a device; `wanted` is the dtype that the user named, or "", also by family."""
 
-    def __init__(self, device: Device, wanted: str) -> None:
+    def __init__(self, device: Device, wanted: str, by_family: Mapping[str, str]) -> None:
         self.device = device
         self.wanted = wanted
+        self.by_family = by_family
+        self.replaced: set[str] = set()
+        """Dtypes of which the device has no peak, and in which nothing but elementwise work is done."""
 
     def nodes(self, nodes: Sequence[NodeCost], groups: Iterable[Kernel]) -> tuple[NodeTime, ...]:
         """The times of all nodes; a kernel counts for the node in which it begins."""
@@ -174,8 +183,12 @@ class _Reckoner:
     def _compute_s(self, node: NodeCost, op: OpCost) -> float:
         if not op.cost.masked_flops:
             return 0.0
+        dtype, rates = self._dtype(op), self.device.flops_per_s
+        if dtype == "float32" and dtype not in rates and not op.cost.macs and not self.wanted:
+            self.replaced.add(dtype)
+            return op.cost.masked_flops / max(rates.values())
         try:
-            return op.cost.masked_flops / self.device.peak(self._dtype(op))
+            return op.cost.masked_flops / self.device.peak(dtype)
         except DeviceError as error:
             raise DeviceError(f"{error} (node {node.name!r}, {op.record.op})") from error
 
@@ -186,8 +199,9 @@ class _Reckoner:
         """
         specs = (*op.record.inputs, *(s for s in op.record.outputs if s is not None))
         floating = [s for s in specs if s.is_floating]
-        if self.wanted and (floating or not specs):
-            return self.wanted
+        wanted = self.by_family.get(op.family, self.wanted)
+        if wanted and (floating or not specs):
+            return wanted
         numbers = floating or [s for s in specs if s.dtype_name != "bool"]
         return dtype_key(numbers[0].dtype_name) if numbers else self.wanted
 

@@ -216,7 +216,7 @@ def test_torchtitans_published_mfu() -> None:
     assert [round(100 * share) for share in shares] == [34, 39]
 
 
-GOLDEN = {  # GFLOP a token at 4,096 tokens, of Llama 3 8B, by the tools' formulas computed from its configuration by hand
+GOLDEN = {  # GFLOP a token at 4,096 tokens, of Llama 3 8B, by the tools' formulas from its configuration
     "maxtext": 51.4704, "torchtitan": 51.4720, "megatron": 48.2492, "palm": 54.6240, "nanogpt": 54.6240,
     "hf-trainer": 45.0295, "litgpt": 54.6240, "lingua": 48.7876, "verl": 51.4012, "6nd": 48.1816,
 }  # fmt: skip

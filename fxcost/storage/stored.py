@@ -18,7 +18,7 @@ import torch
 
 from ..errors import InputError
 from ..memory.analysis import Analysis
-from ..records.cost import Cost, NodeCost, OpCost
+from ..records.cost import Cost, NodeCost
 from ..records.recording import ParameterRecord, Recording, TensorSpec
 from ..totals.parameters import unique_parameters
 from .formats import Format, named
@@ -164,9 +164,7 @@ def _read_less(cost: Cost, nbytes: int) -> Cost:
     return replace(cost, bytes_read=cost.bytes_read - nbytes)
 
 
-def _resized(
-    recording: Recording, residents: Residents, held: Mapping[str, Held], kv: Format | None
-) -> Recording:
+def _resized(recording: Recording, residents: Residents, held: Mapping[str, Held], kv: Format | None) -> Recording:
     """The recording with storages and parameters of their new sizes."""
     sizes = list(recording.storage_bytes)
     for number, parameter in residents.weights.items():

@@ -105,7 +105,9 @@ def format_of(settings: Mapping[str, Any]) -> Patterns:
 
 def _compressed(settings: Mapping[str, Any]) -> str:
     groups = settings.get("config_groups") or {}
-    weights = next((g.get("weights") for g in groups.values() if g.get("weights")), {}) if groups else {}
+    weights: Mapping[str, Any] = (
+        next((g.get("weights") for g in groups.values() if g.get("weights")), {}) if groups else {}
+    )
     bits, kind = int(weights.get("num_bits", 8)), weights.get("type", "int")
     group = weights.get("group_size")
     if kind == "float":

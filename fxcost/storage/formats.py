@@ -3,7 +3,7 @@
 A format is a name, or a name with a group: `bf16`, `int4:g128`, `fp8:128x128`, `q4_k`. Bits are those of the format's
 own definition:
 
-- `fp32 fp16 bf16`: 32, 16, 16. `fp8`: 8, one float32 scale for a tensor; `fp8:128x128` one for each block (DeepSeek-V3);
+- `fp32 fp16 bf16`: 32, 16, 16. `fp8`: 8, a float32 scale for a tensor; `fp8:128x128` one for each block (DeepSeek-V3),
   `fp8:channel` one for each row.
 - `int8`: 8, a 16-bit scale for each row (output channel). `int4:gN`: 4, and for each N numbers of a row a 16-bit scale
   and a 4-bit zero point (GPTQ, AWQ); `int4:gN:bf16` with a 16-bit zero point (tinygemm, gpt-fast).

@@ -22,7 +22,7 @@ from ..totals.sums import Sums
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """One input of one operator whose memory is a weight's or a cache's: which storage, and how many numbers are read."""
+    """One input of one operator that is a weight or a cache: which storage, and how many numbers are read."""
 
     node: int
     operation: int
