@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from contextlib import redirect_stdout
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -166,5 +167,6 @@ def _text(gen: Generation, made: list[Bounds], sweeps: list[Any], options: dict[
         if options["speculate"]:
             rate = bounds.speculative(options["speculate"], options["acceptance"])
             told = f"{options['speculate']} guessed tokens, each taken with {options['acceptance']:g}"
-            parts.append(f"With {told}: ≤ {rate:,.1f} tokens/s for one request, guessing not counted")
+            said = f"With {told}: ≤ {rate:,.1f} tokens/s for one request, guessing not counted"
+            parts.append(fill(said, 80))
     return "\n".join([*parts, "", *assumed(gen.assumptions)])

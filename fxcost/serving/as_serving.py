@@ -115,11 +115,16 @@ def _cells(row: Row) -> list[str]:
     each = row.tokens_per_s_per_user
     return [
         f"{row.context:,}",
-        f"{row.batch:,}",
+        _short(row.batch),
         units.seconds(row.ttft_s),
         units.seconds(row.tpot_s),
-        f"{row.tokens_per_s:,.0f}",
-        f"{each:,.0f}" if each >= 10 else f"{each:.1f}",
+        _short(round(row.tokens_per_s)),
+        _short(round(each)) if each >= 10 else f"{each:.1f}",
         row.bound if row.fits else "no room",
         units.byte_size(row.cache_bytes),
     ]
+
+
+def _short(n: int) -> str:
+    """A number in at most eight characters."""
+    return f"{n:,}" if n < 10**6 else units.count(n)

@@ -16,6 +16,8 @@ from ..records.cost import Cost
 from ..report import Report
 from ..storage.formats import Format, named
 from ..storage.stored import Held, held_weights, row_bytes, stored
+from ..text.amounts import parse_bytes
+from ..text.units import byte_size
 from .caches import CacheLayer
 from .own import OwnSteps
 from .steps import Steps
@@ -194,6 +196,25 @@ class Plan:
     def cache(self) -> KVCache:
         """What is kept of each request."""
         return KVCache(layers=self._steps.layers, stored=self._kv)
+
+    def fitting(self, memory: int | str, context: int, reserve: int | str = 0) -> int:
+        """How many requests of so many tokens fit into memory beside the weights; 0 if none does.
+
+        Raises:
+            InputError: a size can't be read.
+        """
+        free = parse_bytes(memory) - parse_bytes(reserve) - self.weights.stored_bytes
+        each = self.cache.bytes(context=context)
+        return max(free // each, 0) if each else 0
+
+    def fitting_text(self, memory: int | str, context: int, reserve: int | str = 0) -> str:
+        """The same, in words."""
+        limit, weights = parse_bytes(memory) - parse_bytes(reserve), self.weights.stored_bytes
+        each, n = self.cache.bytes(context=context), self.fitting(memory, context, reserve)
+        parts = f"{byte_size(weights)} of weights, {byte_size(each)} for each request of {context:,} tokens"
+        if not n:
+            return f"does not fit: {parts}, and there are {byte_size(limit)}"
+        return f"largest batch: {n:,}; {parts}: {byte_size(weights + n * each)} of {byte_size(limit)}"
 
     @cached_property
     def held(self) -> dict[str, Held]:

@@ -253,7 +253,7 @@ def _weights(report: Report, tokens: int, held: Mapping[str, Held]) -> list[Weig
     layers = {layer.module: layer for layer in report.expert_layers}
     found = []
     for parameter in report.parameters:
-        if parameter.name not in numbers:
+        if parameter.name not in numbers or parameter.is_buffer:
             continue
         numel, read_numbers = parameter.spec.numel, numbers[parameter.name]
         size = held[parameter.name].stored_bytes if parameter.name in held else parameter.stored_bytes
