@@ -6,9 +6,10 @@ DIR has `end-to-end-h100.csv`: aggregated serving on H100, a row for each model,
 (ai-dynamo/aiconfigurator, `silicon_sample.csv`), with the columns `model_path precision isl osl batch_size tp_size
 pp_size attention_dp_size silicon_ttft_ms silicon_tpot_ms`.
 
-For each row: time to the first token against the prompt of one request alone; time for each further token against a step
-of decoding for as many requests as decode at one time on average, which the row's own two times say; output tokens a
-second against what arithmetic or memory leave at that concurrency. Weights and caches are taken in the smallest format
+For each row: time to the first token against the prompt of one request alone; time for each further token against a
+step of decoding of one request alone (`alone`: always a bound), and of as many as decode at one time on average
+(`tpot`: by the row's own two times, so none where requests are not spread evenly); output tokens a second against what
+arithmetic or memory leave at that concurrency. Weights and caches are taken in the smallest format
 that the row's precision allows, so that bounds stay bounds.
 """
 
@@ -65,7 +66,7 @@ def main() -> None:
     start = time.perf_counter()
     found = [result for kind in dict.fromkeys(map(_kind, rows)) for result in _compared(kind, rows)]
     print(f"{len(found)} of {len(rows)} rows, {time.perf_counter() - start:.0f} s; others: no configuration here")
-    for number in ("ttft", "tpot", "rate"):
+    for number in ("ttft", "alone", "tpot", "rate"):
         _report(number, found)
     if arguments.csv:
         with open(arguments.csv, "w", newline="", encoding="utf-8") as file:
@@ -105,12 +106,14 @@ def _row(gen: Any, prompt: Any, row: dict[str, str]) -> dict[str, Any]:
     first = bounds.step_time(prompt, 0, 1)
     each = bounds.decode_time(isl + osl // 2, decoding)
     step = bounds.decode_time(isl + osl // 2, concurrency)
+    alone = bounds.decode_time(isl, 1)
     compute = first.compute_s + (osl - 1) * step.compute_s / concurrency
     memory = (osl - 1) * (step.weights_s + step.cache_s) / concurrency
     rate = concurrency * osl / (ttft + tpot * (osl - 1))
     return {
         "id": row["id"], "model": row["model_path"], "precision": row["precision"], "devices": devices,
         "ttft_bound": first.time_s, "ttft": ttft, "tpot_bound": each.time_s, "tpot": tpot,
+        "alone_bound": alone.time_s, "alone": tpot,
         "rate_bound": osl / max(compute, memory), "rate": rate,
     }  # fmt: skip
 

@@ -107,6 +107,14 @@ DEVICES: tuple[dict[str, Any], ...] = (
         "NVIDIA V100 PCIe 32GB", "v100-pcie tesla-v100-pcie-32gb", 32, 900, _V100,
         float64=7, float32=14, float16=112,
     ),
+    _device(
+        "NVIDIA V100 SXM2 16GB", "v100-16gb tesla-v100-sxm2-16gb", 16, 900, _V100,
+        float64=7.8, float32=15.7, float16=125,
+    ),
+    _device(
+        "NVIDIA A100 PCIe 40GB", "a100-pcie-40gb", 40, 1555, _AMPERE,
+        float64=19.5, float32=19.5, tf32=156, bfloat16=312, float16=312, int8=624,
+    ),
     _device("NVIDIA T4", "t4 tesla-t4", 16, 300, _T4, float32=8.1, float16=65, int8=130),
     _device("NVIDIA A10", "a10", 24, 600, _A10, float32=31.2, tf32=62.5, bfloat16=125, float16=125, int8=250),
     _device(
@@ -161,7 +169,7 @@ DEVICES: tuple[dict[str, Any], ...] = (
         "NVIDIA Jetson AGX Orin 64GB", "jetson-agx-orin orin", 64, 204.8, _ORIN, float32=5.3, float16=42.5, int8=85
     ),
     _device(
-        "AMD Instinct MI300X", "mi300x", 192, 5300, _MI300X,
+        "AMD Instinct MI300X", "mi300x amd-instinct-mi300x-oam", 192, 5300, _MI300X,
         float64=163.4, float32=163.4, tf32=653.7, bfloat16=1307.4, float16=1307.4, float8=2614.9, int8=2614.9,
     ),
     _device("Google TPU v4", "tpu-v4 tpuv4", 32 * 1.073741824, 1200, f"{_TPU}v4", bfloat16=275, int8=275),
