@@ -28,7 +28,10 @@ if TYPE_CHECKING:
     from .records.recording import OpRecord
     from .report import Report
     from .rules import rule
+    from .serving.generation import generation
+    from .serving.per_token import per_token
     from .speed.devices import Device
+    from .speed.peaks import peak
     from .sweeps import sweep
     from .timing.measure import measure
     from .timing.measurement import Measurement
@@ -50,7 +53,10 @@ __all__ = [
     "diff",
     "family",
     "fit",
+    "generation",
     "measure",
+    "peak",
+    "per_token",
     "rule",
     "spec",
     "sweep",
@@ -72,7 +78,10 @@ _HOMES = {
     "diff": "compare.diff",
     "family": "families",
     "fit": "fit",
+    "generation": "serving.generation",
     "measure": "timing.measure",
+    "peak": "speed.peaks",
+    "per_token": "serving.per_token",
     "rule": "rules",
     "spec": "model.inputs",
     "sweep": "sweeps",

@@ -75,6 +75,16 @@ def record(
             return replace(ran, capture_reason=str(error))
 
 
+def returned(model: Any, inputs: Any = (), kwargs: dict[str, Any] | None = None) -> Any:
+    """What a model returns, its tensors on meta: also objects that are no tensors, such as caches.
+
+    Raises: as :func:`record`.
+    """
+    make = partial(Job, model, inputs, kwargs, None, (), 0)
+    with unchanged_state(), whole_units(), torch.inference_mode(False), torch.no_grad():
+        return _run(make, Job.run, Job.run_real, model, inputs, kwargs)[0].returned
+
+
 def _run(
     make: Callable[[], Job],
     on_meta: Callable[[Job], Recording],

@@ -74,6 +74,8 @@ class Job:
         self.home = self._home()
         self._seen: Seen | None = None
         """Of the last run, for following a graph along it; None where it can't be followed."""
+        self.returned: Any = None
+        """What the model's own code returned, on meta."""
         self.takes_gradients = False
         """Set where the model differentiates in its forward, and must run with gradients."""
         if self.copier.lazy:
@@ -104,7 +106,7 @@ class Job:
         tracer = ConcreteTracer(self.parts, recorder, self.leaf_modules)
         try:
             with put_back(self.reach), room_for(self.root), recorder:
-                tracer.trace(self.model, self.arguments)
+                self.returned = tracer.trace(self.model, self.arguments)
         except FxcostError:
             raise
         except Exception as error:

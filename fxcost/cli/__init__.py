@@ -20,7 +20,22 @@ from collections.abc import Sequence
 import click
 
 from ..errors import FxcostError
-from . import check, completion, conventions, cost, devices, diff, explain, fit, measure, model, show, solve, sweep
+from . import (
+    check,
+    completion,
+    conventions,
+    cost,
+    devices,
+    diff,
+    explain,
+    fit,
+    measure,
+    model,
+    serve,
+    show,
+    solve,
+    sweep,
+)
 from .group import fxcost
 from .output import BAD_USAGE, GOOD, INTERRUPTED, fail, prepare_streams, silence
 
@@ -37,6 +52,7 @@ __all__ = [
     "main",
     "measure",
     "model",
+    "serve",
     "show",
     "solve",
     "sweep",

@@ -100,10 +100,11 @@ class ModelOptions:
 def analyse(options: ModelOptions) -> Report:
     """Build the model and analyse it on the inputs given, or else on its default ones."""
     from ..analyze import analyze
+    from ..sources.hf import stored_otherwise
 
     with redirect_stdout(sys.stderr), working(f"analysing {options.model}"):  # a model's prints are not the answer
         model, inputs = load_model(options)
-        return analyze(
+        report = analyze(
             model,
             inputs.args,
             inputs.kwargs,
@@ -113,6 +114,7 @@ def analyse(options: ModelOptions) -> Report:
             optimizer=parse_optimizer(options.optimizer),
             dims=parse_dims(options.dims) or None,
         )
+        return report.assuming(stored_otherwise(model))
 
 
 def parse_dims(texts: Sequence[str]) -> dict[str, tuple[int, int] | None]:

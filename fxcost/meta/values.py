@@ -39,6 +39,7 @@ from .cells import (
     small_size,
     tensors,
     window,
+    written_later,
 )
 from .recorder import OpRecorder
 from .segments import Segment
@@ -199,8 +200,6 @@ class ValueRecorder(OpRecorder):
         self._attach(tensor, value, sampled=True)
         return value
 
-    # --------------------------------------------------------------------------------------------------- one operator
-
     def followed(self) -> Container[int]:
         """See :class:`OpRecorder`."""
         return self.cells
@@ -307,8 +306,6 @@ class ValueRecorder(OpRecorder):
             return Source(tensor, Cell(tensor.untyped_storage()), self._noise)
         return Source(tensor, self._cell(tensor), self._noise, self.ranges.get(self.storages.number(tensor)))
 
-    # ------------------------------------------------------------------------------------------------ in-place writes
-
     def _written(
         self, func: Any, packet: Any, args: Any, kwargs: Any, written: list[Tensor], inputs: list[Tensor]
     ) -> None:
@@ -323,6 +320,9 @@ class ValueRecorder(OpRecorder):
         known = all(c is not None and (c.storage is not None or integers) for c in cells)
         if packet in _UNDEFINED or not (known or (integers and all(small(t) for t in inputs))):
             self._forget(numbers)
+            return
+        if integers and any(c is None or c.storage is None for c in cells):
+            written_later(self.cells, numbers, lambda: self._evaluation(func, args, kwargs, []))
             return
         for number in numbers:
             old = self.cells[number]
