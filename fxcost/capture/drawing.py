@@ -58,6 +58,8 @@ class Drawing:
         self._attributes = inventory(parts.root, parts.outside).names()
         self._attribute_nodes: dict[str, Node] = {}
         self._constants = 0
+        self._makers: dict[int, tuple[TensorSpec, Node | Callable[[], Node]]] = {}
+        """By the number of a storage: the first tensor on it that a call returned, and whose node that is."""
 
     # ---------------------------------------------------------------------------------------------------------- nodes
 
@@ -67,6 +69,7 @@ class Drawing:
             node = self.sketch.create_node("placeholder", name)
             known = self.met(value)
             known.node = node
+            self._makers.setdefault(known.spec.storage, (known.spec, node))
             self._add_plain(node, "", (), (known.spec,))
         elif isinstance(value, (tuple, list)):
             for i, item in enumerate(value):
@@ -105,7 +108,7 @@ class Drawing:
     def _add_plain(self, node: Node, module: str, inputs: Any, outputs: Any, args: Any = ()) -> None:
         """Append the record of a node that runs nothing."""
         names = tuple([n.name for n in node.all_input_nodes])
-        target = node.target if isinstance(node.target, str) else "_operator.getitem"
+        target = node.target if isinstance(node.target, str) else torch.fx.node._get_qualified_name(node.target)
         self.records.append(NodeRecord(node.name, node.op, target, module, names, inputs, outputs, args=args))
 
     # -------------------------------------------------------------------------------------------- who made which tensor
@@ -130,7 +133,9 @@ class Drawing:
     def bind(self, out: Any, node: Node) -> None:
         """Remember which node made each tensor in `out`; elements of a sequence get a getitem node when used."""
         if isinstance(out, Tensor):
-            self.met(out).node = node
+            known = self.met(out)
+            known.node = node
+            self._makers.setdefault(known.spec.storage, (known.spec, node))
         elif isinstance(out, (tuple, list)):
             for i, item in enumerate(out):
                 self._bind_item(item, node, i)
@@ -152,6 +157,7 @@ class Drawing:
                 return got
 
             known.node = pick
+            self._makers.setdefault(spec.storage, (spec, pick))
         elif isinstance(item, (tuple, list, dict)):
             self.bind(item, self.sketch.create_node("call_function", operator.getitem, (node, key)))
 
@@ -161,6 +167,9 @@ class Drawing:
         if known.node is not None:
             return known.node if isinstance(known.node, Node) else known.node()
         name = self._attributes.get(id(tensor))
+        if name is None and (made := self._of_a_call(known.spec)) is not None:
+            known.node = made
+            return made
         if name is None:
             name = f"_tensor_constant{self._constants}"
             self._constants += 1
@@ -171,6 +180,22 @@ class Drawing:
             node = self._attribute_nodes[name] = self.sketch.create_node("get_attr", name)
             self._add_plain(node, name.rpartition(".")[0], (), (known.spec,))
         return self._attribute_nodes[name]
+
+    def _of_a_call(self, spec: TensorSpec) -> Node | None:
+        """The node of a tensor that no call returned, in memory that one did: a `Parameter` made of it, an alias."""
+        maker = self._makers.get(spec.storage) if spec.storage >= 0 else None
+        if maker is None or maker[0].dtype != spec.dtype:
+            return None
+        known, node = maker[0], maker[1] if isinstance(maker[1], Node) else maker[1]()
+        wrapped = bool(spec.shape) and not (spec.stride and known.stride)  # by functorch, which says no strides
+        if known.shape == spec.shape and (wrapped or (known.offset, known.stride) == (spec.offset, spec.stride)):
+            return node
+        if bool(spec.shape) and not spec.stride:
+            return None
+        place = (spec.shape, spec.stride, spec.offset)
+        view = self.sketch.create_node("call_function", torch.as_strided, (node, *place))
+        self._add_plain(view, self.scopes[-1], (known,), (spec,), (known, *place))
+        return view
 
 
 class Call:
