@@ -31,7 +31,7 @@ def finished(out: Any, assume: Callable[[str], None]) -> Any:
         return finished(_awaited(out, assume), assume)
     if kind is types.AsyncGeneratorType:
         return finished(_awaited(_items(out), assume), assume)
-    if not isinstance(out, Iterator):
+    if not issubclass(kind, Iterator):
         return out
     if kind is not types.GeneratorType and kind.__module__ not in _MADE_IN_C:
         assume(f"the model returns a {kind.__module__}.{kind.__qualname__}, an iterator: what it runs is not counted")
@@ -46,7 +46,7 @@ def finished(out: Any, assume: Callable[[str], None]) -> Any:
 
 def is_unfinished(out: Any) -> bool:
     """True for a coroutine or an iterator, which is closed: nobody will run it."""
-    unfinished = isinstance(out, (Iterator, types.CoroutineType, types.AsyncGeneratorType))
+    unfinished = issubclass(type(out), (Iterator, types.CoroutineType, types.AsyncGeneratorType))
     if unfinished and hasattr(out, "close"):
         out.close()
     return unfinished

@@ -35,6 +35,13 @@ def shape_of(tensor: Tensor) -> tuple[int, ...]:
     return extent(tensor) if tensor.is_nested else tuple(tensor.shape)
 
 
+def unwrapped(tensor: Tensor) -> Tensor:
+    """The tensor in memory that one of functorch's stands for, within `vmap`, `grad` and their like; else itself."""
+    while torch._C._functorch.is_functorch_wrapped_tensor(tensor):
+        tensor = torch._C._functorch.get_unwrapped(tensor)
+    return tensor
+
+
 def _is_wrapper(tensor: Tensor) -> bool:
     return hasattr(type(tensor), "__tensor_flatten__")
 

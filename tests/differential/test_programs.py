@@ -15,6 +15,7 @@ import torch
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+import fxcost
 from tests.differential.comparing import faults
 from tests.differential.programs import Program, draw, smaller
 
@@ -86,7 +87,7 @@ def test_many(train: bool) -> None:
 def test_most_programs_run_and_have_something_of_everything() -> None:
     """Otherwise nothing would be compared."""
     programs = [draw(Seeded(seed), 6) for seed in range(60)]
-    ran = 0
+    ran = traced = 0
     for program in programs:
         try:
             model, args = program.build()
@@ -95,7 +96,9 @@ def test_most_programs_run_and_have_something_of_everything() -> None:
         except Exception:
             continue
         ran += 1
+        traced += fxcost.analyze(*program.build()).capture == "symbolic"
     assert ran > 40
+    assert traced > 20
     text = "\n".join(program.source for program in programs)
     wanted = (
         "with torch.",
