@@ -100,7 +100,7 @@ class Prompts:
     def _through_decoding(self) -> tuple[int, int, StepWork] | None:
         """The line through a step of decoding and the prompt, if it cuts the axis where one token's logits are.
 
-        A prompt is as many steps of decoding, with the logits of one; what a token takes beside its logits is the slope.
+        A prompt is as many steps of decoding, with the logits of one; the slope is a token without its logits.
         """
         gen = self.bounds.generation
         length, head = gen.prompt_tokens, gen._steps.head_macs
