@@ -91,7 +91,8 @@ def generation(
         dtype: of the weights that are not stored otherwise, and of activations.
         inputs: for a model of your own, a function of (new, have, batch): the arguments of a step, as a dict of keyword
             inputs or as :func:`fxcost.analyze` takes them, its cache among them.
-        extra: further keyword inputs of the prompt: `{"pixel_values": fxcost.spec(1, 3, 336, 336)}`.
+        extra: further keyword inputs of the prompt, of a batch's size: `{"pixel_values": fxcost.spec(1, 3, 336, 336),
+            "input_ids": ids}`, the latter with the tokens that an image stands for.
         arguments: entries of the configuration, for a model given by name.
         longest: the longest context that will be asked for, if that is more than prompt + new_tokens.
 

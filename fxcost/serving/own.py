@@ -27,6 +27,7 @@ class OwnSteps:
     config: Any = None
     longest: int | None = None
     chunk = 0
+    head_macs = 0
     any_batch = False
     notes: tuple[str, ...] = ()
 

@@ -103,6 +103,8 @@ class Plan:
         self._kv = None if kv is None else named(kv)
         self._works: dict[tuple[int, int], StepWork] = {}
         self._bare: Report | None = None
+        if isinstance(steps, Steps):
+            steps.usual = self._last
 
     # Steps ------------------------------------------------------------------------------------------------------
 
@@ -280,6 +282,9 @@ class Plan:
             batch = self._prime if new == 1 else 1
             report = self._bare_decode if (new, have) == (1, self._last) else self._steps.step(new, have, batch, False)
             work = work_of(report, new, have, batch, self.cache.layers, self.held)
+            if work.shared_macs * 100 > work.macs * batch:  # rows that a router's values choose: no size has the batch
+                alone = self._steps.step(new, have, 1, False)
+                work = work_of(alone, new, have, 1, self.cache.layers, self.held)
             self._works[new, have] = self._steps.corrected(work, have, batch)
         return self._works[new, have]
 

@@ -88,12 +88,27 @@ class Prompts:
         self.lengths = sorted(set(lengths))
         self.fixed = gen._is_encoder
         self.line: tuple[int, int, StepWork] | None = None
-        if len(self.lengths) > 3 and gen._steps.any_batch:
+        if gen._steps.any_batch and len(self.lengths) > 1:
+            self.line = self._through_decoding()
+        if self.line is None and len(self.lengths) > 3 and gen._steps.any_batch:
             short, middle, long = (self.lengths[i] for i in (0, len(self.lengths) // 2, -1))
             one, other, check = (gen.work(n, 0) for n in (short, long, middle))
             slope, rest = divmod(other.macs - one.macs, long - short)
             if not rest and check.macs == one.macs + slope * (middle - short):
                 self.line = one.macs - slope * short, slope, one
+
+    def _through_decoding(self) -> tuple[int, int, StepWork] | None:
+        """The line through a step of decoding and the prompt, if it cuts the axis where one token's logits are.
+
+        A prompt is as many steps of decoding, with the logits of one; the slope is a token without its logits.
+        """
+        gen = self.bounds.generation
+        length, head = gen.prompt_tokens, gen._steps.head_macs
+        if not head or length < 2:
+            return None
+        prompt, token = gen.work(length, 0), gen.decode_work
+        slope, rest = divmod(prompt.macs - token.macs, length - 1)
+        return (head, slope, prompt) if not rest and token.macs - slope == head else None
 
     def seconds(self, length: int) -> float:
         """The least time of a prompt of so many tokens, alone."""

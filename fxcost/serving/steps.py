@@ -23,7 +23,7 @@ from .caches import CacheLayer, described, has_layers, lengthened
 from .general import Grown
 from .latent import absorb, latent_modules
 from .models import Served, cache_in, text_config, without_weights
-from .work import ATTENTION, StepWork
+from .work import ATTENTION, PRIME, StepWork
 
 SHORT = 16
 """Tokens of the prompt whose cache is lengthened."""
@@ -51,6 +51,8 @@ class Steps:
         self._template: Any = None
         self._grown: Grown | None = None
         self._closed: bool | None = None
+        self.usual = 0
+        """The context at which decoding is analysed anyway."""
 
     def step(self, new: int, have: int, batch: int, every: bool = False) -> Report:
         """The report of `new` tokens after `have`, of each of `batch` requests; logits of the last one or `every`.
@@ -82,14 +84,25 @@ class Steps:
         return int(getattr(text, "attention_chunk_size", None) or 0)
 
     @property
+    def head_macs(self) -> int:
+        """Multiply-accumulates of one token's logits, where the head is one matrix; else 0."""
+        find: Any = getattr(self.of.model, "get_output_embeddings", lambda: None)
+        weight = getattr(find(), "weight", None)
+        return int(weight.numel()) if isinstance(weight, torch.Tensor) else 0
+
+    @property
     def any_batch(self) -> bool:
         """Whether sizes of requests are told apart by a batch of a large prime: where attention has a closed form.
 
         That is so where nothing else reads the cache.
         """
         if self._closed is None:
-            self._closed = self._is_of_layers and self.of.fused and _only_attention_reads(self.step(1, SHORT, 1))
+            self._closed = self._is_of_layers and self.of.fused and self._has_closed_form()
         return self._closed
+
+    def _has_closed_form(self) -> bool:
+        have = self.usual if self.usual else SHORT
+        return _only_attention_reads(self.step(1, have, PRIME), have)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -227,10 +240,10 @@ class Steps:
         return encoder_inputs(self.of, batch, self.source_length)
 
 
-def _only_attention_reads(report: Report) -> bool:
+def _only_attention_reads(report: Report, have: int) -> bool:
     """Whether of a cache's keys and values only attention that knows its mask reads any."""
     residents = Residents(report.recording)
-    windows = {number for number, spec in residents.states.items() if spec.shape[-2:-1] == (SHORT + 1,)}
+    windows = {number for number, spec in residents.states.items() if spec.shape[-2:-1] == (have + 1,)}
     for read in reads_of(report, residents):
         if read.storage in windows and str(report.nodes[read.node].operations[read.operation].record.op) != ATTENTION:
             return False

@@ -6,6 +6,7 @@ import re
 
 import torch
 
+import fxcost.meta.masked  # noqa: F401  (defines torch.ops.fxcost.masked_attention)
 import fxcost.meta.unit_gradients  # noqa: F401  (defines torch.ops.fxcost.*_backward)
 from fxcost.rules.backward_pointwise import TABLE
 from tests.rules.examples import C4, ONE, L, M, V, X, Y, f, i, newer
@@ -21,6 +22,16 @@ CONTRACTIONS = [
     (
         unit.scaled_dot_product_attention_backward.default,
         (X, X, X, X, None, X, f(2, 3, 8), 0.0, False, None, False, False, (True, True, True, False)),
+        (X, X, X),
+    ),
+    (
+        unit.masked_attention.default,
+        (X, X, X, None, True, 4, 0, 0, True, True, True),
+        (f(2, 8, 3, 8), f(2, 3, 8)),
+    ),
+    (
+        unit.masked_attention_backward.default,
+        (X, X, X, X, None, X, f(2, 3, 8), True, 4, 0, 0, True, True, True, (True, True, True, False)),
         (X, X, X),
     ),
     (

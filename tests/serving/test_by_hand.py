@@ -124,6 +124,31 @@ def test_whisper() -> None:
     assert gen.prefill.macs > step.macs + 50 * 32 * 32
 
 
+def test_text_after_an_image() -> None:
+    """The vision tower runs in the prompt, whose tokens its patches stand for; decoding is that of text alone."""
+    config = transformers.LlavaConfig(
+        vision_config={
+            "model_type": "clip_vision_model", "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2,
+            "num_attention_heads": 2, "image_size": 28, "patch_size": 14, "projection_dim": 16,
+        },
+        text_config={
+            "model_type": "llama", "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2,
+            "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 100,
+        },
+        image_token_index=99,
+    )  # fmt: skip
+    with torch.device("meta"):
+        model = transformers.LlavaForConditionalGeneration._from_config(config, dtype=torch.bfloat16).eval()
+    ids = torch.cat((torch.full((1, 4), 99), torch.arange(20)[None]), 1)
+    image = {"input_ids": ids, "pixel_values": fxcost.spec(1, 3, 28, 28, dtype="bfloat16")}
+    seen = fxcost.generation(model, prompt=24, new_tokens=8, extra=image)
+    text = fxcost.generation(model, prompt=24, new_tokens=8)
+    tower = 4 * 3 * 14 * 14 * 32  # patches; a class token beside four of them goes through the layers
+    tower += 2 * (5 * (4 * 32 * 32 + 2 * 32 * 64) + 2 * 32 * 25) + 4 * (32 * 64 + 64 * 64)
+    assert seen.prefill.cost.masked_macs - text.prefill.cost.masked_macs == tower
+    assert seen.decode.macs == text.decode.macs
+
+
 class Own(nn.Module):
     """One layer with a cache of keys and values that is handed in and out."""
 
