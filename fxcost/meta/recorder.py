@@ -28,7 +28,7 @@ from .higher_order import flex_attention, handler, run_on_one_score
 from .kernels import kernel_for, run_on_meta
 from .nested import dense_parts, is_nested, refuse
 from .questions import Asker
-from .segments import PLAIN_DATA, Segment, is_plain, shape_of, unwrapped
+from .segments import PLAIN_DATA, Segment, in_memory, is_plain, shape_of, unwrapped
 from .sparse import meta_copy, stored
 from .storages import META, Storages
 from .units import composite_kernel
@@ -312,7 +312,7 @@ class OpRecorder(TorchDispatchMode):
         """Describe a tensor, its storage numbered through the graph."""
         if (inner := unwrapped(tensor)) is not tensor:
             return TensorSpec(shape_of(tensor), tensor.dtype, storage=self.spec(inner).storage)
-        if not is_plain(tensor) and (tensor.layout is torch.strided or tensor.is_meta or self.real):
+        if not in_memory(tensor) and (tensor.layout is torch.strided or tensor.is_meta or self.real):
             return TensorSpec(shape_of(tensor), tensor.dtype, stored=stored(tensor))
         if not tensor.is_meta and not self.real:
             tensor = self.twin(tensor)
@@ -322,7 +322,7 @@ class OpRecorder(TorchDispatchMode):
         return TensorSpec(tuple(tensor.shape), tensor.dtype, tensor.stride(), int(tensor.storage_offset()), number)
 
     def _local(self, tensor: Tensor, segment: Segment) -> TensorSpec:
-        if not is_plain(tensor):
+        if not in_memory(tensor):
             return TensorSpec(shape_of(tensor), tensor.dtype, stored=stored(tensor))
         number, slots = self.storages.number_of(tensor.untyped_storage()), segment.slots
         slot = slots.get(number)

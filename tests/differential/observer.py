@@ -66,6 +66,8 @@ class Seen:
 
     ran: list[Ran] = field(default_factory=list)
     peak: int = 0
+    resident: int = 0
+    """Bytes of parameters, buffers and inputs, each storage once."""
     out: Any = None
     saved: int = 0
     """Bytes that autograd kept for the backward pass, beyond parameters, buffers and inputs."""
@@ -208,6 +210,7 @@ def forward(model: Any, args: Sequence[Any], kwargs: Mapping[str, Any] | None = 
     with _same_numbers(), torch.no_grad(), Observer(held) as observer:
         seen.out = model(*args, **(kwargs or {}))
     seen.ran, seen.peak = observer.ran, observer.peak
+    seen.resident = sum({s._cdata: s.nbytes() for s in (t.untyped_storage() for t in held if _is_dense(t))}.values())
     return seen
 
 

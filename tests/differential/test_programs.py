@@ -98,7 +98,7 @@ def test_most_programs_run_and_have_something_of_everything() -> None:
         ran += 1
         traced += fxcost.analyze(*program.build()).capture == "symbolic"
     assert ran > 40
-    assert traced > 20
+    assert traced > 10
     text = "\n".join(program.source for program in programs)
     wanted = (
         "with torch.",

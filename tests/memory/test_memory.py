@@ -213,3 +213,15 @@ def test_dropout_between_recurrent_layers_counts_in_training_mode_alone():
     layer, x = nn.LSTM(4, 5, 2, dropout=0.5), torch.ones(3, 2, 4)
     trained = fxcost.analyze(layer.train(), x).flops
     assert trained - fxcost.analyze(layer.eval(), x).flops == 2 * (3 * 2 * 5)
+
+
+def test_quantized_tensors_take_memory():
+    """A byte for each element, as long as they live; only a real run has them."""
+
+    def model(x):
+        whole = torch.quantize_per_tensor(x, 0.1, 0, torch.quint8)
+        return torch.ops.quantized.add(whole, whole, 0.1, 0).dequantize().exp()
+
+    memory = fxcost.analyze(model, torch.ones(4, 6)).memory
+    assert memory.peak_eager_activation_bytes == eager_peak(model, (torch.ones(4, 6),))
+    assert 4 * 6 in [tensor.nbytes for tensor in memory.tensors]
