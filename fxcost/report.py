@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from .conventions import Convention
     from .conventions.reconcile import Reconciliations
     from .conventions.seen import Seen
+    from .estimate.estimate import Estimate
+    from .estimate.profile import Profile
     from .explain.explanation import Explanation
     from .formula.formula import Formula
     from .rules.registry import OpKey, Rule, RuleFunction
@@ -61,6 +63,7 @@ class Report(Analysis):
 
         return roofline(self, device, dtype, fusion)
 
+<<<<<<< HEAD
     def stored(self, weights: Any = None, kv: str | None = None) -> Report:
         """The report with its weights and caches stored in other formats: memory, traffic and roofline follow.
 
@@ -83,6 +86,33 @@ class Report(Analysis):
         if not text:
             return self
         return replace(self, recording=replace(self.recording, assumptions=(*self.recording.assumptions, text)))
+=======
+    def estimate(
+        self,
+        device: Device | str,
+        mode: str = "eager",
+        dtype: torch.dtype | str | None = None,
+        profile: str | Profile | None = None,
+    ) -> Estimate:
+        """How long the forward pass (with `training=True` the whole step) takes on a device, and in what range.
+
+        Unlike :meth:`roofline`, which nothing beats, this is what such runs took: efficiencies by kind of kernel, fitted
+        on published measurements, with the error that they had on models that they were not fitted on.
+
+        Args:
+            device: a :class:`fxcost.Device`, or the name of a known one: "rtx4090", "h100".
+            mode: "eager", or "compiled" as by `torch.compile` with its default settings.
+            dtype: the peak to reckon products with: "tf32", "bfloat16". By default each operator's own dtype.
+            profile: the profile of another class of devices ("ampere", "ada", "hopper", "cpu" …), or one of your own.
+
+        Raises:
+            DeviceError: there is no such device, no profile for its class, or no peak for a dtype.
+            UnknownNameError: there is no such mode or profile.
+        """
+        from .estimate.estimate import estimate
+
+        return estimate(self, device, mode, dtype, profile)
+>>>>>>> ffce10a (Autocast as on CUDA for a whole analysis; the first of the estimates' room)
 
     @cached_property
     def formula(self) -> Formula:
