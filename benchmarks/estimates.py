@@ -3,8 +3,8 @@
     python benchmarks/estimates.py --data DIR [--cache DIR] [--models 400] [--write]
 
 DIR has `timm/` (tables of timm's benchmark.py, CSV) and `operators/` (aiconfigurator's, Parquet; needs pyarrow). Models
-are analysed once and kept in the cache (an hour for all of timm). With --write the profiles are written into the package;
-without, the errors are printed alone. Halves are made by the hash of a model's name.
+are analysed once and kept in the cache (an hour for all of timm). With --write the profiles are written into the
+package; without, the errors are printed alone. Halves are made by the hash of a model's name.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Fits single kernels to tables of operators (aiconfigurator's columns, Parquet; needs pyarrow). Run by estimates.py."""
+"""Fits single kernels to tables of operators (aiconfigurator's columns; needs pyarrow). Run by estimates.py."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _START = {
 
 
 def read(path: pathlib.Path, what: str, limit: int) -> tuple[np.ndarray, np.ndarray]:
-    """Kernels (flops, bytes, m, n, k, batch) in bfloat16, and their seconds; `limit` of them, by hash of their sizes."""
+    """Kernels (flops, bytes, m, n, k, batch) in bfloat16, and their seconds; `limit` of them, by hash of sizes."""
     import pyarrow.parquet
 
     t = pyarrow.parquet.read_table(path).to_pandas()
@@ -67,14 +67,25 @@ def _hash(row: tuple[float, ...]) -> int:
     return int(hashlib.md5(repr(row[2:]).encode()).hexdigest(), 16)
 
 
-def fit_operator(rows: np.ndarray, seconds: np.ndarray, what: str, device: Device) -> tuple[dict[str, float], np.ndarray]:
+def fit_operator(
+    rows: np.ndarray, seconds: np.ndarray, what: str, device: Device
+) -> tuple[dict[str, float], np.ndarray]:
     """The parameters of a kind, and each row's error with what was fitted on the other half of them."""
     variant = VARIANTS.index(f"{KINDS[what]}/{LAYOUTS[0]}")
     t = torch.tensor(rows)
     n, zero = len(rows), torch.zeros(len(rows), dtype=torch.float64)
     peak = torch.full((n,), device.peak("bfloat16"), dtype=torch.float64)
     columns = Columns(
-        torch.full((n,), variant), torch.ones(n).bool(), peak, t[:, 0], zero, t[:, 1], t[:, 2], t[:, 3], t[:, 4], t[:, 5]
+        torch.full((n,), variant),
+        torch.ones(n).bool(),
+        peak,
+        t[:, 0],
+        zero,
+        t[:, 1],
+        t[:, 2],
+        t[:, 3],
+        t[:, 4],
+        t[:, 5],
     )
     halves = np.array([_hash(tuple(row)) % 2 for row in rows])
     measured, error = torch.tensor(seconds), np.zeros(n)

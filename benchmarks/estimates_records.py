@@ -7,6 +7,7 @@ analysis serves all tables. Run by estimates.py.
 from __future__ import annotations
 
 import collections
+import contextlib
 import csv
 import hashlib
 import json
@@ -129,10 +130,8 @@ def _record_one(path: pathlib.Path, config: str, model: str, size: int) -> None:
     with torch.device("meta"):
         built = timm.create_model(model)
         if built.pretrained_cfg["input_size"][-1] != size:
-            try:
+            with contextlib.suppress(TypeError):
                 built = timm.create_model(model, img_size=size)
-            except TypeError:
-                pass
     batch = BATCH[config]
     x = torch.empty(batch, built.pretrained_cfg["input_size"][0], size, size, device="meta")
     if config in ("last", "train"):

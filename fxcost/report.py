@@ -96,8 +96,8 @@ class Report(Analysis):
     ) -> Estimate:
         """How long the forward pass (with `training=True` the whole step) takes on a device, and in what range.
 
-        Unlike :meth:`roofline`, which nothing beats, this is what such runs took: efficiencies by kind of kernel, fitted
-        on published measurements, with the error that they had on models that they were not fitted on.
+        Unlike :meth:`roofline`, which nothing beats, this is what such runs took: shares by kind of kernel, fitted on
+        published measurements, with the error that they had on models that they were not fitted on.
 
         Args:
             device: a :class:`fxcost.Device`, or the name of a known one: "rtx4090", "h100".

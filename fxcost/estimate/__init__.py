@@ -1,5 +1,5 @@
-"""How long a model takes on a device that is not at hand, with a known error; models on a device and devices for a model.
+"""How long a model takes on a device that is not at hand, with a known error.
 
-In: an analysis, a device, a profile of its class. Out: :class:`~fxcost.estimate.estimate.Estimate`, rankings. Profiles
-ship with their source and error; `benchmarks/estimates.py` fits them.
+In: an analysis, a device, a profile of its class. Out: :class:`~fxcost.estimate.estimate.Estimate`, rankings of models
+and of devices. Profiles ship with their source and error; `benchmarks/estimates.py` fits them.
 """

@@ -21,7 +21,7 @@ def plot_estimate(estimate: Any, path: str | PathLike[str]) -> None:
     kinds = list(estimate.by_kind())[::-1]
     start = dict.fromkeys(kinds, 0.0)
     for bound, colour in COLOURS.items():
-        times = {kind: 0.0 for kind in kinds}
+        times = dict.fromkeys(kinds, 0.0)
         for node in estimate.nodes:
             if node.seconds and node.bound == bound:
                 times[node.kind] += node.seconds

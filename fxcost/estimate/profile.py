@@ -105,8 +105,8 @@ def profile_for(device: Device, named: str | Profile | None = None) -> Profile:
         if re.search(pattern, names) and name in known:
             return known[name]
     raise DeviceError(
-        f"no profile is known for {device.name}; there are {', '.join(known)}. Name the nearest (profile='ampere'), fit "
-        "one on your own measurements (benchmarks/estimates.py), or ask for the bound (roofline)"
+        f"no profile is known for {device.name}; there are {', '.join(known)}. Name the nearest (profile='ampere'), "
+        "fit one on your own measurements (benchmarks/estimates.py), or ask for the bound (roofline)"
     )
 
 

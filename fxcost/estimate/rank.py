@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from ..errors import DeviceError
-from ..errors.arguments import checked
 from ..memory.analysis import Analysis
 from ..speed.devices import Device
 from ..text import units
@@ -18,7 +17,6 @@ from .as_estimate import estimates_table
 from .estimate import Estimate, estimate
 
 
-@checked
 @dataclass(frozen=True, kw_only=True)
 class Ranking:
     """Models by their estimated time on a device, fastest first; `samples` is the batch that each was analysed with."""
@@ -72,10 +70,9 @@ def rank(
     return Ranking(device=Device.named(device), estimates=tuple(found))
 
 
-@checked
 @dataclass(frozen=True, kw_only=True)
 class Devices:
-    """Where a model could run: estimates, those where it fits first, fastest first; `left_out` says why others are not."""
+    """Where a model could run: estimates, those where it fits first, fastest first; `left_out` has others, and why."""
 
     estimates: tuple[Estimate, ...]
     left_out: tuple[tuple[str, str], ...]
@@ -86,7 +83,8 @@ class Devices:
         Raises:
             UnknownNameError: the format is not known.
         """
-        notes = [f"{name}: {why}" for name, why in self.left_out]
+        names = ", ".join(name for name, _ in self.left_out)
+        notes = [f"Without a profile, or a peak for what is computed: {names}"] if names else []
         return "\n".join([estimates_table(self.estimates, format), *notes])
 
     def __str__(self) -> str:

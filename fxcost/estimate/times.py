@@ -1,16 +1,17 @@
 """The model of time: how long a kernel takes on a device, from its sizes and the profile of the device's class.
 
 - A *product* of (m × k) by (k × n) reaches a share of the dtype's peak; narrow ones less: tiles are wider than n, and
-  short sums do not fill the pipeline, `(1 + n₀/n) · (1 + k₀/k)`; sizes that are no multiples of 8 cost a factor; and one with
-  few results does not fill the device, `1 + fill/(m·n)`. Attention walks over the keys, `serial_s` for each; kernels of
-  many small products take `group_s` for each.
-  Depthwise convolutions run on the vector units, and slower per operation the larger their window is.
-- *Traffic* reaches a share of the bandwidth that differs by how a kind walks through memory. What a kernel moves stays
-  in the last-level cache if it is small beside it.
+  short sums do not fill the pipeline, `(1 + n₀/n) · (1 + k₀/k)`; few rows or results do not fill tiles and device,
+  `1 + m₀/m + fill/(m·n)`; sizes that are no multiples of 8 cost a factor.
+- Attention walks over the keys, `serial_s` for each; kernels of many small products take `group_s` for each.
+- Depthwise convolutions run on the vector units, and slower per operation the larger their window is.
+- *Traffic* reaches a share of the bandwidth that differs by how a kind walks through memory.
 - Arithmetic and traffic overlap, not fully: `(c^p + t^p)^(1/p)`. Each kernel takes `start_s` on top.
 - No kernel is faster than its bound: shares are at most one.
 
 All in one function on columns (torch tensors, float64), which the fit differentiates and an estimate calls once.
+
+Not here: what stays in the last-level cache from one kernel to the next.
 """
 
 from __future__ import annotations
@@ -66,7 +67,20 @@ def columns(works: Sequence[Work], device: Device, dtype: str) -> Columns:
         kind = (dtype or w.dtype) if w.flops else ""
         if kind not in peaks:
             peaks[kind] = device.peak(kind) if kind else vector_peak(device)
-        rows.append((index[f"{w.kind}/{w.layout}"], w.aligned, peaks[kind], w.flops, w.others, w.reads + w.writes, w.m, w.n, w.k, w.batch))
+        rows.append(
+            (
+                index[f"{w.kind}/{w.layout}"],
+                w.aligned,
+                peaks[kind],
+                w.flops,
+                w.others,
+                w.reads + w.writes,
+                w.m,
+                w.n,
+                w.k,
+                w.batch,
+            )
+        )
     found = torch.tensor(rows, dtype=torch.float64).reshape(-1, 10).T
     return Columns(found[0].long(), found[1].bool(), *found[2:])
 
@@ -84,19 +98,20 @@ def kernel_seconds(at: Columns, parameters: Mapping[str, Tensor], device: Device
         parameters: those of `BY_VARIANT` by name, each with a number for each of `VARIANTS`.
         device: whose peaks and bandwidth are shared in.
     """
+
     def of(name: str) -> Tensor:
         return parameters[name][at.variant]
 
     vector, product = vector_peak(device), at.flops > 0
     kind = at.variant // len(LAYOUTS)
     depthwise, attention = kind == _DEPTHWISE, (kind >= _ATTENTION[0]) & (kind <= _ATTENTION[1])
-    tiles = (1 + of("m0") / at.m) * (1 + of("n0") / at.n) * (1 + of("k0") / at.k)
+    tiles = (1 + of("n0") / at.n) * (1 + of("k0") / at.k)
     tiles = tiles * torch.where(at.aligned, 1.0, 1 + of("unaligned"))
-    few = 1 + of("fill") / (at.m * torch.where(attention, at.k, at.n) * at.batch)
-    factor = torch.where(depthwise, 1 + at.k / of("k0"), tiles * few)
+    unfilled = of("fill") / (at.m * torch.where(attention, at.k, at.n) * at.batch)
+    factor = torch.where(depthwise, 1 + at.k / of("k0"), tiles * (1 + of("m0") / at.m + unfilled))
     products = at.flops / (torch.where(depthwise, vector, at.peak) * of("compute")) * factor
     arithmetic = torch.where(product, products, at.others / vector)
-    traffic = at.moved / (device.bytes_per_s * of("memory")) * torch.where(product, few.clamp(max=MOST), 1.0)
+    traffic = at.moved / (device.bytes_per_s * of("memory")) * torch.where(product, (1 + unfilled).clamp(max=MOST), 1.0)
     p = of("overlap")
     together = ((arithmetic + TINY) ** p + (traffic + TINY) ** p) ** (1 / p)
     return together + of("start_s") + torch.where(product, of("serial_s") * at.n + of("group_s") * at.batch, 0.0)

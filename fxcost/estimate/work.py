@@ -78,7 +78,14 @@ def work_of(op: OpCost, node: int) -> Work:
     record, cost = op.record, op.cost
     kind = kind_of(op)
     work = Work(
-        kind, _layout(record), _dtype(record), node, 2 * cost.macs, cost.other_flops, cost.bytes_read, cost.bytes_written
+        kind,
+        _layout(record),
+        _dtype(record),
+        node,
+        2 * cost.macs,
+        cost.other_flops,
+        cost.bytes_read,
+        cost.bytes_written,
     )
     if kind in PRODUCTS:
         _product(work, op)

@@ -157,9 +157,9 @@ def differentiable_casts() -> Iterator[None]:
 
 @contextmanager
 def autocast_region(dtype: torch.dtype | None) -> Iterator[None]:
-    """While active, the calling thread runs as in `torch.autocast("cuda", dtype)`, with CUDA or without; None: as it is.
+    """While active, the calling thread runs as in `torch.autocast("cuda", dtype)`, with CUDA or without.
 
-    Regions of the model's own nest in it, and may switch it off.
+    None leaves it as it is. Regions of the model's own nest in it, and may switch it off.
     """
     if dtype is None:
         yield

@@ -76,8 +76,8 @@ _I9_10940X = (
 )
 _RTX_PRO_6000 = (
     "NVIDIA RTX PRO 6000 Blackwell {} datasheet: FP32 and AI TOPS (FP4 with sparsity, halved here); float16 with FP32 "
-    "accumulation is a quarter of dense FP4, TF32 an eighth: nvidia.com/en-us/products/workstations/professional-desktop-"
-    "gpus/rtx-pro-6000{}"
+    "accumulation is a quarter of dense FP4, TF32 an eighth: nvidia.com/en-us/products/workstations/"
+    "professional-desktop-gpus/rtx-pro-6000{}"
 )
 _MI300X = (
     "AMD Instinct MI300X data sheet: "

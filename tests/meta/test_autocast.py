@@ -64,7 +64,9 @@ def test_it_runs_what_pytorch_runs_on_a_device_that_has_autocast() -> None:
         for op in node.operations
         if str(op.record.op) in ("aten.convolution.default", "aten.addmm.default")
     )
-    assert ours == seen == {("aten.convolution.default", "torch.bfloat16"): 1, ("aten.addmm.default", "torch.bfloat16"): 1}
+    assert (
+        ours == seen == {("aten.convolution.default", "torch.bfloat16"): 1, ("aten.addmm.default", "torch.bfloat16"): 1}
+    )
 
 
 def test_weights_are_cast_once_for_a_run() -> None:
@@ -106,7 +108,8 @@ def test_a_training_step_keeps_float32_weights_and_gradients() -> None:
     """What is saved for backward are the copies in the lower precision; gradients come back in float32."""
     plain = fxcost.analyze(Net(), (2, 3, 4, 4), training=True).training
     half = fxcost.analyze(Net(), (2, 3, 4, 4), training=True, autocast="float16").training
-    assert plain is not None and half is not None
+    assert plain is not None
+    assert half is not None
     assert half.gradient_bytes == plain.gradient_bytes
     assert half.cost.forward.macs == plain.cost.forward.macs
     assert half.cost.backward.macs == plain.cost.backward.macs
