@@ -35,6 +35,8 @@ TABLES = (
     ("ada", "benchmark-infer-amp-nchw-pt291-cu128-4090-dynamo", "rtx4090", "compiled", "first"),
     ("cpu", "benchmark-infer-fp32-nchw-pt240-cpu-i9_10940x-dynamo", "i9-10940x", "compiled", "cpu"),
 )
+MODELS = "timm models held out"
+_WHAT = {"training": "training steps of timm models on an RTX 3090, held out"}
 TIMM = "timm's published results"
 OPERATOR_SOURCE = "aiconfigurator's published tables of operators"
 
@@ -67,6 +69,12 @@ def fit_profiles(data: pathlib.Path, cache: pathlib.Path, operators: int) -> dic
     for name, base, device in gpus:
         found[name] = _of_operators(name, found[base], base, device, data, operators)
     note = "no device of this class was measured: these are Ada's numbers, and its error is that of Ada's devices"
+    steps = found["ampere"]
+    for name, profile in found.items():  # steps were measured on one device alone
+        if name != "cpu":
+            profile["training_factor"] = steps["training_factor"]
+            if "training" in steps["errors"]:
+                profile["errors"]["training"] = steps["errors"]["training"]
     found["blackwell"] = {**found["ada"], "note": note}
     return found
 
@@ -90,7 +98,8 @@ def _tables(name: str, data: pathlib.Path, cache: pathlib.Path) -> list[Table]:
 
 
 def _of_models(name: str, data: pathlib.Path, cache: pathlib.Path) -> dict[str, object]:
-    tables = _tables(name, data, cache)
+    every = _tables(name, data, cache)
+    tables = [t for t in every if t.mode != "training"]
     by_mode: dict[str, list[np.ndarray]] = {}
     for table, error in zip(tables, held_out(tables), strict=True):
         said = summary(error)
@@ -99,6 +108,12 @@ def _of_models(name: str, data: pathlib.Path, cache: pathlib.Path) -> dict[str, 
         print("         worst:", ", ".join(f"{key} {value:+.0%}" for value, key in worst))
         by_mode.setdefault(table.mode, []).append(error)
     whole = fit(tables, [np.ones(len(t.rows), dtype=bool) for t in tables])
+    factor = 1.0
+    for table in every:
+        if table.mode == "training":
+            factor, error = _training(whole, table)
+            print(f"{name:8} {table.name:56} {summary(error)}, factor {factor:.3f}", flush=True)
+            by_mode["training"] = [error]
     launch = float(whole["launch"].exp())
     seen = torch.cat([t.columns.variant for t in tables]).unique().tolist()
     devices = " and ".join(dict.fromkeys(t.device.name for t in tables))
@@ -107,9 +122,20 @@ def _of_models(name: str, data: pathlib.Path, cache: pathlib.Path) -> dict[str, 
         "note": "",
         "launch_s": float(f"{launch:.4g}"),
         "view_s": float(f"{VIEW * launch:.4g}"),
+        "training_factor": float(f"{factor:.4g}"),
         "parameters": _written(natural(whole), seen),
-        "errors": {m: {**summary(np.concatenate(e)), "what": "timm models held out"} for m, e in by_mode.items()},
+        "errors": {m: {**summary(np.concatenate(e)), "what": _WHAT.get(m, MODELS)} for m, e in by_mode.items()},
     }
+
+
+def _training(whole: dict[str, torch.Tensor], table: Table) -> tuple[float, np.ndarray]:
+    """By what steps took longer than their kernels, and each half's errors with the other half's factor."""
+    ratio = 1 + errors(whole, table)
+    found = np.zeros(len(ratio))
+    for half in (0, 1):
+        out = table.halves != half
+        found[out] = ratio[out] / np.median(ratio[~out]) - 1
+    return float(1 / np.median(ratio)), found
 
 
 def _written(parameters: dict[str, torch.Tensor], seen: list[int]) -> dict[str, dict[str, float]]:

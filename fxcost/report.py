@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .estimate.estimate import Estimate
     from .estimate.profile import Profile
     from .explain.explanation import Explanation
+    from .footprint.on_device import DeviceMemory
     from .formula.formula import Formula
     from .rules.registry import OpKey, Rule, RuleFunction
     from .speed.devices import Device
@@ -113,6 +114,22 @@ class Report(Analysis):
 
         return estimate(self, device, mode, dtype, profile)
 >>>>>>> ffce10a (Autocast as on CUDA for a whole analysis; the first of the estimates' room)
+
+    def memory_on(self, device: Device | str) -> DeviceMemory:
+        """The forward pass's memory as a CUDA device reports it: allocated, reserved, and the process with its context.
+
+        The allocator is simulated from births and deaths of all storages, as the model's code held them; in the order
+        of the graph where that was not seen.
+
+        Args:
+            device: a :class:`fxcost.Device`, or the name of a known one.
+
+        Raises:
+            DeviceError: there is no such device.
+        """
+        from .footprint.on_device import on_device
+
+        return on_device(self, device)
 
     @cached_property
     def formula(self) -> Formula:

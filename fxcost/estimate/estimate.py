@@ -177,7 +177,8 @@ def estimate(
         works = [*works, *backward_works(works, report.nodes, step, len(report.nodes))]
         works.append(optimizer_work(step, 2 * len(report.nodes)))
         views = [*views, *views[::-1], 0]
-    nodes = _timed(report.nodes, works, views, found, chosen, wanted)
+    factor = 1.0 if step is None else chosen.training_factor
+    nodes = _timed(report.nodes, works, views, found, chosen, wanted, factor)
     need = step.peak_bytes if step is not None else report.memory.peak_bytes
     return Estimate(
         model_type=report.model_type,
@@ -198,13 +199,19 @@ def _views(nodes: Sequence[NodeCost]) -> list[int]:
 
 
 def _timed(
-    nodes: Sequence[NodeCost], works: Sequence[Work], views: Sequence[int], device: Device, profile: Profile, dtype: str
+    nodes: Sequence[NodeCost],
+    works: Sequence[Work],
+    views: Sequence[int],
+    device: Device,
+    profile: Profile,
+    dtype: str,
+    factor: float,
 ) -> tuple[NodeEstimate, ...]:
     """Run the host and the device against each other; positions past the nodes are their backward passes, reversed."""
     busy: list[float] = []
     if works:
         at = columns(works, device, dtype)
-        busy = kernel_seconds(at, profile.tensors(), device).tolist()
+        busy = (factor * kernel_seconds(at, profile.tensors(), device)).tolist()
     n = len(nodes)
     seconds, kernels = [0.0] * n, [0] * n
     longest: list[tuple[float, Work | None, str]] = [(0.0, None, "")] * n
@@ -267,8 +274,9 @@ def _bound(work: Work, device: Device, dtype: str) -> str:
 
 def _notes(report: Analysis, device: Device, profile: Profile, mode: str, need: int) -> list[str]:
     notes = [profile.note] if profile.note else []
-    if mode not in profile.errors:
-        notes.append(f"{mode} runs were never measured with this profile: its range is that of the other mode")
+    asked = mode if report.training is None else "training"
+    if asked not in profile.errors:
+        notes.append(f"{asked} runs were never measured with this profile: its range is that of others")
     if device.memory_bytes and need > device.memory_bytes:
         missing = units.byte_size(need - device.memory_bytes)
         notes.append(f"it does not fit: {units.byte_size(need)} are needed at the peak, {missing} more than there are")

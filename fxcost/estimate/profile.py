@@ -44,11 +44,12 @@ class Errors:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
-    """The model of time of a class of devices. `parameters` are named in times.py, each by variant, with a
-    "default" for those that were not seen.
+    """The model of time of a class of devices.
 
-    `launch_s` is what the host takes to start a kernel, `view_s` what it takes for an operator that starts none.
-    `errors` are by mode. `source` says what it was fitted on, `note` what it leaves open.
+    `parameters` are named in times.py, each by variant, with a "default" for those that were not seen. `launch_s` is
+    what the host takes to start a kernel, `view_s` what it takes for an operator that starts none, `training_factor` by
+    how much training steps took longer than their kernels' times say. `errors` are by mode ("eager", "compiled",
+    "training"). `source` says what it was fitted on, `note` what it leaves open.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Profile:
     note: str
     launch_s: float
     view_s: float
+    training_factor: float
     parameters: Mapping[str, Mapping[str, float]]
     errors: Mapping[str, Errors]
 
