@@ -15,7 +15,7 @@ import pathlib
 
 import numpy as np
 import torch
-from estimates_fit import VIEW, Table, errors, fit, held_out, natural, summary, table_of
+from estimates_fit import VIEW, Table, bounds, errors, fit, held_out, natural, summary, table_of
 from estimates_operators import KINDS as OPERATORS
 from estimates_operators import fit_operator, read
 from estimates_records import read_table, record
@@ -106,7 +106,11 @@ def _of_models(name: str, data: pathlib.Path, cache: pathlib.Path) -> dict[str, 
         print(f"{name:8} {table.name:56} {said}", flush=True)
         worst = sorted(zip(error, (r.key for r in table.rows), strict=True), key=lambda pair: -abs(pair[0]))[:12]
         print("         worst:", ", ".join(f"{key} {value:+.0%}" for value, key in worst))
+        beaten = table.seconds.numpy() / bounds(table)
+        below = [f"{table.rows[i].key} ({beaten[i]:.2f})" for i in np.argsort(beaten) if beaten[i] < 1]
+        print(f"         faster than the bound: {len(below)} of {len(beaten)}: {', '.join(below)}", flush=True)
         by_mode.setdefault(table.mode, []).append(error)
+    _speedups(tables, [error for errors_ in by_mode.values() for error in errors_])
     whole = fit(tables, [np.ones(len(t.rows), dtype=bool) for t in tables])
     factor = 1.0
     for table in every:
@@ -126,6 +130,24 @@ def _of_models(name: str, data: pathlib.Path, cache: pathlib.Path) -> dict[str, 
         "parameters": _written(natural(whole), seen),
         "errors": {m: {**summary(np.concatenate(e)), "what": _WHAT.get(m, MODELS)} for m, e in by_mode.items()},
     }
+
+
+def _speedups(tables: list[Table], errors_: list[np.ndarray]) -> None:
+    """What compiling brings, estimated, beside the best constant."""
+    by_mode = {t.mode: (t, e) for t, e in zip(tables, errors_, strict=True)}
+    if len(by_mode) < 2:
+        return
+    (plain, off), (fused, off_fused) = by_mode["eager"], by_mode["compiled"]
+    eager = {r.key: (float(s), float(e)) for r, s, e in zip(plain.rows, plain.seconds, off, strict=True)}
+    both = [
+        (float(s) / eager[r.key][0], (1 + float(e)) / (1 + eager[r.key][1]))
+        for r, s, e in zip(fused.rows, fused.seconds, off_fused, strict=True)
+        if r.key in eager
+    ]
+    measured, wrong = np.array([m for m, _ in both]), np.array([abs(w - 1) for _, w in both])
+    constant = abs(np.median(measured) / measured - 1)
+    said = f"median {np.median(wrong):.1%} against {np.median(constant):.1%} of a constant ({np.median(measured):.2f})"
+    print(f"         compiled ÷ eager: {said}, {len(both)} models", flush=True)
 
 
 def _training(whole: dict[str, torch.Tensor], table: Table) -> tuple[float, np.ndarray]:

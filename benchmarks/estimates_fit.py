@@ -170,6 +170,13 @@ def held_out(tables: list[Table]) -> list[np.ndarray]:
     return found
 
 
+def bounds(table: Table) -> np.ndarray:
+    """The roofline's bound of each row: every kernel at the peak, or at the full bandwidth."""
+    c = table.columns
+    times = torch.maximum(c.flops / c.peak, c.moved / table.device.bytes_per_s) * table.count
+    return torch.zeros(len(table.rows), dtype=torch.float64).index_add(0, table.index, times).numpy()
+
+
 def summary(error: np.ndarray) -> dict[str, float | int]:
     """Median and 90th percentile of |error|, and 10th and 90th percentile of measured ÷ estimate."""
     ratio = 1 / (1 + error)
