@@ -150,9 +150,7 @@ def analyzed(model: Any, inputs: Any, kwargs: Mapping[str, Any] | None, options:
 
     with autocast_region(options.autocast):
         report, ran = _analyzed(model, inputs, kwargs, options)
-    said = f"autocast casts to {str(options.autocast).removeprefix('torch.')} as on CUDA"
-    assumptions = (*report.recording.assumptions, said)
-    return replace(report, recording=replace(report.recording, assumptions=assumptions)), ran
+    return report.assuming(f"autocast casts to {str(options.autocast).removeprefix('torch.')} as on CUDA"), ran
 
 
 def _analyzed(model: Any, inputs: Any, kwargs: Mapping[str, Any] | None, options: Options) -> Ran:

@@ -2,4 +2,5 @@
 
 In: an analysis, a device, a profile of its class. Out: :class:`~fxcost.estimate.estimate.Estimate`, rankings of models
 and of devices. Profiles ship with their source and error; `benchmarks/estimates.py` fits them.
+May use `errors`, `text`, `records`, `memory`, `speed`.
 """
