@@ -6,7 +6,7 @@ import re
 
 import torch
 
-import fxcost.meta.masked  # noqa: F401  (defines torch.ops.fxcost.masked_attention)
+import fxcost.meta.masked
 import fxcost.meta.unit_gradients  # noqa: F401  (defines torch.ops.fxcost.*_backward)
 from fxcost.rules.backward_pointwise import TABLE
 from tests.rules.examples import C4, ONE, L, M, V, X, Y, f, i, newer
