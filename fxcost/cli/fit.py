@@ -8,9 +8,11 @@ from typing import Any
 
 import click
 
+from ..text.amounts import parse_bytes
+from .checks import check_numbers
 from .group import fxcost
 from .model import ModelOptions, load_model, model_options, parse_optimizer
-from .output import FAILED, GOOD, emit
+from .output import FAILED, GOOD, present
 from .progress import working
 
 
@@ -32,6 +34,9 @@ def fit(*, memory: str, optimizer: str | None, reserve: str, **options: Any) -> 
     \b
       fxcost fit torchvision:resnet50 --memory 24GiB --training adamw
     """
+    for size in (memory, reserve):
+        parse_bytes(size)
+    check_numbers(dtype=options["dtype"], training=True, optimizer=parse_optimizer(optimizer))
     from ..fit import fit as find
 
     chosen = ModelOptions(**{**options, "train": options["train"] or optimizer is not None})
@@ -47,5 +52,5 @@ def fit(*, memory: str, optimizer: str | None, reserve: str, **options: Any) -> 
             capture=chosen.capture,
             dtype=chosen.dtype,
         )
-    emit(str(found))
+    present(lambda: str(found))
     return GOOD if found.fits else FAILED

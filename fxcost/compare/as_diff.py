@@ -172,7 +172,7 @@ def _totals(diff: Comparison, format: str) -> str:  # noqa: A002
         heading, write = MEASURES[total.name]
         rows.append([heading, write(total.before), write(total.after), signed(total.change, write)])
         rows[-1].append(percent_change(total.change, total.before))
-    return _table(rows, ["", "before", "after", "change", "%"], format, texts=1)
+    return _table(rows, ["", "before", "after", "change", "%"], format, ["%"], texts=1)
 
 
 def _modules(lines: Sequence[Line], format: str) -> str:  # noqa: A002
@@ -180,12 +180,13 @@ def _modules(lines: Sequence[Line], format: str) -> str:  # noqa: A002
     rows = [
         [line.label, line.what, *(signed(getattr(line.change, n), MEASURES[n][1]) for n in names)] for line in lines
     ]
-    return _table(rows, ["module", "what", *(MEASURES[n][0] for n in names)], format, texts=2)
+    headers = ["module", "what", *(MEASURES[n][0] for n in names)]
+    return _table(rows, headers, format, ["bytes moved", "FLOPs", "parameters"], texts=2)
 
 
-def _table(rows: list[list[str]], headers: list[str], format: str, *, texts: int) -> str:  # noqa: A002
+def _table(rows: list[list[str]], headers: list[str], format: str, drop: Sequence[str], *, texts: int) -> str:  # noqa: A002
     cells = [[*(safe(cell, format) for cell in row[:texts]), *row[texts:]] for row in rows]
-    return tabulated(cells, headers, "l" * texts + "r" * (len(headers) - texts), format, indented=True)
+    return tabulated(cells, headers, "l" * texts + "r" * (len(headers) - texts), format, indented=True, drop=drop)
 
 
 def _lines(diff: Comparison, depth: int | None) -> tuple[list[Line], int]:

@@ -12,10 +12,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tabulate import tabulate
-
 from ..errors import ConventionError
 from ..errors.arguments import checked
+from ..text.tables import tabulated
 from .convention import Convention, ours
 from .seen import Seen
 
@@ -59,8 +58,7 @@ class Reconciliation:
         first = ("fxcost", f"{self.ours:,}", "", f"our {self.unit}")
         last = (self.convention, f"{self.theirs:,}", "", "the tool's number")
         headers = ("term", self.unit, "modules", "why")
-        align = ("left", "right", "left", "left")
-        return tabulate([first, *lines, last], headers=headers, tablefmt=format, colalign=align, disable_numparse=True)
+        return tabulated([first, *lines, last], headers, "srlw", format, drop=("modules",))
 
     def __str__(self) -> str:
         return self.table()

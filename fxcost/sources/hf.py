@@ -1,6 +1,7 @@
 """`hf:TYPE_OR_FOLDER`: models of transformers, built from a configuration.
 
-`hf:llama` is the default configuration of a model type; `hf:folder` and `hf:config.json` are a configuration on
+`hf:llama` is the default configuration of a model type, as its bare model, without a head; `hf:LlamaForCausalLM` is a
+model class on the default configuration of its type; `hf:folder` and `hf:config.json` are a configuration on
 disk, as a model's page on the hub offers for download. Nothing is ever downloaded here.
 What they are fed by default is in hf_defaults.py.
 """
@@ -36,6 +37,8 @@ def _config(transformers: Any, name: str, arguments: dict[str, Any]) -> Any:
         read = partial(transformers.AutoConfig.from_pretrained, path, **local)
     elif name in transformers.CONFIG_MAPPING:
         read = transformers.CONFIG_MAPPING[name]
+    elif (model_class := _model_class(transformers, name)) is not None:
+        read = partial(model_class.config_class, architectures=[name])
     else:
         raise _no_config(transformers, name, path)
     try:
@@ -51,6 +54,13 @@ def _config(transformers: Any, name: str, arguments: dict[str, Any]) -> Any:
             ) from error
         raise ModelLoadError(f"cannot make a configuration from hf:{name}: {error}") from error
     raise ModelLoadError(f"the configuration of hf:{name} has no {unknown[0]!r}{_hint(known, unknown[0])}")
+
+
+def _model_class(transformers: Any, name: str) -> Any:
+    """A model class that a configuration alone can make; None if `name` is none."""
+    found = getattr(transformers, name, None) if name.isidentifier() else None
+    is_model = isinstance(found, type) and hasattr(found, "_from_config")
+    return found if is_model and getattr(found, "config_class", None) is not None else None
 
 
 def _hint(config: Any, name: str) -> str:
