@@ -66,7 +66,7 @@ def check(*, model: str | None, update: bool, **options: Any) -> int:
     limits = {name: options.pop(name) for name in WORDS}
     said = {name: value for name, value in limits.items() if value not in (None, False)}
     one = model is not None and (":" in model or is_report(model))
-    if one and not said:
+    if one and not said and not update:
         raise click.UsageError("nothing to check; give a limit such as --max-macs 4.2G, or --baseline PATH")
     check_limits(said, update=update and one)
     if model is not None and ":" in model and not is_report(model):

@@ -39,7 +39,7 @@ def diff(*, before: str, after: str, depth: int | None, layout: str | None, **op
         choose("diff format", layout, formats())
     for path in (json, html):
         check_writable(path)
-    found = compare(*(report_of(name, options) for name in (before, after)))
+    found = compare(report_of(before, options), report_of(after, options), names=(before, after))
     if html is not None:
         write(html, found.to_html())
     if json is not None:
