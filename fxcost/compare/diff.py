@@ -67,6 +67,11 @@ class Diff(Comparison):
 
         return f"<Diff: {one_line(self)}>"
 
+    def _repr_html_(self) -> str:
+        from ..text.notebook import preformatted
+
+        return preformatted(str(self))
+
 
 @checked
 def diff(

@@ -60,6 +60,11 @@ class Summary(ModelStatistics):
     def __str__(self) -> str:
         return repr(self)
 
+    def _repr_html_(self) -> str:
+        from ..text.notebook import preformatted
+
+        return preformatted(str(self))
+
 
 class _Ours(Sums):
     """What every row costs: with all below it at the deepest level that is shown, else what it does itself."""

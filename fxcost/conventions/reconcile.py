@@ -63,6 +63,15 @@ class Reconciliation:
     def __str__(self) -> str:
         return self.table()
 
+    def __repr__(self) -> str:
+        terms = f"{len(self.terms)} term{'' if len(self.terms) == 1 else 's'}"
+        return f"<Reconciliation: {self.convention} {self.theirs:,}, fxcost {self.ours:,} {self.unit}, {terms}>"
+
+    def _repr_html_(self) -> str:
+        from ..text.notebook import preformatted
+
+        return preformatted(str(self))
+
 
 @dataclass(frozen=True, slots=True)
 class Reconciliations:
@@ -81,6 +90,14 @@ class Reconciliations:
 
     def __str__(self) -> str:
         return "\n\n".join(map(str, self.tools))
+
+    def __repr__(self) -> str:
+        return f"<Reconciliations: {', '.join(tool.convention for tool in self.tools)}>"
+
+    def _repr_html_(self) -> str:
+        from ..text.notebook import preformatted
+
+        return preformatted(str(self))
 
 
 def reconcile(seen: Seen, conventions: Iterable[Convention]) -> Reconciliations:

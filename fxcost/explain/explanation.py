@@ -91,6 +91,11 @@ class Explanation:
     def __repr__(self) -> str:
         return f"<Explanation of {self.name!r}: {self.cost.flops:,} FLOPs>"
 
+    def _repr_html_(self) -> str:
+        from ..text.notebook import preformatted
+
+        return preformatted(str(self))
+
 
 def to_dict(explanation: Explanation) -> dict[str, Any]:
     """The explanation as plain data; a term has the terms that its names stand for below `where`."""

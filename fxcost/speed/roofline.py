@@ -64,6 +64,14 @@ class Roofline(Times):
     def __str__(self) -> str:
         return self.table()
 
+    def __repr__(self) -> str:
+        return f"<Roofline: {self.model_type} on {self.device.name}, {1e3 * self.latency_s:.3g} ms at least>"
+
+    def _repr_html_(self) -> str:
+        from ..text.notebook import preformatted
+
+        return preformatted(str(self))
+
 
 def roofline(report: Sums, device: Device | str, dtype: Any = None, fusion: str = "none") -> Roofline:
     """The roofline of a report's nodes. See :meth:`fxcost.Report.roofline`.
