@@ -93,6 +93,9 @@ def _passes(name: str, report: Report, limits: Mapping[str, Any], folder: Path, 
         os.makedirs(os.path.dirname(target) or ".", exist_ok=True)  # the folder of baselines, the first time
         emit(f"{heading}wrote {write(target, report.to_json())}")
         return True
+    baseline = limits.get("baseline")
+    if isinstance(baseline, str) and not (folder / baseline).exists():
+        raise click.UsageError(f"{heading}there is no baseline {baseline} yet; write it: fxcost check {name} --update")
     with chdir(folder):
         found = verdict(report, **limits)
     present(lambda: f"{heading}{found}")

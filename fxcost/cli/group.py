@@ -21,7 +21,7 @@ SECTIONS = {
     "Also shown": ("tools", "device", "fusion", "peak", "formula", "card"),
     "Files": (
         "html", "json", "jsonl", "csv", "markdown", "plot", "dot", "svg", "png", "collapse", "speedscope",
-        "model_explorer",
+        "model_explorer", "chrome_trace",
     ),
 }  # fmt: skip
 """The sections of a command's help, with the names of their options. `max_…` are limits; the rest is "Other"."""

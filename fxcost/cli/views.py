@@ -74,6 +74,8 @@ def view_options(function: Function) -> Function:
             help="Draw memory over time, or with --device the roofline (PNG, SVG, PDF); needs matplotlib.",
         ),
         *[click.option(f"--{name}", metavar="PATH", help=text) for name, _, text in FILES],
+        click.option("--card", is_flag=True, help="Print one line of Markdown for a model card instead of the table."),
+        click.option("--chrome-trace", metavar="PATH", help="For --device: write the estimated timeline for Perfetto."),
         click.option(
             "--collapse",
             type=click.IntRange(min=1),
@@ -91,12 +93,15 @@ def take_views(options: dict[str, Any]) -> dict[str, Any]:
     Raises:
         FxcostError, ClickException: a name in them is not known, or a path can't be written.
     """
-    names = (*LAYOUT, "tools", "memory", "device", "fusion", "peak", "plot", "collapse")
+    names = (*LAYOUT, "tools", "memory", "device", "fusion", "peak", "plot", "collapse", "card", "chrome_trace")
     views = {name: options.pop(name) for name in (*names, *(_name(option) for option, _, _ in FILES))}
     check_table(**{name: views[name] for name in ("by", "sort", "columns", "format")})
     check_tools(views["tools"])
     check_device(views["device"], views["peak"])
     check_plot(views["plot"])
+    if views["chrome_trace"] is not None and views["device"] is None:
+        raise click.UsageError("--chrome-trace is for --device: name the device whose times are meant")
+    check_writable(views["chrome_trace"])
     for option, _, _ in FILES:
         (check_drawing if option in PICTURES else check_writable)(views[_name(option)])
     return views
@@ -113,11 +118,13 @@ def show_views(report: Report, views: dict[str, Any]) -> None:
     if views["plot"] is not None:
         write_file(views["plot"], (roofline or report.training or report.memory).plot)
         wrote(views["plot"])
+    if views["chrome_trace"] is not None and roofline is not None:
+        write_view(views["chrome_trace"], roofline.to_chrome_trace)
     wanted = [(option, method, views[_name(option)]) for option, method, _ in FILES]
     for option, method, path in wanted:
         if path is not None:
             write_view(path, getattr(report, method), **_extra(option, views, roofline))
-    if "-" not in [path for _, _, path in wanted]:
+    if "-" not in [views["chrome_trace"], *(path for _, _, path in wanted)]:
         present(lambda: "\n\n".join(_texts(report, views, roofline)), markup=views["format"])
 
 
@@ -137,6 +144,9 @@ def _texts(report: Report, views: dict[str, Any], roofline: Roofline | None) -> 
     """Everything that is printed."""
     layout = {name: views[name] for name in LAYOUT if views[name] is not None}
     table_format = views["format"] or "rounded_outline"
+    if views["card"]:
+        yield report.card()
+        return
     if views["tools"]:
         yield report.compared(*views["tools"], format=table_format)
     else:

@@ -23,6 +23,7 @@ from ..errors import DeviceError, UnknownNameError, shown
 from ..errors.arguments import checked
 from ..memory.training import Training
 from ..records.cost import Cost, NodeCost, OpCost
+from ..text import files
 from ..totals.sums import UNCOSTED_FAMILY, Sums
 from .devices import Device
 from .dtypes import dtype_key
@@ -49,6 +50,15 @@ class Roofline(Times):
         from .as_roofline import roofline_table
 
         return roofline_table(self, top, format, sort)
+
+    def to_chrome_trace(self, path: str | PathLike[str] | None = None) -> str:
+        """The estimated timeline as JSON for https://ui.perfetto.dev; written to `path` if one is given."""
+        from .as_chrome_trace import chrome_trace
+
+        text = chrome_trace(self)
+        if path is not None:
+            files.write(path, text)
+        return text
 
     def plot(self, path: str | PathLike[str]) -> None:
         """Draw FLOPS over FLOPs per byte, both logarithmic, a dot for each node (the extra `fxcost[plot]`).

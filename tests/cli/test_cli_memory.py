@@ -88,7 +88,7 @@ def test_plot_without_matplotlib(run, net, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     code, _, err = run(net, "-i", "4,10", "--plot", tmp_path / "memory.png")
     assert code == 2
-    assert "fxcost[plot]" in err
+    assert "pip install matplotlib" in err
 
 
 def test_fit(run, net):
