@@ -205,7 +205,7 @@ def messages():
                     yield pytest.param(text, id=f"{where}:{node.lineno}")
 
 
-@pytest.mark.parametrize("text", messages())
+@pytest.mark.parametrize("text", list(messages()))
 def test_messages_speak_the_language_of_the_command_line(text):
     """What the library says in arguments of Python functions, the command line says in options."""
     assert not PYTHON.search(OF_THE_MODEL.sub("", wording.in_options(text))), wording.in_options(text)

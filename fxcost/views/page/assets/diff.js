@@ -62,7 +62,7 @@ const diff = (() => {
   function totals() {
     return el(
       "div",
-      { class: "scroll" },
+      { class: "scroll", tabindex: 0, role: "region", "aria-label": "Totals before and after" },
       el(
         "table",
         { class: "plain totals" },
@@ -72,7 +72,7 @@ const diff = (() => {
           el(
             "tr",
             {},
-            ["", named("before"), named("after"), "Change", "%"].map((head, i) =>
+            ["Number", named("before"), named("after"), "Change", "%"].map((head, i) =>
               el("th", { class: i ? "num" : null, scope: "col" }, head),
             ),
           ),
