@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browser import SECTIONS, Browser, browser
 from torch import nn
 
 import fxcost
+from tests.views.browser import SECTIONS, Browser, browser
 
 AXE = Path(os.environ.get("AXE_CORE", "node_modules/axe-core/axe.min.js"))
 RUN = """const done = arguments[0];
