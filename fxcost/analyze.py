@@ -121,7 +121,7 @@ def check_model(model: Any) -> None:
     """
     if isinstance(model, str):
         raise InputError(
-            f"{shown(model)} is a str, no model: build it, as torchvision.models.resnet50() does. Names are for "
+            f"{shown(model)} is a str, no model: give an nn.Module, such as torchvision.models.resnet50(). Names are for "
             f"`fxcost MODEL` on the command line and for fxcost.sweep([…])"
         )
     if isinstance(model, type) and issubclass(model, torch.nn.Module):

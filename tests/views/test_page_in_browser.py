@@ -315,7 +315,7 @@ def test_hostile_names_do_nothing(chromium: Browser, tmp_path: Path) -> None:
     path.write_text(page(hostile, diff=diff(hostile, report()).to_dict()), encoding="utf-8")
     chromium.open(path)
     assert chromium.driver.title == f"{SCRIPT} → Net · fxcost"
-    assert chromium.one("h1").text == SCRIPT
+    assert chromium.one("h1").text == f"{SCRIPT} → Net"
     for cell in chromium.all("#structure-view .cell")[1:4]:
         chromium.run("arguments[0].dispatchEvent(new PointerEvent('pointerenter'))", cell)
     chromium.click("#tables-kind [data-key=node]")
