@@ -122,7 +122,7 @@ def check_model(model: Any) -> None:
     if isinstance(model, str):
         raise InputError(
             f"{shown(model)} is a str, no model: give an nn.Module, such as torchvision.models.resnet50(). Names are "
-            "for `fxcost MODEL` on the command line and for fxcost.sweep([…])"
+            "for `fxcost MODEL` on the command line, and for sweeps"
         )
     if isinstance(model, type) and issubclass(model, torch.nn.Module):
         raise InputError(f"{model.__name__} is a class of modules: make one, {model.__name__}(…)")
