@@ -4,8 +4,10 @@
 
 One line of JSON per model goes to `--out` as soon as the model is done; run the same command again and it goes on
 where it stopped (`--retry` also repeats models that failed). Processes, file and bar are those of `fxcost.sweep`, so a
-model that hangs or is killed for its memory costs only itself. `--agree` compares symbolic with concrete capture
-instead. `--summary` prints the counts and every failure as Markdown tables: those of docs/coverage.md.
+model that hangs or is killed for its memory costs only itself. `--agree captures` compares symbolic with concrete
+capture instead, `--agree reality` an analysis with a run on the CPU, operator by operator, of models that are small
+enough (`--macs`); transformers are made small. `--summary` prints the counts and every failure as Markdown tables:
+those of docs/coverage.md.
 """
 
 from __future__ import annotations
@@ -56,7 +58,7 @@ class Row:
     stage: str = ""
     """Where it failed: "build", "inputs" or "analyze"."""
     agree: str = ""
-    """With `--agree`: "yes", why not, or which capture does not work."""
+    """With `--agree`: "yes", why not, which capture does not work, or why there was no run."""
     eager: str = ""
     """Where the analysis failed: what plain PyTorch makes of the same call on meta tensors."""
     peak_mb: int = 0
@@ -69,7 +71,7 @@ class Row:
 # ------------------------------------------------------------------------------------------------------- in the worker
 
 
-def analyse(task: tuple[str, str], agree: bool) -> Row:
+def analyse(task: tuple[str, str], agree: str, limit: int) -> Row:
     """Build one model, `(library, name)`, as the command line does, and analyse it. Never raises."""
     import zoo_sources
 
@@ -79,11 +81,14 @@ def analyse(task: tuple[str, str], agree: bool) -> Row:
     row = Row(library, name)
     try:
         row.stage, started = "build", time.perf_counter()
+        if agree == "reality":
+            row.agree, row.stage = _reality(fxcost, library, name, limit), ""
+            return row
         model, inputs = zoo_sources.load(library, name)
         row.stage, row.build_s = "inputs", round(time.perf_counter() - started, 3)
         given = inputs()
         row.stage = "analyze"
-        if agree:
+        if agree == "captures":
             row.agree = _agreement(fxcost, model, given)
         else:
             try:
@@ -143,6 +148,28 @@ def _agreement(fxcost: Any, model: Any, given: Any) -> str:
     return "no: " + ", ".join(f"{k} {one[k]} ≠ {other[k]}" for k in one if one[k] != other[k])
 
 
+def _reality(fxcost: Any, library: str, name: str, limit: int) -> str:
+    """An analysis beside a run on the CPU, counted by an observer that knows nothing of fxcost's ways."""
+    import zoo_sources
+
+    sys.path.insert(0, str(Path(__file__).parent.parent))
+    from tests.differential.comparing import agreement
+    from tests.differential.observer import forward
+
+    model, inputs = zoo_sources.small(library, name)
+    given = inputs()
+    try:
+        macs = fxcost.analyze(model, given.args, dict(given.kwargs)).macs
+    except fxcost.UnknownValueError:
+        macs = 0
+    if macs > limit:
+        return f"not run: {macs} MACs"
+    model, inputs = zoo_sources.small(library, name, real=True)
+    given = zoo_sources.with_data(inputs())
+    report = fxcost.analyze(model, given.args, dict(given.kwargs), capture="concrete")
+    return agreement(report, forward(model, given.args, given.kwargs, copied=False))
+
+
 # --------------------------------------------------------------------------------------------------------- the results
 
 
@@ -194,7 +221,8 @@ def main() -> None:
     parser.add_argument("--memory", help="what a process may allocate, e.g. 8GiB")
     parser.add_argument("--every", type=int, default=1, help="only each N-th model of a library")
     parser.add_argument("--match", default="*", help="only models whose name matches this pattern")
-    parser.add_argument("--agree", action="store_true", help="compare symbolic with concrete capture")
+    parser.add_argument("--agree", choices=["captures", "reality"], default="", help="compare instead of sweeping")
+    parser.add_argument("--macs", type=int, default=2 * 10**9, help="of the largest model that is run")
     parser.add_argument("--retry", action="store_true", help="repeat what failed or has uncosted operators")
     parser.add_argument("--redo", action="store_true", help="repeat everything")
     parser.add_argument("--summary", action="store_true", help="only print the tables")
@@ -220,7 +248,7 @@ def main() -> None:
 def run(tasks: list[tuple[str, str]], options: argparse.Namespace) -> dict[str, Row]:
     """Analyse all, and name what is not as it should be."""
     done = {}
-    work = partial(analyse, agree=options.agree)
+    work = partial(analyse, agree=options.agree, limit=options.macs)
     with (
         own_pool(len(tasks), options.processes, options.timeout, options.memory) as pool,
         appending(options.out) as append,
@@ -233,7 +261,7 @@ def run(tasks: list[tuple[str, str]], options: argparse.Namespace) -> dict[str, 
             done[row.key] = row
     for row in done.values():
         if row.error or row.uncosted or row.agree.startswith("no:"):
-            print(f"{row.key}: {row.stage} {row.error or row.agree or list(row.uncosted)}"[:300])
+            print(f"{row.key}: {row.stage} {row.error or row.agree or list(row.uncosted)}"[:600])
     return done
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+import fxcost
 from fxcost.sources import hf
 from fxcost.sources.load import load
 from fxcost.sources.shapes import Inputs
@@ -36,6 +37,49 @@ def make(name: str, real: bool) -> Made:
     if name in SESSIONS:
         return loaded.model, partial(_session, name)
     return loaded.model, loaded.default_inputs
+
+
+SIZES: Mapping[str, int] = {
+    **dict.fromkeys(("hidden_size", "d_model", "n_embd", "embed_dim", "projection_dim", "encoder_hidden_size"), 64),
+    **dict.fromkeys(("intermediate_size", "ffn_dim", "encoder_ffn_dim", "decoder_ffn_dim", "n_inner", "d_ff"), 128),
+    **dict.fromkeys(("num_hidden_layers", "n_layer", "num_layers", "encoder_layers", "decoder_layers", "n_layers"), 2),
+    **dict.fromkeys(("num_attention_heads", "n_head", "num_heads", "n_heads"), 4),
+    **dict.fromkeys(("encoder_attention_heads", "decoder_attention_heads", "num_key_value_heads"), 4),
+    **dict.fromkeys(("head_dim", "d_kv"), 16),
+}
+"""What configurations have in common, and how small a model is made."""
+
+
+def small(name: str, real: bool) -> Made:
+    """A model of few and narrow layers; of its usual size where that can't be built or does not run."""
+    from transformers import CONFIG_MAPPING
+
+    try:
+        config = _smaller(CONFIG_MAPPING[name](**ARGUMENTS.get(name, {})).to_dict())
+        with TemporaryDirectory() as folder:
+            (Path(folder) / "config.json").write_text(json.dumps({**config, "model_type": name}, default=str))
+            loaded = load(f"hf:{folder}", real=real)
+        given = loaded.default_inputs()
+        fxcost.analyze(loaded.model, given.args, dict(given.kwargs))
+    except fxcost.UnknownValueError:
+        pass
+    except Exception:
+        return make(name, real)
+    return loaded.model, loaded.default_inputs
+
+
+def _smaller(config: dict[str, Any]) -> dict[str, Any]:
+    found = {}
+    for key, value in config.items():
+        if isinstance(value, dict):
+            found[key] = _smaller(value)
+        elif type(value) is int and key in SIZES:
+            found[key] = min(value, SIZES[key])
+        elif key == "layer_types" and isinstance(value, list):
+            found[key] = value[:2]
+        else:
+            found[key] = value
+    return found
 
 
 def _point(session: Any) -> None:

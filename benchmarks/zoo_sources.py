@@ -132,3 +132,10 @@ def names(library: str) -> list[str]:
 def load(library: str, name: str, *, real: bool = False) -> Made:
     """Build a model in eval mode: on meta but for small tensors, or with `real` entirely on the CPU."""
     return LIBRARIES[library][1](name, real)
+
+
+def small(library: str, name: str, *, real: bool = False) -> Made:
+    """The same, a transformer with few and narrow layers where its configuration lets itself be made small."""
+    if library == "hf":
+        return zoo_hf.small(name, real)
+    return load(library, name, real=real)

@@ -29,7 +29,10 @@ if TYPE_CHECKING:
     from .records.recording import OpRecord
     from .report import Report
     from .rules import rule
+    from .serving.generation import generation
+    from .serving.per_token import per_token
     from .speed.devices import Device
+    from .speed.peaks import peak
     from .sweeps import sweep
     from .timing.measure import measure
     from .timing.measurement import Measurement
@@ -51,7 +54,10 @@ __all__ = [
     "diff",
     "family",
     "fit",
+    "generation",
     "measure",
+    "peak",
+    "per_token",
     "rule",
     "spec",
     "summary",
@@ -74,7 +80,10 @@ _HOMES = {
     "diff": "compare.diff",
     "family": "families",
     "fit": "fit",
+    "generation": "serving.generation",
     "measure": "timing.measure",
+    "peak": "speed.peaks",
+    "per_token": "serving.per_token",
     "rule": "rules",
     "spec": "model.inputs",
     "summary": "compat.summary",

@@ -170,6 +170,11 @@ class _Batched:
     def __init__(self, inputs: Any, kwargs: dict[str, Any]) -> None:
         check_nesting((inputs, kwargs))
         self._inputs, self._kwargs = inputs, kwargs
+        if held := [name for name, value in self._kwargs.items() if _holds_tensors(value)]:
+            raise InputError(
+                f"the input {held[0]!r} holds tensors inside an object, whose batch can't be changed here; for a cache "
+                "of a language model, fxcost.generation(…).bounds(device).largest_batch says how many requests fit"
+            )
         sizes = [shape[0] for shape in _shapes((inputs, kwargs)) if shape]
         if not sizes:
             raise InputError("no input has a dimension that could be the batch")
@@ -203,6 +208,14 @@ class _Batched:
             made = torch.empty((batch, *tensor.shape[1:]), dtype=tensor.dtype, device="meta")
             return made.requires_grad_() if tensor.requires_grad else made
         return tensor[:1].repeat(batch, *[1] * (tensor.dim() - 1))
+
+
+def _holds_tensors(value: Any, depth: int = 4) -> bool:
+    """True for an object, other than a module or a nest of lists and dicts, with tensors among what it holds."""
+    if isinstance(value, (Tensor, InputSpec, torch.nn.Module, type)) or not hasattr(value, "__dict__") or not depth:
+        return False
+    inside = [v for item in vars(value).values() for v in (item if isinstance(item, (list, tuple)) else [item])]
+    return any(isinstance(v, Tensor) or _holds_tensors(v, depth - 1) for v in inside)
 
 
 def _shapes(value: Any) -> list[tuple[int, ...]]:

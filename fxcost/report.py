@@ -6,7 +6,7 @@ A report only reads what capture, propagation and the rules recorded; it runs no
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from os import PathLike
 from os.path import splitext
@@ -42,13 +42,14 @@ class Report(Analysis):
     `recording` is what was captured, `nodes` are the nodes of the graph with their prices, in execution order.
     """
 
-    def roofline(self, device: Device | str, dtype: torch.dtype | str | None = None, fusion: str = "none") -> Roofline:
+    def roofline(self, device: Device | str, dtype: Any = None, fusion: str = "none") -> Roofline:
         """How fast the forward pass could run on a device: the time of each node, and what bounds it.
 
         Args:
             device: a :class:`fxcost.Device`, or the name of a known one: "h100", "rtx 4090".
             dtype: the peak to reckon floating-point work with: "tf32", "bfloat16". By default each operator's own
-                dtype. Traffic stays as analysed; `analyze(…, dtype=…)` changes that.
+                dtype. Or by family: `{"matmul": "float8", "attention": "bfloat16"}`. Traffic stays as analysed;
+                `analyze(…, dtype=…)` and :meth:`stored` change that.
             fusion: "none" (every operator reads its inputs from memory) or "pointwise" (operators on single elements
                 run together with the one that makes their input, as compilers do).
 
@@ -59,6 +60,29 @@ class Report(Analysis):
         from .speed.roofline import roofline
 
         return roofline(self, device, dtype, fusion)
+
+    def stored(self, weights: Any = None, kv: str | None = None) -> Report:
+        """The report with its weights and caches stored in other formats: memory, traffic and roofline follow.
+
+        Args:
+            weights: a format for all matrices ("fp8", "int4:g128", "mxfp4", "q4_k" …), or formats by patterns of names,
+                the first that matches: `{"*.experts.*": "mxfp4", "lm_head": "bf16"}`.
+            kv: a format for caches that the run was given.
+
+        Arithmetic stays as it is; :meth:`roofline` takes other peaks.
+
+        Raises:
+            InputError: there is no such format, it does not fit a shape, or a pattern fits no weight.
+        """
+        from .storage.stored import stored_report
+
+        return stored_report(self, weights, kv)
+
+    def assuming(self, text: str) -> Report:
+        """The same report with one more sentence under its assumptions; itself for none."""
+        if not text:
+            return self
+        return replace(self, recording=replace(self.recording, assumptions=(*self.recording.assumptions, text)))
 
     @cached_property
     def formula(self) -> Formula:

@@ -55,12 +55,13 @@ class Interpreter(fx.Interpreter):
         return super().run_node(n)
 
 
-def base_of(model: torch.nn.Module, *inputs: Any) -> list[Tensor]:
+def base_of(model: Any, *inputs: Any) -> list[Tensor]:
     """Parameters, buffers and inputs."""
-    return [*model.parameters(), *model.buffers(), *tensors(inputs)]
+    held = [*model.parameters(), *model.buffers()] if isinstance(model, torch.nn.Module) else []
+    return [*held, *tensors(inputs)]
 
 
-def eager_peak(model: torch.nn.Module, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> int:
+def eager_peak(model: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> int:
     """Most bytes alive at one time in a real forward pass without gradients."""
     with torch.no_grad(), LiveStorages(base_of(model, args, kwargs)) as live:
         out = model(*args, **(kwargs or {}))

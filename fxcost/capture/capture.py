@@ -20,6 +20,7 @@ from ..errors import CaptureError, FxcostError, InputError, MissingMetaKernelErr
 from ..meta.storages import Storages
 from ..meta.units import whole_units
 from ..meta.values import NeedsRealRunError
+from ..model.depth import room_for
 from ..model.left_behind import put_back
 from ..model.unchanged import unchanged_state
 from ..model.without_gpu import misses_a_gpu, without_gpu
@@ -72,6 +73,16 @@ def record(
             if capture == "symbolic":
                 raise
             return replace(ran, capture_reason=str(error))
+
+
+def returned(model: Any, inputs: Any = (), kwargs: dict[str, Any] | None = None) -> Any:
+    """What a model returns, its tensors on meta: also objects that are no tensors, such as caches.
+
+    Raises: as :func:`record`.
+    """
+    make = partial(Job, model, inputs, kwargs, None, (), 0)
+    with unchanged_state(), whole_units(), torch.inference_mode(False), torch.no_grad():
+        return _run(make, Job.run, Job.run_real, model, inputs, kwargs)[0].returned
 
 
 def _run(
@@ -173,7 +184,7 @@ def record_step(
         recorder = StepRecorder(Storages(), real=recording.capture == "real", casts=casts)
         job.tell(recorder, job.root)
         if not isinstance(model, fx.GraphModule) or not runs_its_graph(model):
-            with put_back(job.reach):
+            with put_back(job.reach), room_for(job.root):
                 return train_model(job.model, job.arguments, job.parts, recorder, leaf_modules, job.loss)
         sketch = job.sketch()
         with put_back(job.reach):

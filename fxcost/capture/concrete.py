@@ -37,6 +37,7 @@ from .follow import Seen
 from .host import ASKS_SIZE, Taken, note_function, translate
 from .products import noting_products
 from .spelling import operator_of, written_as
+from .unfinished import finished
 from .vocabulary import has_tensor, vocabulary
 from .wrapped import wrapped_functions
 
@@ -76,7 +77,7 @@ class ConcreteTracer(TorchFunctionMode):
         unwrap = self._wrap_modules()
         try:
             with wrapped_functions(self._parts.root, function, self._standing_in), self:
-                out = function(*arguments.args, **arguments.kwargs)
+                out = finished(function(*arguments.args, **arguments.kwargs), self.recorder.assume)
         finally:
             unwrap()
             self.recorder.orphan = None

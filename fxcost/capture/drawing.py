@@ -64,6 +64,8 @@ class Drawing:
         """Set when a tensor was found to have another shape or memory than when it was made."""
         self.several: dict[Node, Any] = {}
         """What a node returned that returned a row or a table of values, specs in place of tensors."""
+        self._makers: dict[int, tuple[TensorSpec, Node | Callable[[], Node]]] = {}
+        """By the number of a storage: the first tensor on it that a call returned, and whose node that is."""
 
     # ---------------------------------------------------------------------------------------------------------- nodes
 
@@ -73,6 +75,7 @@ class Drawing:
             node = self.sketch.create_node("placeholder", name)
             known = self.met(value)
             known.node = node
+            self._makers.setdefault(known.spec.storage, (known.spec, node))
             self._add_plain(node, "", (), (known.spec,))
         elif isinstance(value, (tuple, list)):
             for i, item in enumerate(value):
@@ -113,7 +116,7 @@ class Drawing:
     def _add_plain(self, node: Node, module: str, inputs: Any, outputs: Any, args: Any = ()) -> None:
         """Append the record of a node that runs nothing."""
         names = tuple([n.name for n in node.all_input_nodes])
-        target = node.target if isinstance(node.target, str) else "_operator.getitem"
+        target = node.target if isinstance(node.target, str) else torch.fx.node._get_qualified_name(node.target)
         self.records.append(NodeRecord(node.name, node.op, target, module, names, inputs, outputs, args=args))
 
     # -------------------------------------------------------------------------------------------- who made which tensor
@@ -144,6 +147,7 @@ class Drawing:
             if isinstance(known.node, Node):
                 self.handed_on[node] = self.handed_on.get(known.node, known.node)
             known.node = node
+            self._makers.setdefault(known.spec.storage, (known.spec, node))
         elif isinstance(out, (tuple, list, dict)):
             for key, item in out.items() if isinstance(out, dict) else enumerate(out):
                 self._bind_item(item, node, key)
@@ -162,6 +166,7 @@ class Drawing:
                 return got
 
             known.node = pick
+            self._makers.setdefault(spec.storage, (spec, pick))
         elif isinstance(item, (tuple, list, dict)):
             self.bind(item, self.sketch.create_node("call_function", operator.getitem, (node, key)))
 
@@ -171,6 +176,9 @@ class Drawing:
         if known.node is not None:
             return known.node if isinstance(known.node, Node) else known.node()
         name = self._attributes.get(id(tensor))
+        if name is None and (made := self._of_a_call(known.spec)) is not None:
+            known.node = made
+            return made
         if name is None:
             name = f"_tensor_constant{self._constants}"
             self._constants += 1
@@ -181,6 +189,22 @@ class Drawing:
             node = self._attribute_nodes[name] = self.sketch.create_node("get_attr", name)
             self._add_plain(node, name.rpartition(".")[0], (), (known.spec,))
         return self._attribute_nodes[name]
+
+    def _of_a_call(self, spec: TensorSpec) -> Node | None:
+        """The node of a tensor that no call returned, in memory that one did: a `Parameter` made of it, an alias."""
+        maker = self._makers.get(spec.storage) if spec.storage >= 0 else None
+        if maker is None or maker[0].dtype != spec.dtype:
+            return None
+        known, node = maker[0], maker[1] if isinstance(maker[1], Node) else maker[1]()
+        wrapped = bool(spec.shape) and not (spec.stride and known.stride)  # by functorch, which says no strides
+        if known.shape == spec.shape and (wrapped or (known.offset, known.stride) == (spec.offset, spec.stride)):
+            return node
+        if bool(spec.shape) and not spec.stride:
+            return None
+        place = (spec.shape, spec.stride, spec.offset)
+        view = self.sketch.create_node("call_function", torch.as_strided, (node, *place))
+        self._add_plain(view, self.scopes[-1], (known,), (spec,), (known, *place))
+        return view
 
 
 class Call:

@@ -95,6 +95,25 @@ def _device(recorder: ValueRecorder, func: Any, args: Any, kwargs: Any, caller: 
     return func, args, kwargs
 
 
+def _address(recorder: ValueRecorder, func: Any, args: Any, kwargs: Any, caller: FrameType) -> Call:
+    """Where in memory a tensor's first element is: each storage has a place of its own, though none is in memory."""
+    tensor = args[0]
+    if not tensor.is_meta or tensor.layout is not torch.strided or not tensor.numel():
+        return func, args, kwargs
+    start = recorder.storages.address(tensor.untyped_storage())
+    raise Taken(start + tensor.storage_offset() * tensor.element_size())
+
+
+def _storage(recorder: ValueRecorder, func: Any, args: Any, kwargs: Any, caller: FrameType) -> Call:
+    """A storage, which says where it is when it is asked."""
+    storage = func(*args, **kwargs)
+    untyped = getattr(storage, "_untyped_storage", storage)
+    if untyped.device.type == "meta" and untyped.nbytes():
+        address = recorder.storages.address(untyped)
+        untyped.data_ptr = lambda: address
+    raise Taken(storage)
+
+
 def _take(recorder: ValueRecorder, func: Any, args: Any, kwargs: Any, caller: FrameType) -> Call:
     """A value is taken out."""
     if not args[0].is_meta or (func is Tensor.__format__ and args[0].dim()):
@@ -141,6 +160,9 @@ def _index(recorder: ValueRecorder, func: Any, args: Any, kwargs: Any, caller: F
 _SPECIAL: dict[Any, Callable[[ValueRecorder, Any, Any, Any, FrameType], Call]] = {
     **dict.fromkeys(_DEVICE_QUESTIONS, _device),
     **dict.fromkeys(_TAKE_VALUES, _take),
+    Tensor.data_ptr: _address,
+    Tensor.untyped_storage: _storage,
+    Tensor.storage: _storage,
     _ATTENTION: _attention,
     **dict.fromkeys(_SPLITS, _split),
     **dict.fromkeys(_BRING_VALUES, _bring),

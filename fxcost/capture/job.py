@@ -16,6 +16,7 @@ from ..errors import CaptureError, FxcostError, InputError, nearest, shown
 from ..meta.segments import is_plain
 from ..meta.storages import Storages
 from ..meta.values import ValueRecorder
+from ..model.depth import room_for
 from ..model.inputs import Arguments, as_given, bind, make_arguments, objects_by_name, weights_dtype
 from ..model.isolate import MetaCopier
 from ..model.left_behind import put_back
@@ -73,6 +74,8 @@ class Job:
         self.home = self._home()
         self._seen: Seen | None = None
         """Of the last run, for following a graph along it; None where it can't be followed."""
+        self.returned: Any = None
+        """What the model's own code returned, on meta."""
         self.takes_gradients = False
         """Set where the model differentiates in its forward, and must run with gradients."""
         if self.copier.lazy:
@@ -102,8 +105,8 @@ class Job:
     def _run(self, recorder: ValueRecorder, capture: str) -> Recording:
         tracer = ConcreteTracer(self.parts, recorder, self.leaf_modules)
         try:
-            with put_back(self.reach), recorder:
-                tracer.trace(self.model, self.arguments)
+            with put_back(self.reach), room_for(self.root), recorder:
+                self.returned = tracer.trace(self.model, self.arguments)
         except FxcostError:
             raise
         except Exception as error:
@@ -125,7 +128,7 @@ class Job:
         if self.copier.overriding:
             raise CaptureError("a tensor has a __torch_function__ of its own, which symbolic tracing does not run")
         leaves: Callable[[nn.Module, str], bool] = lambda m, name: is_leaf(m, name, self.leaf_modules)  # noqa: E731
-        with put_back(self.reach):
+        with put_back(self.reach), room_for(self.root):
             sketch, calls = trace_symbolically(self.model, self.root, self.arguments, leaves, self.home)
         if self._seen is not None:
             found = followed(sketch, calls, ran, self._seen, self.home)

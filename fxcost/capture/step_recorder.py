@@ -7,6 +7,7 @@ to the forward operator after which the number of its autograd node had been giv
 from __future__ import annotations
 
 from bisect import bisect_right
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -69,7 +70,7 @@ class StepRecorder(ValueRecorder):
             self.forward.append(record)
         else:
             owner = self._owner
-            again = torch.is_grad_enabled()  # the backward pass itself runs without
+            again = torch.is_grad_enabled() or has_gradient(record.op)  # the backward pass itself runs without
             self.owners.append(owner)
             self.recomputed.append(again)
             if not again:
@@ -101,6 +102,18 @@ class StepRecorder(ValueRecorder):
         if is_plain(tensor):
             self.saved.append((self.storages.number(tensor), self.segment, len(self.forward)))
         return tensor
+
+
+@lru_cache(maxsize=4096)
+def has_gradient(op: Operator) -> bool:
+    """True for an operator outside of aten whose gradient is a function of its own (`register_autograd`).
+
+    Autograd turns gradients off while such an operator runs, so that one that is run again by checkpointing looks like
+    a part of the backward pass, where only its `…_backward` belongs.
+    """
+    if not isinstance(op, torch._ops.OpOverload) or op.namespace in ("aten", "prims", "prim"):
+        return False
+    return torch._C._dispatch_has_kernel_for_dispatch_key(op.name(), "Autograd")
 
 
 def _node(segment: Segment) -> NodeRecord:

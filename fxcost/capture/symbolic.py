@@ -46,6 +46,7 @@ from ..records.sketch import Node, Sketch
 from .host import device_answer
 from .proxies import PROXIES, DoubtError, ParameterProxy, Proxy
 from .spelling import operator_of, written_as
+from .unfinished import is_unfinished
 from .vocabulary import vocabulary
 from .wrapped import wrapped_functions
 
@@ -163,6 +164,8 @@ class SymbolicTracer(fx.Tracer):
         with _OwnCalls(self), self._routed(found.modules):
             self._settings, self._modes = _settings(), torch._C._len_torch_function_stack()
             out = model(*args, **kwargs)
+            if type(out) not in PROXIES and is_unfinished(out):
+                self.doubt("the model returns what has not run yet: an iterator or a coroutine")
             self.create_node("output", "output", (self.create_arg(out),), {})
         if self._doubts:
             raise DoubtError(self._doubts[0])

@@ -11,7 +11,7 @@ import click
 from ..text.amounts import parse_bytes
 from .checks import check_numbers
 from .group import fxcost
-from .model import ModelOptions, load_model, model_options, parse_optimizer
+from .model import ModelOptions, load_model, model_options, parse_arguments, parse_optimizer
 from .output import FAILED, GOOD, present
 from .progress import working
 
@@ -28,17 +28,34 @@ from .progress import working
     help="A training step must fit, with this optimizer (adamw).",
 )
 @click.option("--reserve", metavar="SIZE", default="0", help="Leave so much free for what is not counted.")
-def fit(*, memory: str, optimizer: str | None, reserve: str, **options: Any) -> int:
+@click.option("--serve", is_flag=True, help="Requests of a language model (hf:…) must fit: weights and caches.")
+@click.option("--context", metavar="N", default="4k", help="With --serve: tokens of each request: 32k.")
+@click.option("--weights", metavar="FORMAT", help="With --serve: how weights are stored: int4:g128.")
+@click.option("--kv", metavar="FORMAT", help="With --serve: how the cache is stored: fp8.")
+def fit(
+    *,
+    memory: str,
+    optimizer: str | None,
+    reserve: str,
+    serve: bool,
+    context: str,
+    weights: str | None,
+    kv: str | None,
+    **options: Any,
+) -> int:
     """Find the largest batch with which MODEL fits into memory; exit code 1 if not even one sample does.
 
     \b
       fxcost fit torchvision:resnet50 --memory 24GiB --training adamw
+      fxcost fit hf:llama --serve --context 32k --kv fp8 --memory 80GB
     """
     for size in (memory, reserve):
         parse_bytes(size)
     check_numbers(dtype=options["dtype"], training=True, optimizer=parse_optimizer(optimizer))
     from ..fit import fit as find
 
+    if serve:
+        return _serving(options["model"], options["arguments"], context, weights, kv, memory, reserve)
     chosen = ModelOptions(**{**options, "train": options["train"] or optimizer is not None})
     with redirect_stdout(sys.stderr), working(f"fitting {chosen.model}"):
         model, inputs = load_model(chosen)
@@ -54,3 +71,20 @@ def fit(*, memory: str, optimizer: str | None, reserve: str, **options: Any) -> 
         )
     present(lambda: str(found))
     return GOOD if found.fits else FAILED
+
+
+def _serving(
+    model: str, arguments: Any, context: str, weights: str | None, kv: str | None, memory: str, reserve: str
+) -> int:
+    """How many requests of a language model fit."""
+    from ..serving.generation import generation
+    from .serve import parse_length
+
+    length = parse_length(context)
+    with redirect_stdout(sys.stderr), working(f"fitting {model}"):
+        gen = generation(
+            model, prompt=max(length - 1, 1), new_tokens=1, weights=weights, kv=kv, arguments=parse_arguments(arguments)
+        )
+        requests = gen.fitting(memory, length, reserve)
+    present(lambda: gen.fitting_text(memory, length, reserve))
+    return GOOD if requests else FAILED

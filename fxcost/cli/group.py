@@ -13,15 +13,17 @@ from ..version import VERSION
 from .output import terminal_width
 
 SECTIONS = {
-    "Model and inputs": ("inputs", "batch", "arguments", "dims", "dtype", "train", "real", "capture", "vary", "given"),
+    "Model and inputs": ("inputs", "batch", "arguments", "dims", "dtype", "train", "real", "capture", "vary", "given",
+        "prompt", "new", "context", "weights", "kv", "experts", "speculate", "acceptance", "as_written"),
     "What is counted": ("training", "optimizer", "strict", "operators"),
     "Where it runs": ("runs", "warmup", "place", "threads", "processes", "timeout", "retry"),
     "Limits": ("memory", "reserve", "limit", "no_uncosted", "baseline", "tolerance", "update"),
     "Table": ("by", "depth", "top", "sort", "columns", "format", "table_format", "layout", "sources"),
-    "Also shown": ("tools", "device", "fusion", "peak", "formula", "card"),
+    "Also shown": ("tools", "device", "fusion", "peak", "formula", "card", "names",
+        "devices", "serve"),
     "Files": (
         "html", "json", "jsonl", "csv", "markdown", "plot", "dot", "svg", "png", "collapse", "speedscope",
-        "model_explorer", "chrome_trace",
+        "model_explorer", "chrome_trace", "csv_path", "plot_path",
     ),
 }  # fmt: skip
 """The sections of a command's help, with the names of their options. `max_…` are limits; the rest is "Other"."""

@@ -103,10 +103,11 @@ def analyse(options: ModelOptions) -> Report:
     optimizer = parse_optimizer(options.optimizer)
     check_numbers(dtype=options.dtype, training=options.training, optimizer=optimizer)
     from ..analyze import analyze
+    from ..sources.hf import stored_otherwise
 
     with redirect_stdout(sys.stderr), working(f"analysing {options.model}"):  # a model's prints are not the answer
         model, inputs = load_model(options)
-        return analyze(
+        report = analyze(
             model,
             inputs.args,
             inputs.kwargs,
@@ -116,6 +117,7 @@ def analyse(options: ModelOptions) -> Report:
             optimizer=optimizer,
             dims=parse_dims(options.dims) or None,
         )
+        return report.assuming(stored_otherwise(model))
 
 
 def parse_dims(texts: Sequence[str]) -> dict[str, tuple[int, int] | None]:

@@ -16,7 +16,19 @@ from collections.abc import Mapping
 from types import MappingProxyType, ModuleType
 
 from ..errors import ConventionError, nearest, shown
-from . import deepspeed, dispatch, fvcore, literature, ptflops, thop, torchinfo, torchprofile, torchstat, torchsummary
+from . import (
+    deepspeed,
+    dispatch,
+    fvcore,
+    literature,
+    ptflops,
+    thop,
+    torchinfo,
+    torchprofile,
+    torchstat,
+    torchsummary,
+    trainers,
+)
 from .convention import Convention, Counted, CountRule, Tally, by_function, by_module, by_operator, rows, rule
 from .seen import FunctionSeen, ModuleSeen, Seen
 
@@ -38,7 +50,19 @@ __all__ = [
     "rule",
 ]
 
-_FILES = (literature, dispatch, thop, ptflops, torchstat, torchsummary, torchinfo, fvcore, deepspeed, torchprofile)
+_FILES = (
+    literature,
+    dispatch,
+    thop,
+    ptflops,
+    torchstat,
+    torchsummary,
+    torchinfo,
+    fvcore,
+    deepspeed,
+    torchprofile,
+    trainers,
+)
 CONVENTIONS: Mapping[str, Convention] = MappingProxyType({c.name: c for file in _FILES for c in file.CONVENTIONS})
 """All conventions by name."""
 

@@ -63,7 +63,7 @@ class Convention:
     Args:
         name: what `Report.count` is given.
         summary: one line on what is counted.
-        unit: "MACs" or "FLOPs" for figures that can be reconciled with ours; anything else for others.
+        unit: "MACs", "FLOPs" or "training FLOPs" for figures that can be reconciled with ours; else anything.
         tallies: the figures that are sums over the run, by the tool's own names; the first is the headline.
         figures: further figures (parameters, sizes, printed strings), from what was seen and the tallies' totals.
         unseen: why work of ours may be missing from the headline, in words.
@@ -208,4 +208,8 @@ def by_operator(table: Mapping[Operator | Any, CountRule] | None = None, default
 
 def ours(unit: str) -> Callable[[OpCost], int] | None:
     """What our own report counts in a unit, per operation; None for units that it has no counterpart of."""
-    return {"MACs": lambda op: op.cost.macs, "FLOPs": lambda op: op.cost.flops}.get(unit)
+    return {
+        "MACs": lambda op: op.cost.macs,
+        "FLOPs": lambda op: op.cost.flops,
+        "training FLOPs": lambda op: 6 * op.cost.macs,  # of products, whose gradients are two more of each
+    }.get(unit)

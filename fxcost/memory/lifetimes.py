@@ -34,7 +34,10 @@ class LiveTensor:
 
 
 class Residents:
-    """Memory that is there all the time: parameters, buffers (and constants) and inputs, each storage once."""
+    """Memory that is there all the time: parameters, buffers, inputs and state, each storage once.
+
+    State is what inputs hold inside objects (a cache of keys and values), and constants of the graph.
+    """
 
     def __init__(
         self,
@@ -49,7 +52,7 @@ class Residents:
         found = [("buffer" if p.is_buffer else "parameter", spec) for p in parameters for spec in p.held]
         found.sort(key=lambda entry: entry[0] == "buffer")  # memory that is both belongs to the parameter
         found.extend(("input", spec) for spec in inputs)
-        found.extend(("buffer", spec) for spec in constants)
+        found.extend(("state", spec) for spec in constants)
         for kind, spec in found:
             self._add(kind, spec, storage_bytes)
 
@@ -64,7 +67,7 @@ class Residents:
         self.by_dtype[spec.dtype_name] += nbytes
 
     def bytes_of(self, kind: str) -> int:
-        """Bytes of all parameters, buffers or inputs."""
+        """Bytes of all parameters, buffers, inputs or state."""
         return self._bytes[kind]
 
 
@@ -139,6 +142,22 @@ class Births:
             LiveTensor(b.node, b.module, b.operator, b.spec, sizes[n], n, b.tick, deaths.get(n, forever))
             for n, b in self._births.items()
         )
+
+
+def storages_made(nodes: Iterable[NodeRecord]) -> set[int]:
+    """Storages that operators made: results in memory that was not among what they were given.
+
+    What a transform such as `torch.func.grad` hands back stands in the graph as a constant, and is none.
+    """
+    found: set[int] = set()
+    for node in nodes:
+        given: set[int] = set()
+        for op in node.operations:
+            given.update(spec.storage for spec in op.inputs)
+            made = {s.storage for s in op.outputs if s is not None and s.storage >= 0} - given
+            found.update(node.storages[slot] for slot in made)
+            given |= made
+    return found
 
 
 def deaths_in_graph(nodes: Sequence[NodeRecord], starts: Sequence[int]) -> dict[int, int]:

@@ -19,7 +19,7 @@ from os import PathLike
 from ..errors.arguments import checked
 from ..records.recording import NodeRecord, Recording
 from ..text import units
-from .lifetimes import Births, LiveTensor, Residents, alive, deaths_in_graph, live_bytes
+from .lifetimes import Births, LiveTensor, Residents, alive, deaths_in_graph, live_bytes, storages_made
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +52,13 @@ class Memory:
     tensors: tuple[LiveTensor, ...]
     at_peak: tuple[LiveTensor, ...]
     resident_by_dtype: Mapping[str, int]
+    state_bytes: int = 0
+    """Tensors that inputs hold inside objects (a cache of keys and values), and constants of the graph."""
 
     @property
     def resident_bytes(self) -> int:
-        """Parameters, buffers and inputs."""
-        return self.parameter_bytes + self.buffer_bytes + self.input_bytes
+        """Parameters, buffers, inputs and state."""
+        return self.parameter_bytes + self.buffer_bytes + self.input_bytes + self.state_bytes
 
     @property
     def peak_bytes(self) -> int:
@@ -89,6 +91,7 @@ class Memory:
             "Parameters": self.parameter_bytes,
             "Buffers": self.buffer_bytes,
             "Inputs": self.input_bytes,
+            **({"State": self.state_bytes} if self.state_bytes else {}),
             "Peak of activations": self.peak_activation_bytes,
             "Peak, graph order": self.peak_bytes,
             "Peak, eager Python": self.peak_eager_bytes,
@@ -145,10 +148,11 @@ def forward_memory(recording: Recording) -> Memory:
     """The memory of the forward pass that was recorded."""
     nodes, sizes = recording.nodes, recording.storage_bytes
     inputs = [spec for node in nodes if node.kind == "placeholder" for spec in node.outputs]
-    constants = [spec for node in nodes if node.kind == "get_attr" for spec in node.outputs]
+    made = storages_made(nodes)
+    constants = [s for node in nodes if node.kind == "get_attr" for s in node.outputs if s.storage not in made]
     residents = Residents(recording.parameters, inputs, constants, sizes)
     births = Births(nodes, sizes, residents.kinds)
-    tensors = births.lifetimes(deaths_in_graph(nodes, births.starts))
+    tensors = births.lifetimes(_deaths(recording, births))
     live = live_bytes(tensors, births.ticks)
     peak = max(live)
     eager: int | None = None
@@ -158,6 +162,7 @@ def forward_memory(recording: Recording) -> Memory:
         parameter_bytes=residents.bytes_of("parameter"),
         buffer_bytes=residents.bytes_of("buffer"),
         input_bytes=residents.bytes_of("input"),
+        state_bytes=residents.bytes_of("state"),
         peak_activation_bytes=peak,
         peak_eager_activation_bytes=eager,
         timeline=tuple(_timeline(nodes, births.starts, live)),
@@ -165,6 +170,19 @@ def forward_memory(recording: Recording) -> Memory:
         at_peak=alive(tensors, live.index(peak)),
         resident_by_dtype=dict(residents.by_dtype),
     )
+
+
+def _deaths(recording: Recording, births: Births) -> dict[int, int]:
+    """When each storage dies in graph order. What is still held once the model has returned does not.
+
+    The graph's output names the tensors in tuples, lists and dicts; a model may also return them inside an object, as
+    caches are.
+    """
+    deaths = deaths_in_graph(recording.nodes, births.starts)
+    if recording.deaths is None:
+        return deaths
+    let_go = dict(recording.deaths)
+    return {number: tick for number, tick in deaths.items() if number in let_go}
 
 
 def _timeline(nodes: Sequence[NodeRecord], starts: Sequence[int], live: Sequence[int]) -> Iterator[NodeMemory]:

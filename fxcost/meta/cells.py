@@ -5,7 +5,8 @@ The memory side of values.py: that file decides what to follow, this one holds a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -139,6 +140,34 @@ def lazily(
         return results[i], True
 
     return get
+
+
+def written_later(cells: dict[int, Cell], numbers: Iterable[int], evaluation_of: Callable[[], Evaluation]) -> None:
+    """What an in-place operator writes that works on pending values is pending too: nobody may ever ask for it.
+
+    `evaluation_of` is asked for the operator once copies stand in the place of what it writes.
+    """
+
+    def copied(cell: Cell) -> tuple[torch.UntypedStorage, bool]:
+        held = cell.get()
+        copy = torch.UntypedStorage(held.nbytes())
+        copy.copy_(held)
+        return copy, True
+
+    copies = {n: Cell(None, evaluate=partial(copied, cells[n])) for n in numbers}
+    cells.update(copies)
+    evaluate = evaluation_of()
+    ran: list[bool] = []
+
+    def written(copy: Cell) -> tuple[torch.UntypedStorage, bool]:
+        if not ran:
+            ran.append(evaluate() is not None)
+        if not ran[0]:
+            raise UnknownValueError(f"{asking_line()} needs a value that can't be computed on the CPU")
+        return copy.get(), True
+
+    for number, copy in copies.items():
+        cells[number] = Cell(None, evaluate=partial(written, copy))
 
 
 def window(storage: torch.UntypedStorage, like: Tensor) -> Tensor:

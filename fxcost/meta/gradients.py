@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from .convolution import convolution_backward
-from .iterator import ITERATED, pointwise
+from .iterator import ITERATED, pointwise, relaid, row_major
+from .layouts import brought_into, laid_out, rows, suggested
 
 aten = torch.ops.aten
 Gradients = tuple[Tensor | None, ...]
@@ -65,7 +66,8 @@ def batch_norm(grad: Tensor, x: Tensor, weight: Tensor | None, *rest: Any) -> Gr
     mask = rest[6]
     if _plain(grad, x, weight, *rest[:4]) and weight is not None:
         return _fresh((x, weight, weight), mask)
-    out = aten.native_batch_norm_backward.default(grad, x, weight, *rest)
+    of_x, *of_rest = aten.native_batch_norm_backward.default(grad, x, weight, *rest)
+    out = relaid(of_x, suggested(x, of_x.shape)), *of_rest
     return tuple([gradient if wanted else None for gradient, wanted in zip(out, mask, strict=True)])
 
 
@@ -82,8 +84,8 @@ def layer_norm(
     """`native_layer_norm_backward`: gradients of input, weight and bias."""
     if _plain(grad, x, mean, rstd, weight, bias) and grad.numel():
         return _fresh((x, weight, bias), mask)
-    out: Gradients = aten.native_layer_norm_backward.default(grad, x, shape, mean, rstd, weight, bias, mask)
-    return out
+    out = aten.native_layer_norm_backward.default(grad, x, shape, mean, rstd, weight, bias, mask)
+    return tuple([None if t is None else relaid(t, row_major(t.shape)) for t in out])
 
 
 def convolution(grad: Tensor, x: Tensor, weight: Tensor, bias_sizes: Any, *rest: Any) -> Gradients:
@@ -115,5 +117,12 @@ META_GRADIENTS: Mapping[Any, Callable[..., Any]] = {
     aten.native_batch_norm_backward.default: batch_norm,
     aten.native_layer_norm_backward.default: layer_norm,
     aten.convolution_backward.default: convolution,
+    aten.batch_norm_backward.default: laid_out(aten.batch_norm_backward.default, suggested, 0, of=1),
+    aten.native_group_norm_backward.default: laid_out(aten.native_group_norm_backward.default, brought_into, 0, of=1),
+    aten._log_softmax_backward_data.default: laid_out(aten._log_softmax_backward_data.default, rows),
+    aten.huber_loss_backward.default: laid_out(aten.huber_loss_backward.default, rows),
+    aten.reflection_pad2d_backward.default: laid_out(aten.reflection_pad2d_backward.default, suggested, of=1),
+    aten.replication_pad2d_backward.default: laid_out(aten.replication_pad2d_backward.default, suggested, of=1),
+    aten.mish_backward.default: elementwise(aten.mish_backward.default),
     **{op: elementwise(op) for op in (getattr(aten, name).default for name in _ELEMENTWISE)},
 }

@@ -140,7 +140,7 @@ _WITHOUT_ITS_NUMBER = frozenset({aten.pow.Tensor_Scalar})
 _COPIES = frozenset({aten.clone.default, aten.conj_physical.default, aten.hardtanh.default, aten.nan_to_num.default})
 """Operators that make their result before the iterator runs, laid out as the input is."""
 _UNTAGGED = (
-    *("mse_loss", "smooth_l1_loss", "hardswish", "hardswish_backward", "hardsigmoid_backward", "hardtanh_backward"),
+    *("hardswish", "hardswish_backward", "hardsigmoid_backward", "hardtanh_backward"),
     *("elu_backward", "softplus_backward", "softshrink_backward", "hardshrink_backward", "mish_backward"),
 )
 _LAST_FIRST = ("threshold_backward", "leaky_relu_backward")

@@ -16,6 +16,7 @@ from .gradients import META_GRADIENTS
 from .iterator import ITERATED, is_pointwise, pointwise, relaid
 from .layouts import LAYOUTS, filled
 from .nested import refuse
+from .refusals import REFUSALS
 from .sparse import PRODUCTS, dense_stand_ins, is_sparse
 
 aten = torch.ops.aten
@@ -163,7 +164,13 @@ def _first(x: Tensor, *_: Any, **__: Any) -> Tensor:
 
 
 def run_on_meta(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Run an operator on meta tensors."""
+    """Run an operator on meta tensors.
+
+    Raises:
+        RuntimeError: PyTorch refuses the arguments.
+    """
+    if (check := REFUSALS.get(func)) is not None:
+        check(func, args)
     if func in PRODUCTS and any(map(is_sparse, args)):
         return META_KERNELS.get(func, func)(*dense_stand_ins(args), **kwargs)
     closed = CLOSED_FORMS.get(func)

@@ -10,13 +10,14 @@ Not here: convolution (convolution.py) and pointwise operators (iterator.py).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import prod
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch._prims_common import suggest_memory_format
 
-from .iterator import Strides, iterated, relaid, row_major
+from .iterator import Strides, iterated, pointwise, relaid, row_major
 
 aten = torch.ops.aten
 Kernel = Callable[..., Any]
@@ -31,6 +32,11 @@ def in_format(shape: Sequence[int], memory_format: torch.memory_format) -> Strid
 def suggested(x: Tensor, shape: Sequence[int]) -> Strides:
     """Strides of a result of this shape that is channels last if `x` looks so to PyTorch."""
     return in_format(shape, suggest_memory_format(x)) if len(shape) == x.dim() else row_major(shape)
+
+
+def brought_into(x: Tensor, _: Sequence[int]) -> Strides:
+    """Strides of a result that lies as `x` does once it is contiguous in the format that it looks to have."""
+    return x.contiguous(memory_format=suggest_memory_format(x)).stride()
 
 
 def filled(x: Tensor, shape: Sequence[int]) -> Strides:
@@ -61,7 +67,8 @@ def laid_out(op: Any, strides: Callable[..., Strides], *positions: int, of: int 
         out = op(*args, **kwargs)
         if isinstance(out, Tensor):
             return relaid(out, strides(args[of], out.shape))
-        return tuple([relaid(t, strides(args[of], t.shape)) if i in positions else t for i, t in enumerate(out)])
+        wanted = [i in positions and t is not None for i, t in enumerate(out)]
+        return tuple([relaid(t, strides(args[of], t.shape)) if w else t for t, w in zip(out, wanted, strict=True)])
 
     return kernel
 
@@ -74,6 +81,31 @@ def preserved(x: Tensor) -> Strides:
     if x.numel() and aten.is_non_overlapping_and_dense.default(x):
         return x.stride()
     return torch.empty_like(x, device="meta").stride()
+
+
+def like(op: Any) -> Kernel:
+    """Operators that make a tensor like another, which lies as that does unless a memory format is named."""
+
+    def kernel(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        out: Tensor = op(x, *args, **kwargs)
+        named = kwargs.get("memory_format") not in (None, torch.preserve_format)
+        return out if named or out.layout is not torch.strided else relaid(out, preserved(x))
+
+    return kernel
+
+
+def reduced(op: Any, unreduced: Kernel) -> Kernel:
+    """Losses whose C++ computes all elements in the memory of the result, which then shrinks to one and keeps it."""
+    at = [argument.name for argument in op._schema.arguments].index("reduction")
+
+    def kernel(*args: Any, **kwargs: Any) -> Tensor:
+        out: Tensor = unreduced(*args, **kwargs)
+        if (args[at] if len(args) > at else kwargs.get("reduction", 1)) == 0 or out.dim():
+            return out
+        elements = prod(torch.broadcast_shapes(args[0].shape, args[1].shape))
+        return torch.empty(max(elements, 1), dtype=out.dtype, device="meta").as_strided((), ())
+
+    return kernel
 
 
 # ------------------------------------------------------------------------------------------------ Fourier transforms
@@ -195,7 +227,18 @@ _SUGGESTED = (
     *("native_group_norm", "max_unpool2d", "pixel_shuffle", "pixel_unshuffle", "channel_shuffle"),
     *("native_channel_shuffle", "reflection_pad2d", "reflection_pad3d", "replication_pad2d", "replication_pad3d"),
 )
-_ROWS = ("native_layer_norm", "glu_backward", "nll_loss2d_forward", "mse_loss_backward", "smooth_l1_loss_backward")
+_ROWS = (
+    "triu",
+    "tril",
+    "rrelu_with_noise",
+    "native_layer_norm",
+    "glu_backward",
+    "nll_loss2d_forward",
+    "mse_loss_backward",
+    "smooth_l1_loss_backward",
+)
+_LIKE = ("empty_like", "zeros_like", "ones_like", "full_like", "rand_like", "randn_like", "flip")
+_REDUCED = ("mse_loss", "smooth_l1_loss", "soft_margin_loss", "binary_cross_entropy")
 _FILLED = ("_native_batch_norm_legit", "_native_batch_norm_legit_no_training", "_batch_norm_with_update")
 
 
@@ -208,6 +251,8 @@ LAYOUTS: dict[Any, Kernel] = {
     **_kernels(_SUGGESTED, suggested, 0),
     **_kernels(_ROWS, rows, 0),
     **_kernels(_FILLED, filled, 0),
+    **{op: like(op) for op in (getattr(aten, name).default for name in _LIKE)},
+    **{op: reduced(op, pointwise(op)) for op in (getattr(aten, name).default for name in _REDUCED)},
     aten._native_batch_norm_legit.no_stats: laid_out(aten._native_batch_norm_legit.no_stats, filled, 0),
     aten._fft_c2c.default: complex_to_complex,
     aten._fft_c2r.default: complex_to_real,

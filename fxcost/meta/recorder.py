@@ -11,6 +11,7 @@ Not here: graph nodes. The caller opens a :class:`Segment` per node and gets wha
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Container, Iterable
 from functools import lru_cache, partial
 from typing import Any
@@ -27,7 +28,7 @@ from .higher_order import flex_attention, handler, run_on_one_score
 from .kernels import kernel_for, run_on_meta
 from .nested import dense_parts, is_nested, refuse
 from .questions import Asker
-from .segments import PLAIN_DATA, Segment, is_plain, shape_of
+from .segments import PLAIN_DATA, Segment, in_memory, is_plain, shape_of, unwrapped
 from .sparse import meta_copy, stored
 from .storages import META, Storages
 from .units import composite_kernel
@@ -89,7 +90,8 @@ class OpRecorder(TorchDispatchMode):
         self._answers = Answers()
         self._repeating: dict[int, tuple[Operator, bool]] = {}
         self._randomness: dict[torch.device | None, Tensor] = {}
-        self._twins: dict[int, tuple[torch.UntypedStorage, torch.UntypedStorage]] = {}
+        self._twins: dict[int, tuple[weakref.ref[torch.UntypedStorage], torch.UntypedStorage]] = {}
+        """Memory on meta by the address of the real one that it stands for, as long as that lives."""
 
     def __torch_dispatch__(
         self, func: Operator, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -240,11 +242,12 @@ class OpRecorder(TorchDispatchMode):
         if tensor.layout is not torch.strided:
             return meta_copy(tensor)
         storage = tensor.untyped_storage()
-        if storage._cdata not in self._twins:
+        address, twins = storage._cdata, self._twins
+        if address not in twins:
             meta = torch.UntypedStorage(storage.nbytes(), device="meta")
-            self._twins[storage._cdata] = storage, meta
+            twins[address] = weakref.ref(storage, lambda _: twins.pop(address)), meta
             self.adopted(tensor, meta)
-        meta = self._twins[storage._cdata][1]
+        meta = twins[address][1]
         empty = torch.empty(0, dtype=tensor.dtype, device=META)
         return empty.set_(meta, tensor.storage_offset(), tensor.shape, tensor.stride())
 
@@ -307,7 +310,9 @@ class OpRecorder(TorchDispatchMode):
 
     def spec(self, tensor: Tensor) -> TensorSpec:
         """Describe a tensor, its storage numbered through the graph."""
-        if not is_plain(tensor) and (tensor.layout is torch.strided or tensor.is_meta or self.real):
+        if (inner := unwrapped(tensor)) is not tensor:
+            return TensorSpec(shape_of(tensor), tensor.dtype, storage=self.spec(inner).storage)
+        if not in_memory(tensor) and (tensor.layout is torch.strided or tensor.is_meta or self.real):
             return TensorSpec(shape_of(tensor), tensor.dtype, stored=stored(tensor))
         if not tensor.is_meta and not self.real:
             tensor = self.twin(tensor)
@@ -317,7 +322,7 @@ class OpRecorder(TorchDispatchMode):
         return TensorSpec(tuple(tensor.shape), tensor.dtype, tensor.stride(), int(tensor.storage_offset()), number)
 
     def _local(self, tensor: Tensor, segment: Segment) -> TensorSpec:
-        if not is_plain(tensor):
+        if not in_memory(tensor):
             return TensorSpec(shape_of(tensor), tensor.dtype, stored=stored(tensor))
         number, slots = self.storages.number_of(tensor.untyped_storage()), segment.slots
         slot = slots.get(number)

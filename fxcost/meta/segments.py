@@ -30,9 +30,22 @@ def is_plain(value: Any) -> bool:
     )
 
 
+def in_memory(tensor: Tensor) -> bool:
+    """True for a tensor with strides on a storage: a plain one, or a quantized one, which only a real run has."""
+    quantized = tensor.is_quantized and type(tensor) in (Tensor, torch.nn.Parameter) and not tensor.is_meta
+    return is_plain(tensor) or (quantized and tensor.layout is torch.strided)
+
+
 def shape_of(tensor: Tensor) -> tuple[int, ...]:
     """Sizes; a nested tensor has none in its ragged dimension."""
     return extent(tensor) if tensor.is_nested else tuple(tensor.shape)
+
+
+def unwrapped(tensor: Tensor) -> Tensor:
+    """The tensor in memory that one of functorch's stands for, within `vmap`, `grad` and their like; else itself."""
+    while torch._C._functorch.is_functorch_wrapped_tensor(tensor):
+        tensor = torch._C._functorch.get_unwrapped(tensor)
+    return tensor
 
 
 def _is_wrapper(tensor: Tensor) -> bool:

@@ -41,6 +41,10 @@ class Storages:
             self._attach(storage, address, number)
         return number
 
+    def address(self, storage: torch.UntypedStorage) -> int:
+        """Where a storage would be, were it in memory: no two of them overlap, all are aligned."""
+        return (self.number_of(storage) + 1) << 44
+
     def reserve(self, nbytes: int) -> int:
         """A number for a storage of so many bytes that exists only on paper until :meth:`tensor` needs it."""
         self.nbytes.append(nbytes)

@@ -99,8 +99,9 @@ def _rnn_meta(
     batch_first: bool,
     batch_sizes: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Shapes of a recurrent layer's output sequence, final states, and what training keeps for the backward.
+    """Shapes of a recurrent layer's output sequence, final states, and what is kept for a backward pass if one comes.
 
+    `train` says whether one comes; `dropout` is 0 where the layer drops nothing out.
     Steps are outermost in memory: with `batch_first` the output is a transposed view, as on CPU and CUDA.
     """
     directions = 2 if bidirectional else 1
@@ -159,10 +160,17 @@ def _dropout(input: Tensor, p: float, train: bool) -> Tensor:  # noqa: A002 - th
     return out
 
 
+def _is_differentiated(*tensors: Tensor) -> bool:
+    return torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
+
+
 def _rnn_input(mode: str) -> Callable[..., tuple[Tensor, ...]]:
-    def run(x: Tensor, hx: Any, params: Any, bias: bool, layers: int, p: float, *flags: bool) -> tuple[Tensor, ...]:
-        states = [hx] if isinstance(hx, Tensor) else list(hx)
-        y, hy, cy, _ = rnn(x, states, list(params), mode, bias, layers, p, *flags, None)
+    def run(
+        x: Tensor, hx: Any, params: Any, bias: bool, layers: int, p: float, train: bool, *flags: bool
+    ) -> tuple[Tensor, ...]:
+        states, weights = [hx] if isinstance(hx, Tensor) else list(hx), list(params)
+        kept = train and _is_differentiated(x, *states, *weights)
+        y, hy, cy, _ = rnn(x, states, weights, mode, bias, layers, p if train else 0.0, kept, *flags, None)
         return (y, hy, cy) if mode == "lstm" else (y, hy)
 
     return run
@@ -172,8 +180,9 @@ def _rnn_data(mode: str) -> Callable[..., tuple[Tensor, ...]]:
     def run(
         x: Tensor, sizes: Tensor, hx: Any, params: Any, bias: bool, layers: int, p: float, train: bool, both: bool
     ) -> tuple[Tensor, ...]:
-        states = [hx] if isinstance(hx, Tensor) else list(hx)
-        y, hy, cy, _ = rnn(x, states, list(params), mode, bias, layers, p, train, both, False, sizes)
+        states, weights = [hx] if isinstance(hx, Tensor) else list(hx), list(params)
+        kept = train and _is_differentiated(x, *states, *weights)
+        y, hy, cy, _ = rnn(x, states, weights, mode, bias, layers, p if train else 0.0, kept, both, False, sizes)
         return (y, hy, cy) if mode == "lstm" else (y, hy)
 
     return run
@@ -229,6 +238,16 @@ def _ctc_loss(
     return losses.sum() if reduction == 2 else losses
 
 
+def _mish_backward(grad: Tensor, x: Tensor) -> Tensor:
+    """`mish_backward`, which CPU and CUDA have a kernel for; PyTorch takes it apart on meta."""
+    if torch.is_grad_enabled() and (grad.requires_grad or x.requires_grad):  # to be differentiated again
+        parts: Tensor = _decomposed(aten.mish_backward.default)(grad, x)
+        return parts
+    with torch._C._AutoDispatchBelowAutograd():
+        whole: Tensor = aten.mish_backward.default(grad, x)
+        return whole
+
+
 def _decomposed(op: torch._ops.OpOverload) -> Callable[..., Any]:
     """The stock kernel. Not `op.decompose()`: that prefers Python decompositions, which eager mode never runs."""
 
@@ -244,6 +263,7 @@ _UNITS: dict[torch._ops.OpOverload, Callable[..., Any]] = {
     aten._pad_packed_sequence.default: _pad_packed,
     aten.ctc_loss.IntList: _ctc_loss,
     aten.one_hot.default: _one_hot,
+    aten.mish_backward.default: _mish_backward,
     aten.lstm.input: _rnn_input("lstm"),
     aten.lstm.data: _rnn_data("lstm"),
     aten.gru.input: _rnn_input("gru"),

@@ -39,6 +39,7 @@ from .cells import (
     small_size,
     tensors,
     window,
+    written_later,
 )
 from .recorder import OpRecorder
 from .segments import Segment
@@ -107,13 +108,13 @@ class ValueRecorder(OpRecorder):
         self._attach(meta, real.detach().cpu(), sampled=False)
 
     def adopted(self, tensor: Tensor, meta: torch.UntypedStorage) -> None:
-        """A real tensor got a meta twin: its value is known."""
+        """A real tensor got a meta twin: its value is known. It is copied, so that it dies when the model drops it."""
         whole = torch.empty(0, dtype=tensor.dtype, device=META)
         size = meta.nbytes() // tensor.element_size()
         if small_size(tensor.dtype, size):
             number = self.storages.number(whole.set_(meta, 0, (size,), (1,)))
             if tensor.device == CPU:
-                self.cells[number] = Cell(tensor.untyped_storage())
+                self.cells[number] = Cell(tensor.untyped_storage().clone())
 
     def _attach(self, meta: Tensor, real: Tensor, sampled: bool) -> None:
         number, nbytes = self.storages.number(meta), meta.untyped_storage().nbytes()
@@ -198,8 +199,6 @@ class ValueRecorder(OpRecorder):
         value = torch.zeros(tensor.shape, dtype=tensor.dtype)
         self._attach(tensor, value, sampled=True)
         return value
-
-    # --------------------------------------------------------------------------------------------------- one operator
 
     def followed(self) -> Container[int]:
         """See :class:`OpRecorder`."""
@@ -307,8 +306,6 @@ class ValueRecorder(OpRecorder):
             return Source(tensor, Cell(tensor.untyped_storage()), self._noise)
         return Source(tensor, self._cell(tensor), self._noise, self.ranges.get(self.storages.number(tensor)))
 
-    # ------------------------------------------------------------------------------------------------ in-place writes
-
     def _written(
         self, func: Any, packet: Any, args: Any, kwargs: Any, written: list[Tensor], inputs: list[Tensor]
     ) -> None:
@@ -323,6 +320,9 @@ class ValueRecorder(OpRecorder):
         known = all(c is not None and (c.storage is not None or integers) for c in cells)
         if packet in _UNDEFINED or not (known or (integers and all(small(t) for t in inputs))):
             self._forget(numbers)
+            return
+        if integers and any(c is None or c.storage is None for c in cells):
+            written_later(self.cells, numbers, lambda: self._evaluation(func, args, kwargs, []))
             return
         for number in numbers:
             old = self.cells[number]

@@ -66,6 +66,7 @@ class TensorCopier:
         if not tensor.is_meta:
             self.real.append((meta, tensor))
         self._remember(tensor, meta)
+        _count_as(tensor, meta)
         if tensor.__dict__ and not _is_nested_of_parts(tensor):  # such a one is known by its offsets
             meta.__dict__.update({k: self.value(v) for k, v in tensor.__dict__.items()})
         return meta
@@ -151,6 +152,15 @@ class TensorCopier:
             self._alive.append(old)
         empty = torch.empty(0, dtype=dtype, device=META)
         return empty.set_(storage, tensor.storage_offset(), tensor.shape, tensor.stride())
+
+
+def _count_as(tensor: Tensor, copy: Tensor) -> None:
+    """Let a copy have been written to as often as its original, which code may ask (`x._version`)."""
+    if _SET_VERSION is not None and copy is not tensor and not tensor.is_inference():
+        _SET_VERSION((copy,), (tensor._version,))
+
+
+_SET_VERSION: Any = getattr(torch._C._autograd, "_unsafe_set_version_counter", None)
 
 
 def _is_nested_of_parts(tensor: Tensor) -> bool:

@@ -22,6 +22,8 @@ class Cost:
       when additions are counted exactly (2n−1 instead of 2n).
     - `bytes_read`, `bytes_written`: memory traffic, each operator reading what it touches once.
     - `activations`: elements of the tensors that operators produced, views excluded.
+    - `skipped_macs`, `skipped_flops`: those of `macs` and of `other_flops` that belong to scores which a mask throws
+      away (causal, a window); a kernel that knows the mask need not do them.
     """
 
     macs: Count = 0
@@ -31,6 +33,18 @@ class Cost:
     bytes_read: Count = 0
     bytes_written: Count = 0
     activations: Count = 0
+    skipped_macs: Count = 0
+    skipped_flops: Count = 0
+
+    @property
+    def masked_macs(self) -> int:
+        """MACs of those pairs of a query and a key that attention's masks leave; of all else, all MACs."""
+        return self.macs - self.skipped_macs
+
+    @property
+    def masked_flops(self) -> int:
+        """FLOPs that no kernel can do without: :attr:`flops`, less what masks throw away."""
+        return 2 * self.masked_macs + self.other_flops - self.skipped_flops
 
     @property
     def flops(self) -> int:

@@ -1,6 +1,7 @@
 """Attention recorded whole: fxcost's unit, PyTorch's fused kernels, and the encoder layer's fast path.
 
-Counted dense: causal and boolean masks select and skip nothing. All kernels of one attention cost the same, though
+Counted dense: causal and boolean masks select and skip nothing; what a mask leaves that is known without data (causal,
+a window) stands beside it, as `Cost.masked_macs`. All kernels of one attention cost the same, though
 a backend may compute it in blocks. Traffic: Q, K, V and a mask are read, the output is written; the scores are not
 stored, and neither counts the log-sum-exp that is kept for backward.
 """
@@ -38,6 +39,11 @@ def scores_cost(batch: int, l_q: int, l_k: int, d: int, d_v: int, *, bias: bool,
     )
 
 
+def without(cost: Cost, skipped: int, d: int, each: int) -> Cost:
+    """A cost in which `skipped` scores are thrown away by a mask, with `d` MACs and `each` operations for each."""
+    return replace(cost, skipped_macs=skipped * d, skipped_flops=skipped * each)
+
+
 def attention(op: OpRecord) -> Cost:
     """query (*, l_q, d), key (*, l_k, d), value (*, l_k, d_v) → (*, l_q, d_v); batch dimensions broadcast.
 
@@ -56,6 +62,11 @@ def attention(op: OpRecord) -> Cost:
         dropout=bool(argument(op, "dropout_p", 0.0)),
         scaled=argument(op, "scale") != 1,
     )
+    if argument(op, "is_causal", False) is True:
+        l_q, l_k, d = query.shape[-2], key.shape[-2], query.shape[-1] + value.shape[-1]
+        each = 5 + (argument(op, "scale") != 1) + 2 * bool(argument(op, "dropout_p", 0.0))
+        skipped = prod(out.shape[:-2]) * (l_q * l_k - formulas.causal_pairs(l_q, l_k))
+        cost = without(cost, skipped, d, each)
     cost = with_bytes(op, cost, bytes_of(query, key, value, mask), out.stored_bytes)
     return replace(cost, activations=out.numel)
 

@@ -13,6 +13,7 @@ first product of the forward pass once more, which is theirs to know.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from math import prod
 
 import torch
@@ -21,7 +22,7 @@ from ..meta import unit_gradients as _unit_gradients  # noqa: F401  (defines tor
 from ..records.cost import Cost
 from ..records.recording import OpRecord, TensorSpec, tensor_specs
 from .common import argument, arithmetic, contraction, higher_order, optional, rows_and_length
-from .formulas import gradient
+from .formulas import causal_pairs, gradient
 from .registry import OpKey, Rule
 
 aten = torch.ops.aten
@@ -57,7 +58,7 @@ def linear(op: OpRecord) -> Cost:
     )
 
 
-def _attention(op: OpRecord, batch: int, l_q: int, l_k: int, d: int, d_v: int, needed: Sequence[bool]) -> Cost:
+def attention_gradient(op: OpRecord, batch: int, l_q: int, l_k: int, d: int, d_v: int, needed: Sequence[bool]) -> Cost:
     """dV = Pᵀ dO, dP = dO Vᵀ, dS = P · (dP − Σ dO·O), dQ = dS K, dK = dSᵀ Q, as far as they are needed.
 
     `needed` is for Q, K, V and the mask; the mask's gradient is dS summed over what it was broadcast to. A scale that
@@ -82,8 +83,19 @@ def attention(op: OpRecord) -> Cost:
     default = (True, True, True, False)
     needed = argument(op, "needed", argument(op, "grad_input_mask", default))
     of_mask = needed[3] and mask is not None
-    sizes = query.shape[-2], key.shape[-2], query.shape[-1], value.shape[-1]
-    return _attention(op, prod(grad.shape[:-2]), *sizes, (*needed[:3], of_mask))
+    l_q, l_k, d, d_v = query.shape[-2], key.shape[-2], query.shape[-1], value.shape[-1]
+    batch = prod(grad.shape[:-2])
+    cost = attention_gradient(op, batch, l_q, l_k, d, d_v, (*needed[:3], of_mask))
+    if argument(op, "is_causal", False) is not True:
+        return cost
+    of_q, of_k, of_v = needed[:3]
+    through, skipped = of_q or of_k or of_mask, batch * (l_q * l_k - causal_pairs(l_q, l_k))
+    each = 2 * bool(argument(op, "dropout_p", 0.0))
+    if through:
+        each += 2 + (argument(op, "scale") != 1 and (of_q or of_k))
+    return replace(
+        cost, skipped_macs=skipped * (d_v * (of_v + through) + d * (of_q + of_k)), skipped_flops=skipped * each
+    )
 
 
 def flash_attention(op: OpRecord) -> Cost:
@@ -99,7 +111,7 @@ def flash_attention(op: OpRecord) -> Cost:
     else:
         batch, l_q, l_k = query.shape[0], query.shape[1], key.shape[1]
     needed = (True, True, True, bool(argument(op, "bias_requires_grad", False)))
-    return _attention(op, batch * query.shape[-2], l_q, l_k, query.shape[-1], value.shape[-1], needed)
+    return attention_gradient(op, batch * query.shape[-2], l_q, l_k, query.shape[-1], value.shape[-1], needed)
 
 
 def flex_attention(op: OpRecord) -> Cost:
@@ -117,7 +129,7 @@ def higher_order_flex_attention(op: OpRecord) -> Cost:
     """(query, key, value, out, logsumexp, grad, …, scale at 10, …): all three gradients."""
     query, key, value = op.args[:3]
     sizes = query.shape[-2], key.shape[-2], query.shape[-1], value.shape[-1]
-    return _attention(op, prod(query.shape[:-2]), *sizes, (True, True, True, False))
+    return attention_gradient(op, prod(query.shape[:-2]), *sizes, (True, True, True, False))
 
 
 _CELL = {"lstm": 23, "gru": 18, "rnn_tanh": 4, "rnn_relu": 2}

@@ -6,6 +6,7 @@ No rules here.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from math import prod
 from typing import Any
@@ -82,13 +83,8 @@ def bytes_written(op: OpRecord) -> int:
 
 def with_bytes(op: OpRecord, cost: Cost, read: int, written: int | None = None) -> Cost:
     """`cost` with its traffic named: `read` bytes, and `written` bytes (by default those of all results)."""
-    return Cost(
-        macs=cost.macs,
-        other_flops=cost.other_flops,
-        transcendentals=cost.transcendentals,
-        zero_accumulators=cost.zero_accumulators,
-        bytes_read=read,
-        bytes_written=bytes_written(op) if written is None else written,
+    return replace(
+        cost, bytes_read=read, bytes_written=bytes_written(op) if written is None else written, activations=0
     )
 
 

@@ -7,6 +7,7 @@ alone unless the rule names bytes itself.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from ..errors import RuleError
@@ -65,11 +66,8 @@ def cost_operation(op: OpRecord, registry: Registry) -> OpCost:
         raise RuleError(f"the rule of family {rule.family!r} failed on {op}: {error!r}") from error
     default = default_traffic(op)
     named = cost.bytes_read or cost.bytes_written
-    whole = Cost(
-        macs=cost.macs,
-        other_flops=cost.other_flops,
-        transcendentals=cost.transcendentals,
-        zero_accumulators=cost.zero_accumulators,
+    whole = replace(
+        cost,
         bytes_read=cost.bytes_read if named else default.bytes_read,
         bytes_written=cost.bytes_written if named else default.bytes_written,
         activations=cost.activations or default.activations,

@@ -58,9 +58,9 @@ def rnn(op: OpRecord) -> Cost:
 
     Dropout between layers, in training, is two products on each element that a layer hands on.
     """
-    x, _hx, params, mode, biased, layers, dropout, train = op.args[:8]
+    x, _hx, params, mode, biased, layers, dropout = op.args[:7]
     rows = x.numel // x.shape[-1] if x.shape[-1] else 0
-    dropped = 2 * (layers - 1) * op.out.numel if dropout and train else 0
+    dropped = 2 * (layers - 1) * op.out.numel if dropout else 0
     return layers_cost(rows, params, mode, biased) + Cost(other_flops=dropped)
 
 

@@ -1,9 +1,8 @@
 """`hf:TYPE_OR_FOLDER`: models of transformers, built from a configuration.
 
-`hf:llama` is the default configuration of a model type, as its bare model, without a head; `hf:LlamaForCausalLM` is a
-model class on the default configuration of its type; `hf:folder` and `hf:config.json` are a configuration on
-disk, as a model's page on the hub offers for download. Nothing is ever downloaded here.
-What they are fed by default is in hf_defaults.py.
+`hf:llama` is the default configuration of a model type, `hf:LlamaForCausalLM` that of a model class; `hf:folder` and
+`hf:config.json` are a configuration on disk, as a model's page on the hub offers for download. Nothing is ever
+downloaded here. What they are fed by default is in hf_defaults.py.
 """
 
 from __future__ import annotations
@@ -24,10 +23,69 @@ def source(name: str, arguments: dict[str, Any]) -> Source:
     Raises:
         ModelLoadError: transformers isn't installed, or there is no such type, folder or file.
     """
-    transformers = library("transformers")
-    transformers.logging.set_verbosity_error()
+    transformers = _transformers()
     config = _config(transformers, name, arguments)
     return Source(partial(_build, transformers, name, config), default_inputs)
+
+
+def _transformers() -> Any:
+    transformers = library("transformers")
+    transformers.logging.set_verbosity_error()
+    return transformers
+
+
+def configuration(name: str, arguments: dict[str, Any]) -> tuple[Any, bool]:
+    """A configuration as :func:`source` takes it, and whether it is the default one of a type or class.
+
+    Raises:
+        ModelLoadError: as :func:`source`.
+    """
+    path = os.path.expanduser(name)
+    on_disk = os.path.isfile(path) or os.path.isfile(os.path.join(path, "config.json"))
+    return _config(_transformers(), name, arguments), not on_disk
+
+
+def generating(name: str, config: Any) -> Any:
+    """The model with the head that generates text: a causal LM, or else one that turns anything into text.
+
+    Raises:
+        ModelLoadError: transformers has none for this configuration.
+    """
+    transformers = _transformers()
+    for architecture in getattr(config, "architectures", None) or ():
+        model_class = getattr(transformers, architecture, None)
+        if model_class is not None and model_class.can_generate():
+            return model_class._from_config(config)
+    mapping = transformers.models.auto.modeling_auto
+    first = _GENERATING[2:] if getattr(config, "is_encoder_decoder", False) else ()
+    for table in (getattr(mapping, name, {}) for name in (*first, *_GENERATING)):
+        if type(config) in table:
+            found = table[type(config)]
+            return (found[0] if isinstance(found, tuple) else found)._from_config(config)
+    raise ModelLoadError(f"hf:{name} does not generate text: transformers has no causal LM for {type(config).__name__}")
+
+
+def stored_otherwise(model: Any) -> str:
+    """What is to be said of a model whose configuration says that its weights are stored quantized; "" for others."""
+    settings = getattr(getattr(model, "config", None), "quantization_config", None)
+    if settings is None:
+        return ""
+    found = settings if isinstance(settings, dict) else getattr(settings, "__dict__", {})
+    method = getattr(found.get("quant_method"), "value", found.get("quant_method")) or "some method"
+    return (
+        f"the configuration says that weights are stored quantized ({method}); they are analysed in the model's own "
+        "dtype (fxcost serve, or Report.stored, counts them as they are stored)"
+    )
+
+
+_GENERATING = (
+    "MODEL_FOR_CAUSAL_LM_MAPPING",
+    "MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING",
+    "MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING",
+    "MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING",
+    "MODEL_FOR_MULTIMODAL_LM_MAPPING",
+)
+"""Tables of transformers, in the order in which a model with a head is looked for."""
 
 
 def _config(transformers: Any, name: str, arguments: dict[str, Any]) -> Any:
@@ -37,8 +95,8 @@ def _config(transformers: Any, name: str, arguments: dict[str, Any]) -> Any:
         read = partial(transformers.AutoConfig.from_pretrained, path, **local)
     elif name in transformers.CONFIG_MAPPING:
         read = transformers.CONFIG_MAPPING[name]
-    elif (model_class := _model_class(transformers, name)) is not None:
-        read = partial(model_class.config_class, architectures=[name])
+    elif _is_model_class(transformers, name):
+        read = partial(_of_class, getattr(transformers, name))
     else:
         raise _no_config(transformers, name, path)
     try:
@@ -56,11 +114,15 @@ def _config(transformers: Any, name: str, arguments: dict[str, Any]) -> Any:
     raise ModelLoadError(f"the configuration of hf:{name} has no {unknown[0]!r}{_hint(known, unknown[0])}")
 
 
-def _model_class(transformers: Any, name: str) -> Any:
-    """A model class that a configuration alone can make; None if `name` is none."""
-    found = getattr(transformers, name, None) if name.isidentifier() else None
-    is_model = isinstance(found, type) and hasattr(found, "_from_config")
-    return found if is_model and getattr(found, "config_class", None) is not None else None
+def _is_model_class(transformers: Any, name: str) -> bool:
+    found = getattr(transformers, name, None) if name.isidentifier() and name[:1].isupper() else None
+    return isinstance(getattr(found, "config_class", None), type)
+
+
+def _of_class(model_class: Any, **arguments: Any) -> Any:
+    config = model_class.config_class(**arguments)
+    config.architectures = [model_class.__name__]
+    return config
 
 
 def _hint(config: Any, name: str) -> str:

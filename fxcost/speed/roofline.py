@@ -4,7 +4,8 @@ An operator takes at least as long as its arithmetic does at the device's peak, 
 device's bandwidth; the longer of the two is its time [1]. One after the other, the operators' times add up to a lower
 bound of the latency; along the longest path through the graph, to what unlimited parallelism would leave.
 
-All FLOPs are reckoned at the peak of the operator's dtype. Traffic goes to memory: what stays in a cache is faster.
+All FLOPs are reckoned at the peak of the operator's dtype, but for those of pairs that a causal mask or a window throws
+away, which a kernel can leave out. Traffic goes to memory: what stays in a cache is faster.
 
 [1] S. Williams, A. Waterman, D. Patterson, "Roofline: an insightful visual performance model for multicore
     architectures", Communications of the ACM 52 (4), 2009.
@@ -14,7 +15,7 @@ Not here: communication between devices, the transfer of inputs.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from typing import Any
@@ -96,8 +97,14 @@ def roofline(report: Sums, device: Device | str, dtype: Any = None, fusion: str 
     notes = []
     if fusion != "none" and not shares_memory_known(report.nodes):
         notes.append("the report does not say which tensors share memory, so nothing is fused")
-    reckoner = _Reckoner(found, dtype_key(dtype) if dtype is not None else "")
+    by_family = {name: dtype_key(kind) for name, kind in dtype.items()} if isinstance(dtype, Mapping) else {}
+    wanted = dtype_key(dtype) if dtype is not None and not isinstance(dtype, Mapping) else ""
+    reckoner = _Reckoner(found, wanted, by_family)
     nodes = reckoner.nodes(report.nodes, kernels(report.nodes, fusion))
+    notes += [
+        f"{found.name} has no peak for {name}: elementwise work in it is reckoned at its fastest peak"
+        for name in sorted(reckoner.replaced)
+    ]
     if found.efficiency:
         notes.append("times are estimates: they are divided by the efficiency measured for each family of operators")
     return Roofline(
@@ -122,7 +129,7 @@ def step_seconds(training: Training, device: Device, dtype: str) -> tuple[float,
     """
 
     def bound(cost: Cost) -> float:
-        return max(cost.flops / device.peak(dtype), cost.bytes_moved / device.bytes_per_s)
+        return max(cost.masked_flops / device.peak(dtype), cost.bytes_moved / device.bytes_per_s)
 
     forward = sum(bound(node.cost.forward) for node in training.nodes)
     return forward, sum(bound(node.cost.backward + node.cost.recomputed) for node in training.nodes)
@@ -142,11 +149,14 @@ class _Timed:
 
 
 class _Reckoner:
-    """Times of kernels and nodes on a device; `wanted` is the dtype that the user named, or ""."""
+    """Times of kernels and nodes on a device; `wanted` is the dtype that the user named, or "", also by family."""
 
-    def __init__(self, device: Device, wanted: str) -> None:
+    def __init__(self, device: Device, wanted: str, by_family: Mapping[str, str]) -> None:
         self.device = device
         self.wanted = wanted
+        self.by_family = by_family
+        self.replaced: set[str] = set()
+        """Dtypes of which the device has no peak, and in which nothing but elementwise work is done."""
 
     def nodes(self, nodes: Sequence[NodeCost], groups: Iterable[Kernel]) -> tuple[NodeTime, ...]:
         """The times of all nodes; a kernel counts for the node in which it begins."""
@@ -179,7 +189,7 @@ class _Reckoner:
     def _timed(self, node: NodeCost, kernel: Kernel) -> _Timed:
         flops, compute = 0, 0.0
         for _, op in kernel.operations:
-            flops += op.cost.flops
+            flops += op.cost.masked_flops
             compute += self._compute_s(node, op)
         first = kernel.operations[0][1]
         family = first.family or UNCOSTED_FAMILY
@@ -189,10 +199,14 @@ class _Reckoner:
         return _Timed(kernel, flops, compute, memory, time, family, self._dtype(first))
 
     def _compute_s(self, node: NodeCost, op: OpCost) -> float:
-        if not op.cost.flops:
+        if not op.cost.masked_flops:
             return 0.0
+        dtype, rates = self._dtype(op), self.device.flops_per_s
+        if dtype == "float32" and dtype not in rates and not op.cost.macs and not self.wanted:
+            self.replaced.add(dtype)
+            return op.cost.masked_flops / max(rates.values())
         try:
-            return op.cost.flops / self.device.peak(self._dtype(op))
+            return op.cost.masked_flops / self.device.peak(dtype)
         except DeviceError as error:
             raise DeviceError(f"{error} (node {node.name!r}, {op.record.op})") from error
 
@@ -203,8 +217,9 @@ class _Reckoner:
         """
         specs = (*op.record.inputs, *(s for s in op.record.outputs if s is not None))
         floating = [s for s in specs if s.is_floating]
-        if self.wanted and (floating or not specs):
-            return self.wanted
+        wanted = self.by_family.get(op.family, self.wanted)
+        if wanted and (floating or not specs):
+            return wanted
         numbers = floating or [s for s in specs if s.dtype_name != "bool"]
         return dtype_key(numbers[0].dtype_name) if numbers else self.wanted
 

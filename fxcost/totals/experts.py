@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from math import prod
 
 from ..records.recording import ModuleCall, ParameterRecord, Recording, tensor_specs
-from ..rules.formulas import distinct
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +26,14 @@ class ExpertLayer:
     param_bytes: int
 
     @property
+    def expected(self) -> float:
+        """Experts that the tokens go to, expected if every choice of `chosen` different ones is equally likely."""
+        return self.experts * (1 - (1 - self.chosen / self.experts) ** self.tokens)
+
+    @property
     def touched(self) -> int:
-        """Distinct experts that the tokens go to, expected if they are spread evenly; rounded."""
-        return distinct(self.experts, self.tokens * self.chosen)
+        """The same in whole experts."""
+        return round(self.expected)
 
     @property
     def idle_params(self) -> int:
@@ -71,9 +75,9 @@ def expert_assumptions(layers: tuple[ExpertLayer, ...]) -> Iterator[str]:
     for layer in layers:
         alike.setdefault((layer.experts, layer.chosen, layer.tokens), []).append(layer)
     for (experts, chosen, tokens), same in alike.items():
-        touched = same[0].touched
-        read = sum(layer.param_bytes * touched // experts for layer in same)
+        expected = same[0].expected
+        read = sum(round(layer.param_bytes * expected / experts) for layer in same)
         yield (
             f"mixture of experts ({len(same)} layers): each token goes to {chosen} of {experts} experts, evenly "
-            f"spread; so {tokens} tokens are expected to touch {touched} of them, whose weights are {read:,} bytes"
+            f"spread; so {tokens} tokens are expected to touch {expected:.4g} of them, whose weights are {read:,} bytes"
         )

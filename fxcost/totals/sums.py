@@ -15,7 +15,7 @@ from typing import Any
 from ..errors import InputError, UnknownNameError, nearest, shown
 from ..errors.arguments import checked
 from ..records.cost import Cost, NodeCost, OpCost
-from ..records.recording import ParameterRecord, Recording
+from ..records.recording import ParameterRecord, Recording, TensorSpec
 from ..rules.registered import formula_assumptions
 from .experts import ExpertLayer, expert_assumptions, expert_layers
 from .module_tree import ModuleCost, module_tree
@@ -215,7 +215,17 @@ class Sums:
     @property
     def assumptions(self) -> tuple[str, ...]:
         """Sentences that say what the numbers assume."""
-        return (*self.recording.assumptions, *expert_assumptions(self.expert_layers), *self._formulas)
+        said = (*self.recording.assumptions, *expert_assumptions(self.expert_layers), *self._formulas)
+        return (*said, _MASKED) if self._has_masks else said
+
+    @cached_property
+    def _has_masks(self) -> bool:
+        """Whether attention was given a boolean mask as a tensor."""
+        return any(
+            len(op.record.args) > 3 and isinstance(mask := op.record.args[3], TensorSpec) and not mask.is_floating
+            for op in self._operations()
+            if op.family == "attention" and "scaled_dot_product_attention" in str(op.record.op)
+        )
 
     @cached_property
     def _formulas(self) -> tuple[str, ...]:
@@ -255,6 +265,12 @@ class Sums:
     def _operations(self) -> Iterator[OpCost]:
         for node in self.nodes:
             yield from node.operations
+
+
+_MASKED = (
+    "attention with a mask that is a tensor counts all places, those that it throws away too: paddings, what a static "
+    "cache has room for, tokens outside of a window"
+)
 
 
 def _grouped(operations: Iterable[OpCost], key: Any) -> tuple[OperatorCost, ...]:

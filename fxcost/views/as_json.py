@@ -175,6 +175,7 @@ def _memory(memory: Memory) -> dict[str, Any]:
         "parameter_bytes": memory.parameter_bytes,
         "buffer_bytes": memory.buffer_bytes,
         "input_bytes": memory.input_bytes,
+        "state_bytes": memory.state_bytes,
         "peak_activation_bytes": memory.peak_activation_bytes,
         "peak_bytes": memory.peak_bytes,
         "peak_eager_bytes": memory.peak_eager_bytes,

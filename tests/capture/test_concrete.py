@@ -20,6 +20,7 @@ from fxcost.meta.storages import Storages
 from fxcost.records.cost import Cost
 from fxcost.records.recording import NodeRecord
 from fxcost.rules import default_registry
+from tests.live import eager_peak
 
 
 def graph(model: Any, inputs: Any) -> list[tuple[str, str, tuple[str, ...]]]:
@@ -264,3 +265,36 @@ def test_an_unknown_leaf_module_is_an_error():
         fxcost.analyze(model, (1, 2), leaf_modules=("layer9",))
     with pytest.raises(fxcost.InputError, match="not a int"):
         fxcost.analyze(model, (1, 2), leaf_modules=(3,))
+
+
+def test_a_layer_that_forward_makes_is_no_constant() -> None:
+    """Its parameters are on memory that `torch.empty` made, and die with it; the graph names the call that made it."""
+
+    def forward(x: Tensor) -> Tensor:
+        return nn.Linear(6, 3)(x).exp()
+
+    report = fxcost.analyze(forward, torch.ones(4, 6), capture="concrete")
+    assert [n.kind for n in report.recording.nodes if n.kind == "get_attr"] == []
+    assert report.memory.resident_bytes == 4 * 6 * 4
+    assert report.memory.peak_eager_activation_bytes == eager_peak(forward, (torch.ones(4, 6),))
+    linear = next(n for n in report.recording.nodes if n.target.endswith("linear"))
+    assert linear.input_nodes == ("x", "kaiming_uniform_", "uniform_")
+
+
+def test_what_a_transform_wraps_and_hands_back_is_named() -> None:
+    """`torch.func.grad` wraps the input and unwraps a gradient out of sight: in the graph they are what they are."""
+    nodes = graph(lambda x: torch.func.grad(lambda t: (t**3).sum())(x) * 2, (4, 6))
+    assert [kind for kind, _, _ in nodes if kind == "get_attr"] == []
+    assert nodes[-3:-1] == [
+        ("call_function", "_operator.getitem", ("grad",)),
+        ("call_function", "_operator.mul", ("getitem",)),
+    ]
+
+
+def test_another_shape_on_what_a_call_made_is_a_view_of_it() -> None:
+    """`torch.vmap` gives a batch back where the calls inside returned a row."""
+    nodes = graph(lambda x: torch.vmap(lambda t: t.sin() * 2)(x) + 1, (4, 6))
+    assert nodes[-3:-1] == [
+        ("call_function", "torch.as_strided", ("mul",)),
+        ("call_function", "_operator.add", ("as_strided",)),
+    ]

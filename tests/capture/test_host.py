@@ -115,3 +115,61 @@ def test_autocast_by_the_device_of_a_tensor() -> None:
             return x @ x
 
     assert fxcost.analyze(cast, (4, 4)).nodes[-1].outputs[0].dtype == torch.bfloat16
+
+
+MANY = 24
+FEW = 8
+
+
+QUESTIONS: dict[str, tuple[Callable[[Tensor], Any], Callable[[Tensor], Any]]] = {
+    "the address of a view": (lambda x: x.data_ptr(), lambda x: x.view(-1).data_ptr()),
+    "the address of a part": (lambda x: x.data_ptr() + 16, lambda x: x[1].data_ptr()),
+    "the address of a copy": (lambda x: x.data_ptr(), lambda x: x.clone().data_ptr()),
+    "whether there is an address": (lambda x: bool(x.data_ptr()), lambda x: True),
+    "alignment": (lambda x: x.data_ptr() % 64, lambda x: 0),
+    "no elements, no address": (lambda x: x[:0].clone().data_ptr(), lambda x: 0),
+    "the storage of a part": (lambda x: x.untyped_storage().data_ptr(), lambda x: x[1:].untyped_storage().data_ptr()),
+    "the storage of a copy": (
+        lambda x: x.untyped_storage().data_ptr(),
+        lambda x: x.clone().untyped_storage().data_ptr(),
+    ),
+    "the version of an input": (lambda x: x._version, lambda x: 0),
+    "the version after a write": (lambda x: x.clone().add_(1)._version, lambda x: 1),
+    "the version after writes to parts": (lambda x: _written(x)._version, lambda x: 2),
+}
+
+
+def _written(x: Tensor) -> Tensor:
+    y = x.clone()
+    y[0], y[:, 1] = 1.0, 2
+    return y
+
+
+@pytest.mark.parametrize("capture", ["auto", "concrete"])
+@pytest.mark.parametrize("name", QUESTIONS)
+def test_questions_about_memory_are_answered_as_in_a_run(name: str, capture: str) -> None:
+    """Which tensors share memory, and how often one was written to; where a tensor is, is nobody's business."""
+    a, b = QUESTIONS[name]
+    x = torch.ones(2, 4)
+    expected = FEW if a(x) == b(x) else MANY
+    model: Callable[[Tensor], Tensor] = lambda x: x.relu() if a(x) == b(x) else x.tanh().tanh().tanh()  # noqa: E731
+    ran = fxcost.analyze(model, x, capture=capture)
+    assert ran.cost.other_flops - _in_the_questions(ran) == expected
+
+
+def _in_the_questions(report: Any) -> int:
+    """Operations that asking itself took: the writes."""
+    return sum(node.cost.other_flops for node in report.nodes if node.record.name.startswith("add_"))
+
+
+def test_parameters_have_the_versions_of_the_user_s() -> None:
+    """A layer's weight has been written to when it was initialized."""
+    layer = torch.nn.Linear(4, 4)
+    versions: list[int] = []
+
+    def forward(x: Tensor) -> Tensor:
+        versions[:] = [layer.weight._version]
+        return layer(x) if layer.weight._version == 1 else x
+
+    assert layer.weight._version == 1
+    assert fxcost.analyze(forward, (2, 4)).macs == 32

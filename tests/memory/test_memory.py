@@ -164,3 +164,64 @@ def test_views_of_it():
     assert lines[0] == "800 B at most"
     assert len(lines) == 1 + 4 + 2
     assert max(len(line) for line in lines[1:5]) == 3
+
+
+TABLE = torch.ones(5)
+"""What a model's code finds outside."""
+
+SHORT_LIVED = {
+    "an index": lambda x: x[:, [0]].exp().exp(),
+    "an index that was made": lambda x: x.index_fill(1, torch.tensor([0]), 1.0) + 1,
+    "numbers as a tensor": lambda x: (x * torch.tensor([2.0])).exp(),
+    "a number that is written": lambda x: x.clone().index_put_((torch.tensor([0]),), torch.tensor(1.0)).exp(),
+    "what is not made by the model": lambda x: (x.exp()[0, :5] + TABLE).exp(),
+    "a loss": lambda x: nn.functional.mse_loss(x, x * 2) + torch.cat([x, x]).sum(),
+    "a loss of another kind": lambda x: nn.functional.soft_margin_loss(x, x) + torch.cat([x, x]).sum(),
+    "losses of each": lambda x: nn.functional.smooth_l1_loss(x, x * 2, reduction="none").exp(),
+    "a gradient": lambda x: torch.func.grad(lambda t: (t**3).sum())(x),
+    "a derivative": lambda x: torch.func.jvp(torch.tanh, (x,), (x,))[1].exp(),
+    "a batch of calls": lambda x: torch.vmap(lambda t: t.sin() * 2)(x).exp(),
+}
+
+
+@pytest.mark.parametrize("name", SHORT_LIVED)
+def test_what_dies_at_once_does(name):
+    """Constants, and what C++ holds beside its result: a loss keeps the memory in which its elements were."""
+    function, x = SHORT_LIVED[name], torch.ones(4, 6)
+    memory = fxcost.analyze(function, x, capture="concrete").memory
+    assert memory.peak_eager_activation_bytes == eager_peak(function, (x,))
+
+
+def test_what_a_transform_hands_back_is_no_constant():
+    """`torch.func.grad` unwraps its result where nobody sees it, which does not make it the model's."""
+    memory = fxcost.analyze(SHORT_LIVED["a gradient"], torch.ones(4, 6), capture="concrete").memory
+    assert memory.resident_bytes == 4 * 6 * 4
+
+
+def test_a_recurrent_layer_keeps_something_only_for_a_backward_pass():
+    """In training mode without gradients nothing is kept; with them, gates for each step."""
+    layer, x = nn.LSTM(4, 5).train(), torch.ones(3, 2, 4)
+    report = fxcost.analyze(layer, x, capture="concrete", training=True)
+    output_and_states, first_states = 4 * (3 * 2 * 5 + 2 * 2 * 5), 4 * 2 * 2 * 5
+    assert report.memory.peak_eager_activation_bytes == output_and_states + first_states
+    gates = 4 * 3 * 2 * 5 * 6  # a step keeps six values for each unit: its four gates, c and tanh(c)
+    assert report.training.saved_bytes == gates + 4 * 3 * 2 * 5 + first_states
+
+
+def test_dropout_between_recurrent_layers_counts_in_training_mode_alone():
+    """Two multiplications for each element that goes from one layer to the next, with gradients or without."""
+    layer, x = nn.LSTM(4, 5, 2, dropout=0.5), torch.ones(3, 2, 4)
+    trained = fxcost.analyze(layer.train(), x).flops
+    assert trained - fxcost.analyze(layer.eval(), x).flops == 2 * (3 * 2 * 5)
+
+
+def test_quantized_tensors_take_memory():
+    """A byte for each element, as long as they live; only a real run has them."""
+
+    def model(x):
+        whole = torch.quantize_per_tensor(x, 0.1, 0, torch.quint8)
+        return torch.ops.quantized.add(whole, whole, 0.1, 0).dequantize().exp()
+
+    memory = fxcost.analyze(model, torch.ones(4, 6)).memory
+    assert memory.peak_eager_activation_bytes == eager_peak(model, (torch.ones(4, 6),))
+    assert 4 * 6 in [tensor.nbytes for tensor in memory.tensors]

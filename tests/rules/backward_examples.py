@@ -6,9 +6,10 @@ import re
 
 import torch
 
+import fxcost.meta.masked
 import fxcost.meta.unit_gradients  # noqa: F401  (defines torch.ops.fxcost.*_backward)
 from fxcost.rules.backward_pointwise import TABLE
-from tests.rules.examples import C4, ONE, L, M, V, X, Y, f, i
+from tests.rules.examples import C4, ONE, L, M, V, X, Y, f, i, newer
 
 aten = torch.ops.aten
 unit = torch.ops.fxcost
@@ -21,6 +22,16 @@ CONTRACTIONS = [
     (
         unit.scaled_dot_product_attention_backward.default,
         (X, X, X, X, None, X, f(2, 3, 8), 0.0, False, None, False, False, (True, True, True, False)),
+        (X, X, X),
+    ),
+    (
+        unit.masked_attention.default,
+        (X, X, X, None, True, 4, 0, 0, True, True, True),
+        (f(2, 8, 3, 8), f(2, 3, 8)),
+    ),
+    (
+        unit.masked_attention_backward.default,
+        (X, X, X, X, None, X, f(2, 3, 8), True, 4, 0, 0, True, True, True, (True, True, True, False)),
         (X, X, X),
     ),
     (
@@ -52,7 +63,7 @@ NORMS = [
         (X, f(8), f(8)),
     ),
     (aten.native_group_norm_backward.default, (X, X, f(2, 3), f(2, 3), f(3), 2, 3, 64, 3, ALL), (X, f(3), f(3))),
-    (aten._fused_rms_norm_backward.default, (M, M, (6,), f(6, 1), V, (True, True)), (M, V)),
+    *newer("_fused_rms_norm_backward", (M, M, (6,), f(6, 1), V, (True, True)), (M, V)),
     (aten._weight_norm_interface_backward.default, (M, M, f(6, 1), f(6, 1), 0), (M, f(6, 1))),
     (aten._softmax_backward_data.default, (M, M, 1, torch.float32), M),
     (aten._log_softmax_backward_data.default, (M, M, 1, torch.float32), M),
@@ -85,9 +96,8 @@ PLACES = [
         (f(2), f(6, 2, 5), i(2, 2), (6, 6), (2, 2), f(2), f(2, 6, 5), 0),
         f(6, 2, 5),
     ),
+    *newer("_upsample_lanczos2d_aa_backward", (HALF, (4, 4), SIXTEEN, False), X),
 ]
-if hasattr(aten, "_upsample_lanczos2d_aa_backward"):
-    PLACES.append((aten._upsample_lanczos2d_aa_backward.default, (HALF, (4, 4), SIXTEEN, False), X))
 ELEMENTS = [
     (aten.gelu_backward.default, (V, V), V),
     (aten.glu_backward.default, (f(6, 3), M, 1), M),

@@ -5,7 +5,11 @@ import torch
 from oracle import Accumulator, Number, counts, filled, prove
 from recording import price
 from strategies import convolutions, drawn, sizes, values
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
+
+import fxcost
+from tests.differential.observer import forward
 
 F = torch.nn.functional
 
@@ -123,3 +127,10 @@ def test_complex_convolution_is_four_real_ones():
     """Complex channels: four times the MACs, however PyTorch decomposes it."""
     x, w = torch.zeros(1, 2, 5, dtype=torch.complex64), torch.zeros(3, 2, 3, dtype=torch.complex64)
     assert price(F.conv1d, x, w).macs in (4 * 3 * 2 * 3 * 3, 3 * 3 * 2 * 3 * 3)
+
+
+def test_a_complex_convolution_is_three_real_ones():
+    """PyTorch makes it of three real convolutions (Gauss), before any operator runs: that is what is counted."""
+    layer, x = nn.Conv2d(3, 4, 3, dtype=torch.cfloat), torch.ones(1, 3, 8, 8, dtype=torch.cfloat)
+    report = fxcost.analyze(layer, x)
+    assert report.macs == forward(layer, (x,)).cost.macs == 3 * (36 * 4 * 27)

@@ -30,6 +30,7 @@ from .linalg import (
     topk,
     triangular_solve,
 )
+from .masked import cached_pairs, causal_pairs, chunked_pairs
 from .normalization import batch_norm, layer_norm, normalize, rms_norm, running_stats
 from .recurrent import gru_cell, lstm_cell, rnn_cell
 from .reduction import log_softmax, logsumexp, mean, softmax, total, variance, vector_norm
@@ -49,7 +50,10 @@ __all__ = [
     "attention_macs",
     "avg_pool",
     "batch_norm",
+    "cached_pairs",
+    "causal_pairs",
     "cholesky",
+    "chunked_pairs",
     "conv_macs",
     "conv_transpose_macs",
     "cubic_coefficients",

@@ -28,6 +28,7 @@ def memory_data(report: Analysis) -> list[dict[str, Any]]:
             ["parameters", number(memory.parameter_bytes)],
             ["buffers", number(memory.buffer_bytes)],
             ["inputs", number(memory.input_bytes)],
+            *([["state", number(memory.state_bytes)]] if memory.state_bytes else []),
         ],
         "live": "activations",
         "backward": None,

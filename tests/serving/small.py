@@ -1,0 +1,85 @@
+"""Small configurations of causal LMs of transformers: few layers, and few of what repeats."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import transformers
+
+LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers", "decoder_layers")
+"""What the number of layers is called."""
+
+
+def causal_types() -> list[str]:
+    """Every model type that transformers has a causal LM for."""
+    mapping = transformers.models.auto.modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING
+    return sorted(mapping._model_mapping)
+
+
+def config_of(kind: str, layers: int | None = 2) -> Any:
+    """The default configuration of a type with so many layers, where its class takes that."""
+    made = transformers.CONFIG_MAPPING[kind]
+    default = made()
+    text = default.get_text_config(decoder=True) if hasattr(default, "get_text_config") else default
+    name = next((n for n in LAYERS if isinstance(getattr(text, n, None), int)), None)
+    if layers is None or name is None or text is not default:
+        return default
+    try:
+        config = made(**{name: layers})
+    except Exception:
+        return default
+    kinds = getattr(config, "layer_types", None)
+    if isinstance(kinds, list) and len(kinds) > layers:
+        config.layer_types = kinds[:layers]
+    return config
+
+
+def model_of(kind: str, layers: int | None = 2) -> torch.nn.Module:
+    """The causal LM of a type, on meta, in bfloat16."""
+    config = config_of(kind, layers)
+    model_class = transformers.models.auto.modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
+    with torch.device("meta"):
+        model: torch.nn.Module = model_class._from_config(config, dtype=torch.bfloat16).eval()
+    return model
+
+
+def tiny(kind: str) -> torch.nn.Module:
+    """One of a few families in sizes that a hand count can follow, on meta, in bfloat16."""
+    base = {"hidden_size": 64, "intermediate_size": 96, "num_attention_heads": 4, "vocab_size": 100}
+    gqa = {**base, "num_key_value_heads": 2}
+    made: dict[str, Any] = {
+        "llama": lambda: transformers.LlamaConfig(**gqa, num_hidden_layers=2),
+        "gemma3": lambda: transformers.Gemma3TextConfig(
+            **gqa, num_hidden_layers=4, head_dim=16, sliding_window=8,
+            layer_types=["sliding_attention"] * 3 + ["full_attention"],
+        ),
+        "gpt_oss": lambda: transformers.GptOssConfig(
+            **{**gqa, "intermediate_size": 64}, num_hidden_layers=2, head_dim=16, sliding_window=8,
+            num_local_experts=4, num_experts_per_tok=2,
+        ),
+        "mixtral": lambda: transformers.MixtralConfig(
+            **gqa, num_hidden_layers=2, num_local_experts=8, num_experts_per_tok=2
+        ),
+        "deepseek": lambda: transformers.DeepseekV3Config(
+            **base, num_key_value_heads=4, moe_intermediate_size=32, num_hidden_layers=2, n_routed_experts=8, n_group=2,
+            topk_group=1, num_experts_per_tok=2, first_k_dense_replace=1, kv_lora_rank=16, q_lora_rank=24,
+            qk_rope_head_dim=8, qk_nope_head_dim=16, v_head_dim=16,
+        ),
+        "falcon_h1": lambda: transformers.FalconH1Config(
+            **gqa, num_hidden_layers=2, mamba_d_ssm=64, mamba_n_heads=4, mamba_d_head=16, mamba_d_state=8
+        ),
+        "llama4": lambda: transformers.Llama4TextConfig(
+            **gqa, intermediate_size_mlp=96, num_hidden_layers=4, head_dim=16, attention_chunk_size=8,
+            num_local_experts=4, num_experts_per_tok=1,
+        ),
+        "gpt2": lambda: transformers.GPT2Config(n_embd=64, n_layer=2, n_head=4, vocab_size=100, n_positions=64),
+    }  # fmt: skip
+    config = made[kind]()
+    mapping = transformers.models.auto.modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING
+    classes = {"gemma3": transformers.Gemma3ForCausalLM, "llama4": transformers.Llama4ForCausalLM}
+    with torch.device("meta"):
+        model: torch.nn.Module = (
+            (classes.get(kind) or mapping[type(config)])._from_config(config, dtype=torch.bfloat16).eval()
+        )
+    return model
