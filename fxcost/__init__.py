@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .analyze import analyze, analyze_graph, trace
     from .compare.check import check
     from .compare.diff import diff
+    from .compat.summary import summary
     from .conventions import Convention, conventions
     from .errors import FxcostError
     from .families import family
@@ -59,6 +60,7 @@ __all__ = [
     "per_token",
     "rule",
     "spec",
+    "summary",
     "sweep",
     "trace",
 ]
@@ -84,6 +86,7 @@ _HOMES = {
     "per_token": "serving.per_token",
     "rule": "rules",
     "spec": "model.inputs",
+    "summary": "compat.summary",
     "sweep": "sweeps",
     "trace": "analyze",
 }
@@ -95,7 +98,11 @@ def __getattr__(name: str) -> Any:
     if name.endswith("Error") and name not in _HOMES:
         _HOMES[name] = "errors"  # the children of FxcostError
     if name not in _HOMES or (_HOMES[name] == "errors" and not hasattr(import_module(".errors", __name__), name)):
-        raise AttributeError(f"module 'fxcost' has no attribute {name!r}")
+        from .errors import nearest
+
+        near = nearest(name, __all__)
+        hint = f"; did you mean {' or '.join(near)}?" if near and not name.startswith("_") else ""
+        raise AttributeError(f"module 'fxcost' has no attribute {name!r}{hint}", name=name, obj=sys.modules[__name__])
     value = globals()[name] = getattr(import_module(f".{_HOMES[name]}", __name__), name)
     return value
 

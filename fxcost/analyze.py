@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from inspect import isfunction
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,10 +12,11 @@ from torch import fx
 
 from .capture.capture import Loss, record, record_step
 from .capture.graph import to_graph_module
-from .errors import InputError, UncostedOperatorError
+from .errors import InputError, UncostedOperatorError, shown
 from .errors.arguments import checked
 from .memory.optimizers import Optimizer, check_optimizer
 from .memory.training import Training, training_of
+from .model.graph_inputs import inputs_left
 from .model.inputs import as_autocast_dtype, as_float_dtype, check_nesting, has_names
 from .records.recording import TrainingRecord
 from .report import Report
@@ -100,6 +102,7 @@ def analyze(
         loss=loss,
         autocast=as_autocast_dtype(autocast),
     )
+    check_model(model)
     check_nesting((inputs, kwargs))
     if dims is not None or has_names((inputs, kwargs)):
         from .formula.dims import as_dims, names_in, with_sizes
@@ -112,6 +115,24 @@ def analyze(
             options,
         )
     return analyzed(model, inputs, kwargs, options)[0]
+
+
+def check_model(model: Any) -> None:
+    """Say what is meant where a name of a model, or what makes one, stands in a model's place.
+
+    Raises:
+        InputError: it is text, a class of modules, or a function of torchvision or timm that makes a model.
+    """
+    if isinstance(model, str):
+        raise InputError(
+            f"{shown(model)} is a str, no model: give an nn.Module, such as torchvision.models.resnet50(). Names are "
+            "for `fxcost MODEL` on the command line, and for sweeps"
+        )
+    if isinstance(model, type) and issubclass(model, torch.nn.Module):
+        raise InputError(f"{model.__name__} is a class of modules: make one, {model.__name__}(…)")
+    builds = getattr(model, "__annotations__", {}).get("return") if isfunction(model) else None
+    if isinstance(builds, type) and issubclass(builds, torch.nn.Module):
+        raise InputError(f"{model.__name__} is a function that makes a model: call it, {model.__name__}()")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,7 +232,7 @@ def with_formulas(
 @checked
 def analyze_graph(
     graph_module: fx.GraphModule,
-    inputs: Any = (),
+    inputs: Any = None,
     kwargs: Mapping[str, Any] | None = None,
     *,
     dtype: torch.dtype | str | None = None,
@@ -223,12 +244,23 @@ def analyze_graph(
 ) -> Report:
     """Cost a graph that is traced already, at any input shapes it takes, without tracing again.
 
-    The graph's nodes run as they are: what tracing fixed (sizes read by Python code, branches) stays fixed.
+    The graph's nodes run as they are: what tracing fixed (sizes read by Python code, branches) stays fixed. Without
+    `inputs` they are taken from the placeholders, where `ShapeProp` left `meta["tensor_meta"]`, or export and
+    compilers fake tensors in `meta["val"]`: the classic road of torch.fx is three lines.
+
+    >>> import torch
+    >>> from torch.fx.passes.shape_prop import ShapeProp
+    >>> traced = torch.fx.symbolic_trace(torch.nn.Conv2d(3, 8, 3))
+    >>> _ = ShapeProp(traced).propagate(torch.empty(1, 3, 6, 6))
+    >>> analyze_graph(traced).macs
+    3456
 
     Args: as :func:`analyze`; `graph_module` comes from :func:`trace`, `torch.fx.symbolic_trace` or `Report.graph`.
 
     Raises: as :func:`analyze`.
     """
+    if inputs is None:
+        inputs = inputs_left(graph_module) if not kwargs else ()
     return analyze(
         graph_module,
         inputs,

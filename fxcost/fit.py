@@ -56,6 +56,14 @@ class Fit:
             return f"does not fit: a batch of 1 needs {peak}, and there are {limit}"
         return f"largest batch: {self.batch:,}; needs {peak} of {limit}, one more sample at least {more} more"
 
+    def __repr__(self) -> str:
+        return f"<Fit: {self}>"
+
+    def _repr_html_(self) -> str:
+        from .text.notebook import preformatted
+
+        return preformatted(str(self))
+
 
 @checked
 def fit(

@@ -295,6 +295,12 @@ class Report(OnDevices):
 
         return _written(to_markdown(self, depth), path)
 
+    def card(self) -> str:
+        """One line of Markdown for a model card or a README: what was analysed, and its totals."""
+        from .views.as_markdown import card
+
+        return card(self)
+
     def to_dataframe(self, by: str = "node") -> pd.DataFrame:
         """The numbers as a pandas DataFrame (the extra `fxcost[pandas]`), whose index is the name.
 

@@ -36,6 +36,7 @@ NAMES = [
     "per_token",
     "rule",
     "spec",
+    "summary",
     "sweep",
     "trace",
 ]

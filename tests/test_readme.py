@@ -48,8 +48,9 @@ def commands():
 
 
 @pytest.mark.parametrize("command", commands())
-def test_command_lines_parse(command):
+def test_command_lines_parse(command, monkeypatch):
     """Command lines that users are shown are understood: their options, their inputs and their arguments."""
+    monkeypatch.chdir(ROOT / "examples")  # which has a net.py
     program, *args = command.split()
     assert program == "fxcost"
     name = args.pop(0) if args[0] in cli.fxcost.commands else "cost"

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 
 import click
 
-from ..errors import FxcostError
+from ..errors import FxcostError, nearest
 from . import (
     check,
     completion,
@@ -31,6 +31,7 @@ from . import (
     fit,
     measure,
     model,
+    models,
     rank,
     serve,
     show,
@@ -39,6 +40,7 @@ from . import (
 )
 from .group import fxcost
 from .output import BAD_USAGE, GOOD, INTERRUPTED, fail, prepare_streams, silence
+from .wording import in_options
 
 __all__ = [
     "check",
@@ -53,6 +55,7 @@ __all__ = [
     "main",
     "measure",
     "model",
+    "models",
     "rank",
     "serve",
     "show",
@@ -72,8 +75,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _run(args)
     except KeyboardInterrupt:
         return fail("interrupted", INTERRUPTED)
+    except click.NoSuchOption as error:
+        return fail(f"{_no_option(error)}{_where_to_read(error)}", BAD_USAGE)
     except click.ClickException as error:
-        return fail(f"{error.format_message()} (fxcost --help)", BAD_USAGE)
+        return fail(f"{error.format_message()}{_where_to_read(error)}", BAD_USAGE)
     except BrokenPipeError:  # a reader of the help that has gone
         silence(sys.stdout)
         return GOOD
@@ -95,10 +100,34 @@ def _run(args: list[str]) -> int:
     return code if isinstance(code, int) else GOOD
 
 
+OTHERS = {
+    "--input-size": "--input", "--input-shape": "--input", "--shape": "--input", "--batch-size": "--batch",
+    "--cols": "--columns", "--col-names": "--columns", "--output": "--html, --json, --csv …", "-o": "--html, --json …",
+}  # fmt: skip
+"""Options of other programs, and ours."""
+
+
+def _no_option(error: click.NoSuchOption) -> str:
+    """What there is in place of an option that there is not."""
+    given = error.option_name
+    known = [o for p in (error.ctx.command.params if error.ctx is not None else ()) for o in p.opts if o[:1] == "-"]
+    near = [OTHERS[given]] if given in OTHERS else nearest(given, known, n=2, cutoff=0.7)
+    hint = f"; did you mean {' or '.join(near)}?" if near else ""
+    return f"no option {given}{hint}"
+
+
+def _where_to_read(error: click.ClickException) -> str:
+    """The help of the command that was used wrongly; what can't be written is no matter of usage."""
+    context = getattr(error, "ctx", None)
+    if context is not None and context.info_name not in (None, "fxcost", fxcost.default):
+        return f" (fxcost {context.info_name} --help)"
+    return "" if isinstance(error, click.FileError) else " (fxcost --help)"
+
+
 def _said(error: BaseException) -> str:
     """What went wrong, in one line."""
     if isinstance(error, FxcostError):
-        return str(error)
+        return in_options(str(error))
     if isinstance(error, SystemExit):
         return f"the code of the model ended the process (SystemExit: {error.code}); --debug shows where"
     if isinstance(error, OSError) and error.strerror:

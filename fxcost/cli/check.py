@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from ..compare.limits import LIMITS, OTHERS
+from .checks import check_limits
 from .complete import complete_model
 from .group import fxcost
-from .model import input_options, is_report, report_of
-from .output import FAILED, GOOD, emit, write
+from .model import input_options, report_of
+from .names import check_spec, is_report
+from .output import FAILED, GOOD, emit, present, write
 from .progress import working
 
 if TYPE_CHECKING:
@@ -63,6 +65,12 @@ def check(*, model: str | None, update: bool, **options: Any) -> int:
     """
     limits = {name: options.pop(name) for name in WORDS}
     said = {name: value for name, value in limits.items() if value not in (None, False)}
+    one = model is not None and (":" in model or is_report(model))
+    if one and not said and not update:
+        raise click.UsageError("nothing to check; give a limit such as --max-macs 4.2G, or --baseline PATH")
+    check_limits(said, update=update and one)
+    if model is not None and ":" in model and not is_report(model):
+        check_spec(model)
     if model is not None and (":" in model or is_report(model)):
         return GOOD if _passes("", report_of(model, options), said, Path(), update) else FAILED
     _check_no_options({**options, **said})
@@ -81,11 +89,16 @@ def _passes(name: str, report: Report, limits: Mapping[str, Any], folder: Path, 
         path = limits.get("baseline")
         if path is None:
             raise click.UsageError(f"{heading}--update writes a baseline, and there is none; give --baseline PATH")
-        emit(f"{heading}wrote {write(os.path.relpath(folder / path), report.to_json())}")
+        target = os.path.relpath(folder / path)
+        os.makedirs(os.path.dirname(target) or ".", exist_ok=True)  # the folder of baselines, the first time
+        emit(f"{heading}wrote {write(target, report.to_json())}")
         return True
+    baseline = limits.get("baseline")
+    if isinstance(baseline, str) and not (folder / baseline).exists():
+        raise click.UsageError(f"{heading}there is no baseline {baseline} yet; write it: fxcost check {name} --update")
     with chdir(folder):
         found = verdict(report, **limits)
-    emit(f"{heading}{found}")
+    present(lambda: f"{heading}{found}")
     return found.ok
 
 

@@ -14,7 +14,7 @@ from typing import TextIO
 import click
 
 FRAME = re.compile(r"[╭╮╰╯├┤┬┴┼─│]+")
-LABEL = re.compile(r"^[A-Z][\w ,]*?(?=  )", re.M)
+LABEL = re.compile(r"^[A-Z][\w ,()]*?(?=  )", re.M)
 WARNING = re.compile(r"^(?:Not costed|Assumed|not costed \w+):?(?= )", re.M)
 HEADING = re.compile(r"^(?=.* \(\w+ capture\)$).*$", re.M)
 GOOD = re.compile(r"^(?:ok(?=   )|within budget$)", re.M)

@@ -14,13 +14,20 @@ import click
 from click.shell_completion import CompletionItem
 
 BUILDER = re.compile(r'^@register_model(?:\((?:name="(\w+)")?.*\))?$[\s\S]*?^def (\w+)\(', re.M)
-MODEL_TYPE = re.compile(r'^    model_type(?:: str)? = (?:"([\w-]+)")', re.M)
+MODEL_TYPE = re.compile(r'^    model_type(?:: str)? = "([\w.-]+)"', re.M)
+LISTED = re.compile(r'^ {4,8}\(?"([\w.-]+)"[,:] "\w+Config"', re.M)
+"""How transformers' own tables have a model type, some of which no configuration has as its own."""
+TASKS = re.compile(r'^        \("[\w.-]+", "(\w+)"\),', re.M)
+"""How its tables of tasks have the class of a model."""
 LIBRARIES = {
     "torchvision": ("torchvision", "models/**/*.py", BUILDER),
     "timm": ("timm", "models/*.py", BUILDER),
     "hf": ("transformers", "models/*/configuration_*.py", MODEL_TYPE),
 }
 """For each prefix its package, the files that define models, and where a model's name stands in them."""
+TABLES = {"hf": (("models/auto/*configuration_auto.py", LISTED), ("models/auto/auto_mappings.py", LISTED),
+                 ("models/auto/modeling_auto.py", TASKS))}  # fmt: skip
+"""Further files with names."""
 
 
 def complete_model(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -29,7 +36,7 @@ def complete_model(context: click.Context, parameter: click.Parameter, incomplet
     if colon and prefix in LIBRARIES:
         return [CompletionItem(f"{prefix}:{found}") for found in sorted(names(prefix)) if found.startswith(name)]
     if colon:
-        return [CompletionItem(f"{prefix}:{found}") for found in _defined(Path(prefix)) if found.startswith(name)]
+        return [CompletionItem(f"{prefix}:{found}") for found in defined(prefix) if found.startswith(name)]
     prefixes = [CompletionItem(f"{prefix}:") for prefix in LIBRARIES if prefix.startswith(incomplete)]
     return [*prefixes, *(CompletionItem(path) for path in _python_files(incomplete))]
 
@@ -39,9 +46,13 @@ def names(prefix: str) -> set[str]:
     package, pattern, definition = LIBRARIES[prefix]
     spec = find_spec(package)
     folders = list(spec.submodule_search_locations or ()) if spec is not None else []
-    files = (path for folder in folders for path in Path(folder).glob(pattern))
-    found = (match for path in files for match in definition.finditer(path.read_text(encoding="utf-8")))
-    return {match[1] or match[2] for match in found}
+    return {
+        next(filter(None, match.groups()))
+        for where, what in ((pattern, definition), *TABLES.get(prefix, ()))
+        for folder in folders
+        for path in Path(folder).glob(where)
+        for match in what.finditer(path.read_text(encoding="utf-8"))
+    }
 
 
 COLUMN = re.compile(r'^    "(\w+)": Column\(', re.M)
@@ -67,7 +78,7 @@ def complete_value(args: list[str], incomplete: str) -> list[CompletionItem]:
     option, equals, started = incomplete.partition("=")
     if not equals:
         option, started = args[-1] if args else "", incomplete
-    values = _formats() if option == "--format" else values_of(option)
+    values = formats() if option == "--format" else values_of(option)
     before, comma, last = started.rpartition(",") if option in LISTS else ("", "", started)
     taken = before.split(",")
     found = [value for value in values if value.startswith(last) and value not in taken]
@@ -84,16 +95,17 @@ def values_of(option: str) -> list[str]:
     ]
 
 
-def _formats() -> Sequence[str]:
+def formats() -> Sequence[str]:
+    """Every format of a table."""
     from tabulate import tabulate_formats
 
     return [*tabulate_formats, "markdown"]
 
 
-def _defined(path: Path) -> list[str]:
+def defined(path: str) -> list[str]:
     """Classes and functions at the top of a Python file; none if it can't be read."""
     try:
-        tree = ast.parse(path.read_text(encoding="utf-8"))
+        tree = ast.parse(Path(path).expanduser().read_text(encoding="utf-8"))
     except (OSError, ValueError, SyntaxError):
         return []
     kinds = (ast.ClassDef, ast.FunctionDef)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .group import fxcost
-from .output import GOOD, emit
+from .output import GOOD, present
 
 
 @fxcost.command()
@@ -17,5 +17,5 @@ def conventions() -> int:
     from ..conventions import conventions as lines
 
     width = max(map(len, lines()))
-    emit("\n".join(f"{name:{width}}  {line}" for name, line in lines().items()))
+    present(lambda: "\n".join(f"{name:{width}}  {line}" for name, line in lines().items()))
     return GOOD

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..text.choice import choose
+from .complete import formats
 from .group import fxcost
-from .output import GOOD, emit
+from .output import GOOD, present
 
 if TYPE_CHECKING:
     from ..speed.devices import Device
@@ -38,5 +40,6 @@ def devices(*, sources: bool, table_format: str) -> int:
     from ..speed.as_devices import devices_table
     from ..speed.devices import Device
 
-    emit(devices_table(Device.known(), sources=sources, format=table_format))
+    choose("table format", table_format, formats())
+    present(lambda: devices_table(Device.known(), sources=sources, format=table_format), markup=table_format)
     return GOOD

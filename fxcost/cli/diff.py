@@ -6,15 +6,17 @@ from typing import Any
 
 import click
 
-from .complete import complete_model
+from ..text.choice import choose
+from .complete import complete_model, formats
 from .group import fxcost
 from .model import input_options, report_of
-from .output import GOOD, emit, write
+from .names import check_model
+from .output import GOOD, check_writable, present, write
 
 
 @fxcost.command()
-@click.argument("before", metavar="A", shell_complete=complete_model)
-@click.argument("after", metavar="B", shell_complete=complete_model)
+@click.argument("before", metavar="A", shell_complete=complete_model, callback=check_model)
+@click.argument("after", metavar="B", shell_complete=complete_model, callback=check_model)
 @input_options
 @click.option("--depth", type=click.IntRange(min=1), help="Levels of modules to show.")
 @click.option("--format", "layout", metavar="FORMAT", help="markdown (for a pull request), or any format of tabulate.")
@@ -33,11 +35,16 @@ def diff(*, before: str, after: str, depth: int | None, layout: str | None, **op
     from ..compare.diff import diff as compare
 
     json, html = options.pop("json"), options.pop("html")
-    found = compare(*(report_of(name, options) for name in (before, after)))
+    if layout is not None:
+        choose("diff format", layout, formats())
+    for path in (json, html):
+        check_writable(path)
+    found = compare(report_of(before, options), report_of(after, options), names=(before, after))
     if html is not None:
         write(html, found.to_html())
     if json is not None:
         write(json, found.to_json())
     if "-" not in (html, json):
-        emit(found.text(layout or "rounded_outline", depth=depth), plain=layout == "markdown", changes=True)
+        chosen = layout or "rounded_outline"
+        present(lambda: found.text(chosen, depth=depth), markup=chosen, plain=layout == "markdown", changes=True)
     return GOOD

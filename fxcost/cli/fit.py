@@ -8,9 +8,11 @@ from typing import Any
 
 import click
 
+from ..text.amounts import parse_bytes
+from .checks import check_numbers
 from .group import fxcost
 from .model import ModelOptions, load_model, model_options, parse_arguments, parse_optimizer
-from .output import FAILED, GOOD, emit
+from .output import FAILED, GOOD, present
 from .progress import working
 
 
@@ -47,6 +49,9 @@ def fit(
       fxcost fit torchvision:resnet50 --memory 24GiB --training adamw
       fxcost fit hf:llama --serve --context 32k --kv fp8 --memory 80GB
     """
+    for size in (memory, reserve):
+        parse_bytes(size)
+    check_numbers(dtype=options["dtype"], training=True, optimizer=parse_optimizer(optimizer))
     from ..fit import fit as find
 
     if serve:
@@ -64,7 +69,7 @@ def fit(
             capture=chosen.capture,
             dtype=chosen.dtype,
         )
-    emit(str(found))
+    present(lambda: str(found))
     return GOOD if found.fits else FAILED
 
 
@@ -81,5 +86,5 @@ def _serving(
             model, prompt=max(length - 1, 1), new_tokens=1, weights=weights, kv=kv, arguments=parse_arguments(arguments)
         )
         requests = gen.fitting(memory, length, reserve)
-    emit(gen.fitting_text(memory, length, reserve))
+    present(lambda: gen.fitting_text(memory, length, reserve))
     return GOOD if requests else FAILED

@@ -2,18 +2,93 @@
 
 from __future__ import annotations
 
+import sys
 from difflib import get_close_matches
 
 import click
 from click.shell_completion import CompletionItem
 
+from ..text.paper import NARROWEST, reflowed
 from ..version import VERSION
+from .output import terminal_width
+
+SECTIONS = {
+    "Model and inputs": ("inputs", "batch", "arguments", "dims", "dtype", "train", "real", "capture", "vary", "given",
+        "prompt", "new", "context", "weights", "kv", "experts", "speculate", "acceptance", "as_written"),
+    "What is counted": ("training", "optimizer", "strict", "operators"),
+    "Where it runs": ("runs", "warmup", "place", "threads", "processes", "timeout", "retry"),
+    "Limits": ("memory", "reserve", "limit", "no_uncosted", "baseline", "tolerance", "update"),
+    "Table": ("by", "depth", "top", "sort", "columns", "format", "table_format", "layout", "sources"),
+    "Also shown": ("tools", "device", "fusion", "peak", "formula", "card", "names",
+        "devices", "serve"),
+    "Files": (
+        "html", "json", "jsonl", "csv", "markdown", "plot", "dot", "svg", "png", "collapse", "speedscope",
+        "model_explorer", "chrome_trace", "csv_path", "plot_path",
+    ),
+}  # fmt: skip
+"""The sections of a command's help, with the names of their options. `max_…` are limits; the rest is "Other"."""
+
+
+MEANT = {
+    "help": "fxcost --help, or fxcost COMMAND --help",
+    "list": "`fxcost models` lists models, `fxcost conventions` tools, `fxcost devices` devices",
+    "ls": "`fxcost models` lists models, `fxcost conventions` tools, `fxcost devices` devices",
+    "version": "fxcost --version",
+    "summary": "fxcost MODEL shows the table",
+}
+"""What those are told who type commands of other programs."""
+
+
+class Grouped(click.Command):
+    """A command whose help has its options in sections, if there are many."""
+
+    few = 8
+
+    def get_help(self, ctx: click.Context) -> str:
+        """The help, which fits the terminal."""
+        return fitted(super().get_help(ctx))
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """One list for each section that has an option here."""
+        options = [parameter for parameter in self.get_params(ctx) if isinstance(parameter, click.Option)]
+        lines = [(section_of(option), line) for option in options if (line := option.get_help_record(ctx)) is not None]
+        if len(lines) <= self.few:
+            super().format_options(ctx, formatter)
+            return
+        sections: dict[str, list[tuple[str, str]]] = {title: [] for title in (*SECTIONS, "Other")}
+        for title, line in lines:
+            sections[title].append(line)
+        for title, listed in sections.items():
+            if listed:
+                with formatter.section(title):
+                    formatter.write_dl(listed)
+
+
+def fitted(text: str) -> str:
+    """A help whose examples and lists, which click leaves as they are, fit the terminal too."""
+    width = terminal_width(sys.stdout)
+    return text if width is None else reflowed(text, max(width, NARROWEST))
+
+
+def section_of(option: click.Option) -> str:
+    """The section of the help that an option stands in."""
+    name = option.name or ""
+    if name.startswith("max_"):
+        return "Limits"
+    if name == "memory" and option.is_flag:
+        return "Also shown"
+    return next((title for title, names in SECTIONS.items() if name in names), "Other")
 
 
 class DefaultCommand(click.Group):
     """A group that runs its command `cost` where the first argument names no other one."""
 
+    command_class = Grouped
     default = "cost"
+
+    def get_help(self, ctx: click.Context) -> str:
+        """The help, which fits the terminal."""
+        return fitted(super().get_help(ctx))
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Put the default command in front of arguments that start with none."""
@@ -26,6 +101,8 @@ class DefaultCommand(click.Group):
 
     def check_name(self, name: str) -> None:
         """Catch a mistyped command before it is taken for a model."""
+        if name in MEANT:
+            raise click.UsageError(f"no command {name!r}; {MEANT[name]}")
         near = get_close_matches(name, self.commands, n=1, cutoff=0.75)
         if near:
             raise click.UsageError(f"no command {name!r}; did you mean {near[0]!r}?")

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .checks import check_device, check_format, check_numbers, check_plot
 from .devices import find_device
 from .group import fxcost
 from .model import ModelOptions, load_model, model_options
-from .output import GOOD, emit, write, write_file
+from .output import GOOD, check_writable, present, write, write_file, wrote
 from .progress import working
 
 if TYPE_CHECKING:
@@ -45,13 +46,19 @@ def measure(**options: Any) -> int:
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # else its profiler says when it starts and stops
     plot, json, layout = options.pop("plot"), options.pop("json"), {"top": options.pop("top")}
     layout["format"] = options.pop("table_format")
+    check_format(layout["format"])
+    check_device(options["device"], None)
+    check_plot(plot)
+    check_writable(json)
+    check_numbers(dtype=options["dtype"], training=True, optimizer=None)
     with redirect_stdout(sys.stderr), working(f"measuring {options['model']}"):
         measurement = _measured(**options)
     if plot is not None:
         write_file(plot, measurement.plot)
+        wrote(plot)
     written = None if json is None else write(json, json_library.dumps(measurement.to_dict(), indent=1) + "\n")
     if written != "-":
-        emit(measurement.table(**layout))
+        present(lambda: measurement.table(**layout), markup=layout["format"])
     return GOOD
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import os
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -13,7 +12,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from .checks import check_numbers
 from .complete import complete_model
+from .names import check_model, is_report
 from .progress import quiet_option, working
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 def model_options(function: Function) -> Function:
     """The argument and options that say which model is meant and what it is fed."""
-    return click.argument("model", shell_complete=complete_model)(input_options(function))
+    return click.argument("model", shell_complete=complete_model, callback=check_model)(input_options(function))
 
 
 def input_options(function: Function) -> Function:
@@ -100,6 +101,8 @@ class ModelOptions:
 
 def analyse(options: ModelOptions) -> Report:
     """Build the model and analyse it on the inputs given, or else on its default ones."""
+    optimizer = parse_optimizer(options.optimizer)
+    check_numbers(dtype=options.dtype, training=options.training, optimizer=optimizer)
     from ..analyze import analyze
     from ..sources.hf import stored_otherwise
 
@@ -112,7 +115,7 @@ def analyse(options: ModelOptions) -> Report:
             capture=options.capture,
             dtype=options.dtype,
             training=options.training,
-            optimizer=parse_optimizer(options.optimizer),
+            optimizer=optimizer,
             dims=parse_dims(options.dims) or None,
             autocast=options.autocast,
         )
@@ -135,11 +138,6 @@ def parse_dims(texts: Sequence[str]) -> dict[str, tuple[int, int] | None]:
             raise click.UsageError(f"--dim {name} is given twice")
         dims[name] = None if low is None else (int(low), int(high))
     return dims
-
-
-def is_report(name: str) -> bool:
-    """True for the path of a JSON report, where a model is expected."""
-    return name.endswith(".json") and (":" not in name or os.path.isfile(name))
 
 
 def report_of(name: str, options: dict[str, Any]) -> Report:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -12,10 +13,15 @@ from typing import Any, TextIO
 import click
 
 from ..text import files
+from ..text.paper import NARROWEST, paper, reflowed
+from ..text.tables import FOR_PEOPLE
+from ..text.units import byte_size
 from ..text.words import one_line
 from .colour import painted, wanted
 
 GOOD, FAILED, BAD_USAGE, INTERRUPTED = 0, 1, 2, 130
+QUIET = "fxcost.quiet"
+"""Where a command's context says that `--quiet` was given."""
 LONGEST = 2000
 """Characters of an error's line."""
 
@@ -49,6 +55,28 @@ def prepare_streams() -> None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - as long as the process
         elif mode == "w" and hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="fxcost")
+
+
+def present(make: Callable[[], str], *, markup: str | None = None, plain: bool = False, changes: bool = False) -> None:
+    """Put what `make` returns on the standard output, as :func:`emit`; on a terminal as wide as that is.
+
+    A table in a `markup` that is copied to elsewhere, as Markdown is, stays as wide as it is.
+    """
+    width = terminal_width(sys.stdout) if markup is None or markup in FOR_PEOPLE else None
+    with paper(width):
+        text = make()
+    emit(text if width is None else reflowed(text, max(width, NARROWEST)), plain=plain, changes=changes)
+
+
+def terminal_width(stream: TextIO) -> int | None:
+    """How many columns the terminal has to which a stream goes; None if it goes to a file, a pipe or a dumb terminal.
+
+    `COLUMNS` goes first, as it does for other programs.
+    """
+    if not stream.isatty():
+        return None
+    columns = shutil.get_terminal_size((80, 24)).columns
+    return columns if columns > 0 else None
 
 
 def emit(text: str | bytes, *, plain: bool = False, changes: bool = False) -> None:
@@ -94,6 +122,7 @@ def write(path: str, text: str) -> str:
         emit(text, plain=True)
     else:
         write_file(path, lambda path: files.write(path, text))
+        wrote(path)
     return path
 
 
@@ -103,6 +132,7 @@ def write_view(path: str, view: Callable[..., str | bytes], **options: Any) -> N
         emit(view(**options), plain=True)
     else:
         write_file(path, view, **options)
+        wrote(path)
 
 
 def write_file(path: str, write: Callable[..., Any], **options: Any) -> None:
@@ -127,9 +157,29 @@ def check_writable(path: str | None) -> None:
         raise unwritable(path, error) from error
 
 
-def unwritable(path: str, error: OSError) -> click.UsageError:
+class Unwritable(click.FileError):
+    """A path that can't be written."""
+
+    def format_message(self) -> str:
+        """One line."""
+        return f"cannot write {self.ui_filename}: {self.message}"
+
+
+def unwritable(path: str, error: OSError) -> click.FileError:
     """The complaint about a path that can't be written."""
-    return click.UsageError(f"cannot write {path}: {error.strerror or error}")
+    return Unwritable(path, error.strerror or str(error))
+
+
+def wrote(*paths: str) -> None:
+    """Say on the error stream what was written, if that takes it; not with `--quiet`."""
+    context = click.get_current_context(silent=True)
+    if context is not None and context.meta.get(QUIET):
+        return
+    for path in paths:
+        with suppress(OSError):
+            size = f" ({byte_size(os.path.getsize(path))})" if os.path.isfile(path) else ""
+            sys.stderr.write(f"wrote {one_line(path, LONGEST)}{size}\n")
+            sys.stderr.flush()
 
 
 def fail(message: str, code: int) -> int:
@@ -137,7 +187,9 @@ def fail(message: str, code: int) -> int:
     stream, label = sys.stderr, "fxcost: error:"
     label = click.style(label, fg="red", bold=True) if wanted(stream) else label
     try:
-        stream.write(f"{label} {one_line(message, LONGEST)}\n")
+        text, width = f"fxcost: error: {one_line(message, LONGEST)}", terminal_width(stream)
+        text = text if width is None else reflowed(text, max(width, NARROWEST))
+        stream.write(f"{label}{text.removeprefix('fxcost: error:')}\n")
         stream.flush()
     except OSError:  # the exit code still says it
         silence(stream)

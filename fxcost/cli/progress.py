@@ -12,12 +12,12 @@ import click
 
 from ..text.progress import progress
 from ..text.words import printable
+from .output import QUIET
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 PATIENCE_S = 1.0
 """What is done by then needs no sign of life."""
-QUIET = "fxcost.quiet"
 
 
 def quiet_option(function: Function) -> Function:
@@ -26,7 +26,7 @@ def quiet_option(function: Function) -> Function:
     def note(context: click.Context, parameter: click.Parameter, value: bool) -> None:
         context.meta[QUIET] = value
 
-    text = "Show no progress on the error stream (there is none unless it is a terminal)."
+    text = "Say nothing on the error stream: no progress (shown on terminals), not what was written."
     return click.option("-q", "--quiet", is_flag=True, expose_value=False, callback=note, help=text)(function)
 
 

@@ -14,7 +14,7 @@ from .complete import complete_model
 from .devices import find_device
 from .group import fxcost
 from .model import comma_separated, parse_arguments
-from .output import GOOD, check_writable, emit, write
+from .output import GOOD, check_writable, present, write
 from .progress import quiet_option, working
 
 if TYPE_CHECKING:
@@ -117,7 +117,6 @@ def serve(*, model: str, names: list[str] | None, csv_path: str | None, plot_pat
         contexts = [parse_length(text) for text in options["context"] or ()] or None
         batches = parse_batches(options["batch"])
         sweeps = [bounds.sweep(batches, contexts) for bounds in made]
-        text = _text(gen, made, sweeps, options)
     if csv_path is not None:
         if not sweeps:
             raise click.UsageError("--csv needs a device: --device h100")
@@ -126,7 +125,7 @@ def serve(*, model: str, names: list[str] | None, csv_path: str | None, plot_pat
     if plot_path is not None:
         sweeps[0].plot(plot_path)
     if csv_path != "-":
-        emit(text)
+        present(lambda: _text(gen, made, sweeps, options), markup=options["table_format"])
     return GOOD
 
 

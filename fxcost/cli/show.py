@@ -10,12 +10,14 @@ import click
 from ..errors import ReportFileError
 from .group import fxcost
 from .output import GOOD
+from .progress import quiet_option
 from .views import show_views, take_views, view_options
 
 
 @fxcost.command()
 @click.argument("report")
 @view_options
+@quiet_option
 @click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")
 def show(*, report: str, **options: Any) -> int:
     """Show a REPORT that was written as JSON (`fxcost MODEL --json report.json`), without its model.

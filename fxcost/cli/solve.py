@@ -8,7 +8,7 @@ import click
 
 from .group import fxcost
 from .model import ModelOptions, analyse, model_options
-from .output import FAILED, GOOD, emit, fail
+from .output import FAILED, GOOD, fail, present
 
 
 @fxcost.command()
@@ -62,7 +62,7 @@ def solve(
     costs = formula.at(**sizes, **{dim: found})
     told = ", ".join(f"{name} = {costs[name]:,}" for name in limits)
     end = f"; {dim} = {found} is the end of the domain" if found == formula.domain[dim].high else ""
-    emit(f"{dim} = {found}: {told}{end}")
+    present(lambda: f"{dim} = {found}: {told}{end}")
     return GOOD
 
 

@@ -14,8 +14,8 @@ import click
 from .complete import complete_model
 from .group import fxcost
 from .model import comma_separated, how_options, parse_arguments, parse_optimizer
-from .output import FAILED, GOOD, check_writable, emit, fail, write
-from .progress import QUIET, quiet_option
+from .output import FAILED, GOOD, QUIET, check_writable, fail, present, write
+from .progress import quiet_option
 
 
 @fxcost.command()
@@ -60,7 +60,7 @@ def sweep(*, models: Sequence[str], csv: str | None, **options: Any) -> int:
     with redirect_stdout(sys.stderr):  # what a library prints as it is imported is not part of the answer
         found = run(list(items(models, **options)), path=path, progress=not quiet, **pool)
     if csv is None or write(csv, found.to_csv()) != "-":
-        emit(found.table(**layout))
+        present(lambda: found.table(**layout), markup=layout.get("format"))
     if found.errors:
         return fail(f"{len(found.errors)} of {len(found)} could not be analysed", FAILED)
     return GOOD

@@ -5,14 +5,15 @@ A view that is a file is a row of `FILES`: its option, the method of the report 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from .checks import check_device, check_drawing, check_plot, check_table, check_tools
 from .devices import find_device
 from .model import comma_separated
-from .output import emit, write_file, write_view
+from .output import check_writable, present, write_file, write_view, wrote
 
 if TYPE_CHECKING:
     from ..report import Report
@@ -33,6 +34,8 @@ FILES = (
 )
 """Option, method of the report that writes to a path and returns what it writes, help."""
 
+PICTURES = ("svg", "png")
+"""Files that Graphviz draws."""
 LAYOUT = ("by", "depth", "top", "sort", "columns", "format")
 """Options that go to `Report.table` as they are; without any of them, what `print(report)` shows is printed."""
 
@@ -41,7 +44,7 @@ def view_options(function: Function) -> Function:
     """The options that say which views of a report are printed and written."""
     options = [
         click.option("--by", type=click.Choice(["module", "node", "operator", "family"]), help="Rows of the table."),
-        click.option("--depth", type=click.IntRange(min=0), help="Levels of modules to show."),
+        click.option("--depth", type=click.IntRange(min=0), help="Levels of modules to show, in pictures too."),
         click.option("--top", type=click.IntRange(min=1), help="Show only so many rows, the largest first."),
         click.option("--sort", metavar="COLUMN", help="Sort the rows, largest first."),
         click.option(
@@ -71,6 +74,13 @@ def view_options(function: Function) -> Function:
             help="Draw memory over time, or with --device the roofline (PNG, SVG, PDF); needs matplotlib.",
         ),
         *[click.option(f"--{name}", metavar="PATH", help=text) for name, _, text in FILES],
+        click.option("--card", is_flag=True, help="Print one line of Markdown for a model card instead of the table."),
+        click.option("--chrome-trace", metavar="PATH", help="For --device: write the estimated timeline for Perfetto."),
+        click.option(
+            "--collapse",
+            type=click.IntRange(min=1),
+            help="In pictures: draw modules at this depth as one box.  [default: --depth, or what is readable]",
+        ),
     ]
     for option in reversed(options):
         function = option(function)
@@ -78,9 +88,23 @@ def view_options(function: Function) -> Function:
 
 
 def take_views(options: dict[str, Any]) -> dict[str, Any]:
-    """Take the values of :func:`view_options` out of all options of a command."""
-    names = (*LAYOUT, "tools", "memory", "device", "fusion", "peak", "plot")
-    return {name: options.pop(name) for name in (*names, *(_name(option) for option, _, _ in FILES))}
+    """Take the values of :func:`view_options` out of all options of a command, and look at them.
+
+    Raises:
+        FxcostError, ClickException: a name in them is not known, or a path can't be written.
+    """
+    names = (*LAYOUT, "tools", "memory", "device", "fusion", "peak", "plot", "collapse", "card", "chrome_trace")
+    views = {name: options.pop(name) for name in (*names, *(_name(option) for option, _, _ in FILES))}
+    check_table(**{name: views[name] for name in ("by", "sort", "columns", "format")})
+    check_tools(views["tools"])
+    check_device(views["device"], views["peak"])
+    check_plot(views["plot"])
+    if views["chrome_trace"] is not None and views["device"] is None:
+        raise click.UsageError("--chrome-trace is for --device: name the device whose times are meant")
+    check_writable(views["chrome_trace"])
+    for option, _, _ in FILES:
+        (check_drawing if option in PICTURES else check_writable)(views[_name(option)])
+    return views
 
 
 def _name(option: str) -> str:
@@ -90,35 +114,55 @@ def _name(option: str) -> str:
 
 def show_views(report: Report, views: dict[str, Any]) -> None:
     """Write the files that are asked for, and print the table unless one of them goes to the standard output."""
-    layout = {name: views[name] for name in LAYOUT if views[name] is not None}
-    if views["tools"]:
-        shown = [report.compared(*views["tools"], format=views["format"] or "rounded_outline")]
-    else:
-        shown = [report.table(**layout) if layout else str(report)]
-    if views["memory"]:
-        shown.append(str(report.memory))
-    if report.training is not None:
-        shown.append(str(report.training))
-    if views.get("formula"):
-        shown.append(str(report.formula))
     roofline = _roofline(report, views)
-    if roofline is not None:
-        shown.append(roofline.table(views["top"] or 20, views["format"] or "rounded_outline"))
     if views["plot"] is not None:
         write_file(views["plot"], (roofline or report.training or report.memory).plot)
+        wrote(views["plot"])
+    if views["chrome_trace"] is not None and roofline is not None:
+        write_view(views["chrome_trace"], roofline.to_chrome_trace)
     wanted = [(option, method, views[_name(option)]) for option, method, _ in FILES]
     for option, method, path in wanted:
-        extra = {"device": roofline.device} if roofline is not None and option == "speedscope" else {}
         if path is not None:
-            write_view(path, getattr(report, method), **extra)
-    if "-" not in [path for _, _, path in wanted]:
-        emit("\n\n".join(shown))
+            write_view(path, getattr(report, method), **_extra(option, views, roofline))
+    if "-" not in [views["chrome_trace"], *(path for _, _, path in wanted)]:
+        present(lambda: "\n\n".join(_texts(report, views, roofline)), markup=views["format"])
+
+
+def _extra(option: str, views: dict[str, Any], roofline: Roofline | None) -> dict[str, Any]:
+    """Arguments of the method that writes a file."""
+    if option == "speedscope" and roofline is not None:
+        return {"device": roofline.device}
+    if option in ("dot", *PICTURES):
+        collapse = views["collapse"] if views["collapse"] is not None else views["depth"]
+        return {"collapse": collapse or None}
+    if option == "markdown" and views["depth"] is not None:
+        return {"depth": views["depth"]}
+    return {}
+
+
+def _texts(report: Report, views: dict[str, Any], roofline: Roofline | None) -> Iterator[str]:
+    """Everything that is printed."""
+    layout = {name: views[name] for name in LAYOUT if views[name] is not None}
+    table_format = views["format"] or "rounded_outline"
+    if views["card"]:
+        yield report.card()
+        return
+    if views["tools"]:
+        yield report.compared(*views["tools"], format=table_format)
+    else:
+        yield report.table(**layout) if layout else str(report)
+    if views["memory"]:
+        yield str(report.memory)
+    if report.training is not None:
+        yield str(report.training)
+    if views.get("formula"):
+        yield str(report.formula)
+    if roofline is not None:
+        yield roofline.table(views["top"] or 20, table_format)
 
 
 def _roofline(report: Report, views: dict[str, Any]) -> Roofline | None:
     """The roofline on the device that was named, if one was."""
     if views["device"] is None:
-        if views["peak"] is not None:
-            raise click.UsageError("--peak is for --device: name the device whose peak is meant")
         return None
     return report.roofline(find_device(views["device"]), views["peak"], views["fusion"])

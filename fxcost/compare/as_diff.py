@@ -16,7 +16,6 @@ from ..text import units
 from ..text.choice import choose
 from ..text.tables import safe, tabulated
 from ..text.words import shortened
-from ..totals.sums import Sums
 from ..views.rows import run_name, stem_and_number
 from ..views.summary import header
 from .comparison import Comparison, Figures, ModuleChange
@@ -53,14 +52,16 @@ def to_dict(diff: Comparison) -> dict[str, Any]:
 
     `modules` is a list, parents before children; each entry names its parent by its position (-1 for the root), has
     its FQN and class `before` and `after` (null where it is not there), and its numbers `[before, after]` with its
-    children (`figures`) and without them (`own`).
+    children (`figures`) and without them (`own`). `lines` is how a reader sees what changed: positions in `modules`,
+    each with the name of the run of modules that it stands for, and how many these are with the runs around them.
     """
     return {
         "schema": SCHEMA,
-        "before": _side(diff.before),
-        "after": _side(diff.after),
+        "before": _side(diff, 0),
+        "after": _side(diff, 1),
         "totals": [{**asdict(total), "change": total.change} for total in diff.totals],
         "modules": [_module(row) for row in diff.rows],
+        "lines": _folded(diff),
         "uncosted": {"before": diff.before.uncosted, "after": diff.after.uncosted},
     }
 
@@ -70,8 +71,32 @@ def to_json(diff: Comparison) -> str:
     return json.dumps(to_dict(diff), indent=1, ensure_ascii=False) + "\n"
 
 
-def _side(report: Sums) -> dict[str, Any]:
-    return {"type": report.model_type, "capture": report.capture, "title": header(report)}
+def _side(diff: Comparison, side: int) -> dict[str, Any]:
+    report = (diff.before, diff.after)[side]
+    return {
+        "name": diff.names[side],
+        "type": report.model_type,
+        "capture": report.capture,
+        "title": header(report),
+    }
+
+
+def _title(diff: Comparison, side: int) -> str:
+    """A side as the user named it, and what was analysed."""
+    name, title = diff.names[side], header((diff.before, diff.after)[side])
+    return f"{name}: {title}" if name else title
+
+
+def _folded(diff: Comparison) -> list[dict[str, Any]]:
+    tree = _Tree(diff.rows)
+    lines: list[dict[str, Any]] = []
+    stack = [(run, 1) for run in reversed(tree.runs(0))]
+    while stack:
+        run, times = stack.pop()
+        times *= len(run)
+        lines.append({"module": run[0], "name": run_name([_local(diff.rows[i]) for i in run]), "times": times})
+        stack.extend((below, times) for below in reversed(tree.runs(run[0])))
+    return lines
 
 
 def _module(row: ModuleChange) -> dict[str, Any]:
@@ -133,7 +158,7 @@ def text(diff: Comparison, format: str, *, depth: int | None) -> str:  # noqa: A
     from tabulate import tabulate_formats
 
     choose("diff format", format, [*tabulate_formats, "markdown"])
-    lines = [f"from  {header(diff.before)}", f"to    {header(diff.after)}", _totals(diff, format)]
+    lines = [f"from  {_title(diff, 0)}", f"to    {_title(diff, 1)}", _totals(diff, format)]
     if not diff:
         return "\n".join([*lines, "no difference"])
     shown, hidden = _lines(diff, depth)
@@ -147,7 +172,7 @@ def text(diff: Comparison, format: str, *, depth: int | None) -> str:  # noqa: A
 def markdown(diff: Comparison, *, depth: int | None) -> str:
     """A heading, the totals, and the modules in a fold: what a comment on a pull request can hold."""
     lines = [f"### Model cost: {_safe(one_line(diff))}", ""]
-    lines += [f"{_safe(header(diff.before))} → {_safe(header(diff.after))}", "", _totals(diff, "github"), ""]
+    lines += [f"{_safe(_title(diff, 0))} → {_safe(_title(diff, 1))}", "", _totals(diff, "github"), ""]
     shown, hidden = _lines(diff, depth)
     if shown:
         more = f", {hidden:,} not shown" if hidden else ""
@@ -172,7 +197,7 @@ def _totals(diff: Comparison, format: str) -> str:  # noqa: A002
         heading, write = MEASURES[total.name]
         rows.append([heading, write(total.before), write(total.after), signed(total.change, write)])
         rows[-1].append(percent_change(total.change, total.before))
-    return _table(rows, ["", "before", "after", "change", "%"], format, texts=1)
+    return _table(rows, ["", "before", "after", "change", "%"], format, ["%"], texts=1)
 
 
 def _modules(lines: Sequence[Line], format: str) -> str:  # noqa: A002
@@ -180,12 +205,13 @@ def _modules(lines: Sequence[Line], format: str) -> str:  # noqa: A002
     rows = [
         [line.label, line.what, *(signed(getattr(line.change, n), MEASURES[n][1]) for n in names)] for line in lines
     ]
-    return _table(rows, ["module", "what", *(MEASURES[n][0] for n in names)], format, texts=2)
+    headers = ["module", "what", *(MEASURES[n][0] for n in names)]
+    return _table(rows, headers, format, ["bytes moved", "FLOPs", "parameters"], texts=2)
 
 
-def _table(rows: list[list[str]], headers: list[str], format: str, *, texts: int) -> str:  # noqa: A002
+def _table(rows: list[list[str]], headers: list[str], format: str, drop: Sequence[str], *, texts: int) -> str:  # noqa: A002
     cells = [[*(safe(cell, format) for cell in row[:texts]), *row[texts:]] for row in rows]
-    return tabulated(cells, headers, "l" * texts + "r" * (len(headers) - texts), format, indented=True)
+    return tabulated(cells, headers, "l" * texts + "r" * (len(headers) - texts), format, indented=True, drop=drop)
 
 
 def _lines(diff: Comparison, depth: int | None) -> tuple[list[Line], int]:

@@ -54,6 +54,11 @@ class Check:
         broken = ", ".join(result.measure for result in self.broken)
         return f"<Check: {f'over budget: {broken}' if broken else 'within budget'}>"
 
+    def _repr_html_(self) -> str:
+        from ..text.notebook import preformatted
+
+        return preformatted(str(self))
+
 
 @checked
 def check(report: Report | str | PathLike[str], **budget: Any) -> Check:

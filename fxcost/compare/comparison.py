@@ -108,12 +108,16 @@ class ModuleChange:
 @checked
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Comparison:
-    """Two reports, and what changed. `rows` are the modules of both models, parents before children."""
+    """Two reports, and what changed. `rows` are the modules of both models, parents before children.
+
+    `names` is what views call the two; empty texts where nobody named them.
+    """
 
     before: Report
     after: Report
     totals: tuple[Change, ...]
     rows: tuple[ModuleChange, ...]
+    names: tuple[str, str] = ("", "")
 
     def __bool__(self) -> bool:
         return any(total.change for total in self.totals) or any(row.kind for row in self.rows)

@@ -67,9 +67,18 @@ class Diff(Comparison):
 
         return f"<Diff: {one_line(self)}>"
 
+    def _repr_html_(self) -> str:
+        from ..text.notebook import preformatted
+
+        return preformatted(str(self))
+
 
 @checked
-def diff(before: Report | str | PathLike[str], after: Report | str | PathLike[str]) -> Diff:
+def diff(
+    before: Report | str | PathLike[str],
+    after: Report | str | PathLike[str],
+    names: tuple[str, str] | None = None,
+) -> Diff:
     """What changed from one report to another; modules are aligned by qualified name, then by structure.
 
     >>> import fxcost, torch
@@ -77,17 +86,21 @@ def diff(before: Report | str | PathLike[str], after: Report | str | PathLike[st
     >>> [(total.name, total.change) for total in fxcost.diff(small, large).totals[:2]]
     [('params', 18), ('macs', 16)]
 
-    Both are reports, or paths of their JSON files. A renamed module is one row, not a removal and an addition.
+    Both are reports, or paths of their JSON files. `names` is what views call them, by default those paths. A renamed
+    module is one row, not a removal and an addition; it must be of the same class and of like size (at most twice the
+    parameters and MACs).
     `peak_memory` is that of the forward pass in graph order, which two reports have however they were captured.
 
     Raises:
         InputError: one is neither a report nor a path.
         ReportFileError: a file is no report.
     """
+    paths = tuple(str(given) if isinstance(given, PathLike) else given for given in (before, after))
+    named = tuple("" if not isinstance(path, str) or path.lstrip().startswith("{") else path for path in paths)
     before, after = as_report(before), as_report(after)
     rows = tuple(rows_of(before, after))
     root = rows[0]
-    named = [(f.name, getattr(root.was, f.name), getattr(root.is_now, f.name)) for f in fields(Figures)]
-    named.append(("peak_memory", before.memory.peak_bytes, after.memory.peak_bytes))
-    totals = tuple(Change(name=name, before=was, after=now) for name, was, now in named)
-    return Diff(before=before, after=after, totals=totals, rows=rows)
+    figures = [(f.name, getattr(root.was, f.name), getattr(root.is_now, f.name)) for f in fields(Figures)]
+    figures.append(("peak_memory", before.memory.peak_bytes, after.memory.peak_bytes))
+    totals = tuple(Change(name=name, before=was, after=now) for name, was, now in figures)
+    return Diff(before=before, after=after, totals=totals, rows=rows, names=names or (named[0], named[1]))

@@ -12,10 +12,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tabulate import tabulate
-
 from ..errors import ConventionError
 from ..errors.arguments import checked
+from ..text.tables import tabulated
 from .convention import Convention, ours
 from .seen import Seen
 
@@ -59,11 +58,19 @@ class Reconciliation:
         first = ("fxcost", f"{self.ours:,}", "", f"our {self.unit}")
         last = (self.convention, f"{self.theirs:,}", "", "the tool's number")
         headers = ("term", self.unit, "modules", "why")
-        align = ("left", "right", "left", "left")
-        return tabulate([first, *lines, last], headers=headers, tablefmt=format, colalign=align, disable_numparse=True)
+        return tabulated([first, *lines, last], headers, "srlw", format, drop=("modules",))
 
     def __str__(self) -> str:
         return self.table()
+
+    def __repr__(self) -> str:
+        terms = f"{len(self.terms)} term{'' if len(self.terms) == 1 else 's'}"
+        return f"<Reconciliation: {self.convention} {self.theirs:,}, fxcost {self.ours:,} {self.unit}, {terms}>"
+
+    def _repr_html_(self) -> str:
+        from ..text.notebook import preformatted
+
+        return preformatted(str(self))
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +90,14 @@ class Reconciliations:
 
     def __str__(self) -> str:
         return "\n\n".join(map(str, self.tools))
+
+    def __repr__(self) -> str:
+        return f"<Reconciliations: {', '.join(tool.convention for tool in self.tools)}>"
+
+    def _repr_html_(self) -> str:
+        from ..text.notebook import preformatted
+
+        return preformatted(str(self))
 
 
 def reconcile(seen: Seen, conventions: Iterable[Convention]) -> Reconciliations:

@@ -14,6 +14,7 @@ from ..records.cost import Cost
 from ..records.plain import cost_dict, spec_dict
 from ..records.recording import OpRecord, TensorSpec
 from ..text import units
+from ..text.paper import at_most
 from ..text.words import printable
 from .derivation import Function, Term
 
@@ -89,6 +90,11 @@ class Explanation:
 
     def __repr__(self) -> str:
         return f"<Explanation of {self.name!r}: {self.cost.flops:,} FLOPs>"
+
+    def _repr_html_(self) -> str:
+        from ..text.notebook import preformatted
+
+        return preformatted(str(self))
 
 
 def to_dict(explanation: Explanation) -> dict[str, Any]:
@@ -213,7 +219,7 @@ def _derived(
         yield f"{space}{heading} = {value}, as above"
         return
     seen.add((heading, term))
-    if not named and len(one_line) <= WIDTH:
+    if not named and len(one_line) <= at_most(WIDTH):
         yield one_line
     else:
         yield f"{space}{heading} = {value}"
@@ -241,4 +247,4 @@ def _about(function: Function, seen: set[object], indent: int) -> Iterator[str]:
 def _wrapped(text: str, indent: int) -> Iterator[str]:
     """A text in lines of `WIDTH` at most."""
     space = " " * indent
-    yield from wrap(text, WIDTH, initial_indent=space, subsequent_indent=f"{space}  ", break_long_words=False)
+    yield from wrap(text, at_most(WIDTH), initial_indent=space, subsequent_indent=f"{space}  ", break_long_words=False)

@@ -1,4 +1,4 @@
-"""A number over a dim, drawn with matplotlib (an extra: `pip install 'fxcost[plot]'`)."""
+"""A number over a dim, drawn with matplotlib (the extra `plot`)."""
 
 from __future__ import annotations
 

@@ -99,3 +99,8 @@ class Formula(Expressions):
 
     def __repr__(self) -> str:
         return f"<Formula of {self.model_type} in {', '.join(self.names)}>"
+
+    def _repr_html_(self) -> str:
+        from ..text.notebook import preformatted
+
+        return preformatted(str(self))

@@ -64,6 +64,9 @@ class Growth:
             text += f"; {self.dim}^{self.exponent} overtakes {self.dim}^{below} at {self.dim} = {at}"
         return text
 
+    def __repr__(self) -> str:
+        return f"<Growth: {self}>"
+
 
 def growth(formula: Expressions, dim: str, number: str) -> Growth:
     """How a number grows with a dim; :meth:`fxcost.formula.formula.Formula.growth` says more."""

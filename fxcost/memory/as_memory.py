@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 from ..text import units
+from ..text.paper import at_most
 from ..text.tables import tabulated
 from .lifetimes import LiveTensor
 
@@ -16,6 +17,8 @@ BLOCKS = " ▁▂▃▄▅▆▇█"
 """Eighths of a character's height."""
 
 COLUMNS = ("node", "module", "operator", "tensor", "bytes", "share")
+LEAVING = ("operator", "module", "share", "tensor")
+"""In the order in which they leave a narrow table."""
 
 
 def memory_table(
@@ -54,7 +57,7 @@ def tensor_table(tensors: Sequence[LiveTensor], whole: int, top: int, format: st
     if len(tensors) > top:
         rest, more = sum(t.nbytes for t in tensors[top:]), units.plural(len(tensors) - top, "more tensor")
         rows.append(("", "", "", more, units.byte_size(rest), units.percent(rest, whole)))
-    return tabulated(rows, COLUMNS, "llllrr", format)
+    return tabulated(rows, COLUMNS, "lllsrr", format, drop=LEAVING)
 
 
 MOST_CHARACTERS = 1000
@@ -66,7 +69,7 @@ def chart(levels: Sequence[int], width: int, height: int, caption: str) -> str:
 
     A column shows the most of its neighbours; the top line is the peak.
     """
-    width, height = (min(max(size, 1), MOST_CHARACTERS) for size in (width, height))
+    width, height = (min(max(size, 1), MOST_CHARACTERS) for size in (at_most(width), height))
     columns = _grouped(levels, width)
     peak = max(columns, default=0)
     lines = [f"{units.byte_size(peak)} at most"]

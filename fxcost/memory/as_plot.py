@@ -1,4 +1,4 @@
-"""Live bytes over a pass or a training step, drawn with matplotlib (an extra: `pip install 'fxcost[plot]'`)."""
+"""Live bytes over a pass or a training step, drawn with matplotlib (the extra `plot`)."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def figure_and_axes() -> tuple[Any, Any]:
     try:
         from matplotlib.figure import Figure  # no pyplot: nothing global is touched
     except ImportError as error:
-        raise MissingLibraryError("drawing needs matplotlib: pip install 'fxcost[plot]'") from error
+        raise MissingLibraryError("drawing needs matplotlib: pip install matplotlib") from error
     figure = Figure(figsize=(9, 4.5))
     return figure, figure.subplots()
 

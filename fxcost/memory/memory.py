@@ -132,6 +132,17 @@ class Memory:
     def __str__(self) -> str:
         return f"{self.table()}\n{self.chart()}"
 
+    def __repr__(self) -> str:
+        peak = self.peak_eager_bytes if self.peak_eager_bytes is not None else self.peak_bytes
+        return (
+            f"<Memory: peak {units.byte_size(peak)}, of it activations {units.byte_size(self.peak_activation_bytes)}>"
+        )
+
+    def _repr_html_(self) -> str:
+        from ..text.notebook import preformatted
+
+        return preformatted(str(self))
+
 
 def forward_memory(recording: Recording) -> Memory:
     """The memory of the forward pass that was recorded."""

@@ -177,6 +177,15 @@ class Training:
     def __str__(self) -> str:
         return f"{self.table()}\n{self.chart()}"
 
+    def __repr__(self) -> str:
+        macs, peak = units.count(self.total.macs), units.byte_size(self.peak_bytes)
+        return f"<Training: {macs} MACs, peak {peak}, optimizer {self.optimizer}>"
+
+    def _repr_html_(self) -> str:
+        from ..text.notebook import preformatted
+
+        return preformatted(str(self))
+
 
 def training_of(
     record: TrainingRecord, modules: Iterable[ModuleRecord], registry: Registry, optimizer: Optimizer

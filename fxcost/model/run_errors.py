@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from typing import Any
+
+from torch import Tensor
 
 from ..errors import MissingMetaKernelError, ModelRunError
 from ..meta.nested import is_nested
 from ..meta.user_code import raising_line
 from ..records.recording import tensor_specs
 from .inputs import Arguments
+
+LONGEST = 500
+"""Characters of what PyTorch says: of an operator's overloads it lists all."""
 
 
 def run_error(error: Exception, what: str, module: str, values: Any) -> ModelRunError:
@@ -36,7 +43,23 @@ def model_raised(error: Exception, module: str | None, arguments: Arguments) -> 
             f"{where}{line}: an operator has no meta kernel, so its result's shape is unknown: {text}. "
             "Register one with torch.library.register_fake"
         )
+    if len(text) > LONGEST:
+        text = f"{text[:LONGEST]} …"
     return ModelRunError(
         f"{where} raised{line}: {type(error).__name__}: {text} (model inputs: {shapes or 'none'}). Check that the "
-        "inputs have the shapes and dtypes that the model takes; fxcost.spec(1, 128, dtype='int64') makes integer ones"
+        f"inputs have the shapes and dtypes that the model takes{_hint(text, arguments, dense)}"
     )
+
+
+def _hint(text: str, arguments: Arguments, dense: Sequence[Tensor]) -> str:
+    """What is most often wrong with inputs of this kind."""
+    lists = [value for value in arguments.args if isinstance(value, list) and len(value) == 1]
+    if lists and isinstance(lists[0][0], Tensor):
+        return "; one of them is a list of one tensor: for a tensor alone leave the brackets out"
+    if any(t.dim() == 3 and t.is_floating_point() and t.shape[0] <= 4 for t in dense) or BATCHED.search(text):
+        return ": shapes have the batch size in front, (1, 3, 224, 224) for one image of (3, 224, 224)"
+    return "; fxcost.spec(1, 128, dtype='int64') makes integer ones"
+
+
+BATCHED = re.compile(r"[Ee]xpected \d?D?.*(?:\dD|batch|unbatched).*(?:got|but)")
+"""How PyTorch complains about a dimension that is missing."""

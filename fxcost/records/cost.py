@@ -105,6 +105,10 @@ class NodeCost:
     operations: tuple[OpCost, ...]
     cost: Cost
 
+    def __repr__(self) -> str:
+        outputs = ", ".join(map(str, self.outputs))
+        return f"<NodeCost {self.name} → {outputs or 'nothing'}: {self.cost.macs:,} MACs, {self.cost.flops:,} FLOPs>"
+
     @property
     def name(self) -> str:
         """Name of the fx node."""

@@ -318,6 +318,9 @@ class Recording:
     deaths: tuple[tuple[Position, Position], ...] | None = None
     capture_reason: str = ""
 
+    def __repr__(self) -> str:
+        return f"<Recording of {self.model_type}: {len(self.nodes):,} nodes, {self.capture} capture>"
+
     @property
     def sketch(self) -> Sketch:
         """The graph as it was captured."""

@@ -35,9 +35,7 @@ def library(name: str) -> Any:
         if (error.name or "").partition(".")[0] != name.partition(".")[0]:
             raise  # the library is there, something that it needs is not
         package = name.partition(".")[0]
-        raise ModelLoadError(
-            f"{package} is not installed: `pip install {package}`, or `pip install 'fxcost[zoo]'` for all libraries"
-        ) from error
+        raise ModelLoadError(f"{package} is not installed: `pip install {package}`") from error
 
 
 def no_such_model(prefix: str, name: str, known: Iterable[str], instead: str = "") -> ModelLoadError:

@@ -8,6 +8,8 @@ from ..text import units
 from ..text.tables import tabulated
 from .devices import Device
 
+LEAVING = ("int8", "float8", "float64", "tf32", "float16", "device", "float32", "memory", "bandwidth")
+"""In the order in which they leave a narrow table."""
 DTYPES = ("float64", "float32", "tf32", "bfloat16", "float16", "float8", "int8")
 
 
@@ -19,7 +21,7 @@ def devices_table(devices: Iterable[Device], *, sources: bool = False, format: s
     """
     columns = ["name", "device", *DTYPES, "bandwidth", "memory", *(["source"] if sources else [])]
     rows = [[*_row(device), *([device.source] if sources else [])] for device in devices]
-    return tabulated(rows, columns, "ll" + "r" * (len(DTYPES) + 2) + ("l" if sources else ""), format)
+    return tabulated(rows, columns, "sl" + "r" * (len(DTYPES) + 2) + ("w" if sources else ""), format, drop=LEAVING)
 
 
 def _row(device: Device) -> list[str]:

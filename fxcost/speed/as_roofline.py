@@ -11,6 +11,9 @@ from .times import NodeTime, Times
 
 COLUMNS = ("node", "module", "family", "FLOPs", "bytes", "FLOPs/B", "compute", "memory", "time", "share", "bound by")
 
+LEAVING = ("compute", "memory", "FLOPs/B", "bytes", "family", "FLOPs", "module", "bound by", "share")
+"""In the order in which they leave a narrow table."""
+
 
 def roofline_table(roofline: Times, top: int | None, format: str, sort: bool) -> str:  # noqa: A002
     """Totals, then nodes: the longest first, or in execution order.
@@ -28,7 +31,7 @@ def roofline_table(roofline: Times, top: int | None, format: str, sort: bool) ->
         blank = [""] * (len(COLUMNS) - 4)
         name = units.plural(len(rest), "more node")
         rows.append([name, *blank, units.seconds(time), units.share(time / roofline.latency_s), ""])
-    return "\n".join([labelled(_facts(roofline)), tabulated(rows, COLUMNS, "lllrrrrrrrl", format)])
+    return "\n".join([labelled(_facts(roofline)), tabulated(rows, COLUMNS, "lllrrrrrrrs", format, drop=LEAVING)])
 
 
 def device_facts(device: Device) -> list[tuple[str, str]]:

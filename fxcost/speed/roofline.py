@@ -24,6 +24,7 @@ from ..errors import DeviceError, UnknownNameError, shown
 from ..errors.arguments import checked
 from ..memory.training import Training
 from ..records.cost import Cost, NodeCost, OpCost
+from ..text import files
 from ..totals.sums import UNCOSTED_FAMILY, Sums
 from .devices import Device
 from .dtypes import dtype_key
@@ -51,6 +52,15 @@ class Roofline(Times):
 
         return roofline_table(self, top, format, sort)
 
+    def to_chrome_trace(self, path: str | PathLike[str] | None = None) -> str:
+        """The estimated timeline as JSON for https://ui.perfetto.dev; written to `path` if one is given."""
+        from .as_chrome_trace import chrome_trace
+
+        text = chrome_trace(self)
+        if path is not None:
+            files.write(path, text)
+        return text
+
     def plot(self, path: str | PathLike[str]) -> None:
         """Draw FLOPS over FLOPs per byte, both logarithmic, a dot for each node (the extra `fxcost[plot]`).
 
@@ -64,6 +74,14 @@ class Roofline(Times):
 
     def __str__(self) -> str:
         return self.table()
+
+    def __repr__(self) -> str:
+        return f"<Roofline: {self.model_type} on {self.device.name}, {1e3 * self.latency_s:.3g} ms at least>"
+
+    def _repr_html_(self) -> str:
+        from ..text.notebook import preformatted
+
+        return preformatted(str(self))
 
 
 def roofline(report: Sums, device: Device | str, dtype: Any = None, fusion: str = "none") -> Roofline:

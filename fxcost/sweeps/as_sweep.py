@@ -52,6 +52,12 @@ COLUMNS: dict[str, tuple[str, Callable[[Any], str]]] = {
 """Every column that a table can show: its heading, and how a value is written."""
 
 DEFAULT = ("name", "capture", "nodes", "params", "macs", "flops", "bytes", "peak_bytes", "seconds")
+LEAVING = (
+    "seconds", "capture", "nodes", "bytes", "training_peak_bytes", "training_flops", "assumptions", "peak_bytes",
+    "uncosted", "flops", "params", "macs",
+)  # fmt: skip
+"""In the order in which they leave a narrow table that nobody chose the columns of."""
+SENTENCES = frozenset(("uncosted", "assumptions", "error"))
 TEXT = frozenset(("name", "model", "inputs", "capture", "uncosted", "assumptions", "error"))
 
 
@@ -73,8 +79,9 @@ def table(
     shown = rows if sort is None else _sorted(rows, choose("column to sort by", sort, tuple(COLUMNS)))
     shown = shown if top is None else shown[:top]
     cells = [[_cell(row, name) for name in chosen] for row in shown]
-    align = "".join("l" if name in TEXT else "r" for name in chosen)
-    body = tabulated(cells, [COLUMNS[name][0] for name in chosen], align, format)
+    align = "".join("w" if name in SENTENCES else "l" if name in TEXT else "r" for name in chosen)
+    drop = None if columns else [COLUMNS[name][0] for name in LEAVING]
+    body = tabulated(cells, [COLUMNS[name][0] for name in chosen], align, format, drop=drop)
     failed = [f"{row.name}: {printable(row.error)}" for row in rows if row.error]
     if columns is not None or not failed or not as_text:
         return body

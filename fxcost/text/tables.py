@@ -6,12 +6,19 @@ import re
 from collections.abc import Iterable, Sequence
 
 from .choice import choose
+from .paper import Squeezed, among, cells_of, paper_width
 from .words import printable
 
 HTML = ("html", "unsafehtml")
 MARKDOWN = ("github", "pipe")
+FOR_PEOPLE = frozenset((
+    "plain", "simple", "grid", "simple_grid", "rounded_grid", "heavy_grid", "mixed_grid", "double_grid", "fancy_grid",
+    "colon_grid", "outline", "simple_outline", "rounded_outline", "heavy_outline", "mixed_outline", "double_outline",
+    "fancy_outline", "presto", "pretty", "psql",
+))  # fmt: skip
+"""Formats that are for reading at a terminal. The others are markup, which is copied from there."""
 MARKDOWN_SIGNS = re.compile(r"[\\`*|<\[\]]|(?<!\w)_|_(?!\w)")
-ALIGNED = {"l": "left", "r": "right"}
+ALIGNED = {"l": "left", "s": "left", "w": "left", "r": "right"}
 
 
 def tabulated(
@@ -21,10 +28,19 @@ def tabulated(
     format: str,  # noqa: A002  tabulate's users know it by this name
     *,
     indented: bool = False,
+    drop: Sequence[str] | None = None,
 ) -> str:
-    """A table in a format of tabulate; `align` has a letter for each column, "l" for left and "r" for right.
+    """A table in a format of tabulate, which fits the paper (:func:`fxcost.text.paper.paper`).
 
-    With `indented`, spaces at the start of a cell stay.
+    Args:
+        rows: the cells.
+        columns: the headings.
+        align: a letter for each column: "r" for right; on the left stand "l" names, which are shortened in the middle
+            where the paper is narrow, "w" sentences, which are wrapped there, and "s" what stays as it is.
+        format: one of tabulate's. Those that programs read are never made narrower.
+        indented: spaces at the start of a cell stay.
+        drop: headings of columns that may be left out where the paper is narrow, the first first; by default all but
+            the first column, the last first. What was left out is said below the table.
 
     Raises:
         UnknownNameError: the format is not known.
@@ -32,9 +48,30 @@ def tabulated(
     from tabulate import tabulate, tabulate_formats
 
     choose("table format", format, tabulate_formats)
-    cells = list(rows)
-    colalign = [ALIGNED[letter] for letter in align] if cells else None
-    return str(tabulate(cells, columns, format, colalign=colalign, disable_numparse=True, preserve_whitespace=indented))
+    cells: list[Sequence[str]] = list(rows)
+    headings, letters = list(columns), align
+
+    def written() -> str:
+        colalign = [ALIGNED[letter] for letter in letters] if cells else None
+        return str(
+            tabulate(cells, headings, format, colalign=colalign, disable_numparse=True, preserve_whitespace=indented)
+        )
+
+    text, width = written(), paper_width()
+    if width is None or format not in FOR_PEOPLE or _widest(text) <= width:
+        return text
+    squeezed = Squeezed(cells, headings, align, among(columns, drop))
+    while (excess := _widest(text) - width) > 0 and squeezed.narrower(excess):
+        cells = [*squeezed.cells()]
+        headings = [columns[i] for i in squeezed.kept]
+        letters = "".join(align[i] for i in squeezed.kept)
+        text = written()
+    said = ", ".join(squeezed.left_out)
+    return f"{text}\n({said} not shown: {width} columns)" if said else text
+
+
+def _widest(text: str) -> int:
+    return max(map(cells_of, text.splitlines()), default=0)
 
 
 def labelled(facts: Iterable[tuple[str, str]]) -> str:

@@ -12,6 +12,8 @@ from .measured import Measured, NodeMeasurement, OperatorTime, Timing
 NODE_COLUMNS = (
     "node", "module", "family", "measured", "± spread", "share", "predicted", "reached", "FLOPS", "B/s", "bound by",
 )  # fmt: skip
+LEAVING = ("B/s", "± spread", "FLOPS", "family", "module", "bound by", "reached", "predicted", "share")
+"""In the order in which they leave a narrow table."""
 FAMILY_COLUMNS = ("family", "measured", "share", "predicted", "reached")
 OPERATOR_COLUMNS = ("operator", "calls", "time", "share")
 
@@ -86,7 +88,7 @@ def _nodes(m: Measured, top: int | None, format: str, sort: bool) -> str:  # noq
         name = units.plural(len(shown) - len(rows), "more node")
         row = [name, "", "", units.seconds(rest), "", units.share(rest / m.nodes_s)]
         rows.append([*row, *[""] * (len(NODE_COLUMNS) - len(row))])
-    return tabulated(rows, NODE_COLUMNS, "lllrrrrrrrl", format)
+    return tabulated(rows, NODE_COLUMNS, "lllrrrrrrrs", format, drop=LEAVING)
 
 
 def _node(node: NodeMeasurement, whole: float) -> list[str]:

@@ -53,3 +53,8 @@ class Measurement(Measured):
 
     def __repr__(self) -> str:
         return f"<Measurement: {self.report.model_type} on {self.place}, {self.forward.median * 1e3:.3f} ms>"
+
+    def _repr_html_(self) -> str:
+        from ..text.notebook import preformatted
+
+        return preformatted(str(self))

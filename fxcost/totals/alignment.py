@@ -13,6 +13,10 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from .module_tree import ModuleCost
 from .sums import Sums
 
+LIKE = 2
+"""Modules of one class but other names may be one module renamed if neither has more than so many times the other's
+parameters, nor MACs. The same holds for modules of one name but other classes, unless they stand in the same place."""
+
 Key = Callable[["_Side", str], Hashable]
 
 
@@ -59,7 +63,7 @@ class _Aligner:
         self.same_names()
         self.below_pairs(_name_and_type, _fingerprint)
         self.same_structures()
-        self.below_pairs(_name_and_type, _fingerprint, _local_name, _type_name)
+        self.below_pairs(_name_and_type, _fingerprint, _local_name, _type_name, alike=self.alike)
         self.with_siblings()
         return self.before.partner
 
@@ -76,15 +80,25 @@ class _Aligner:
                         self.pair(name, found.name)
                         break
 
-    def below_pairs(self, *keys: Key) -> None:
-        """Children of partners that agree in a key, the surest key first; then the children of these, and so on."""
+    def alike(self, a: str, b: str) -> bool:
+        """True if `a` can have become `b`: they stand in one place, or are of like size."""
+        before, after = self.before.modules[a], self.after.modules[b]
+        sizes = ((before.parameters.params, after.parameters.params), (before.cost.macs, after.cost.macs))
+        return a == b or all(max(pair) <= LIKE * min(pair) for pair in sizes)
+
+    def below_pairs(self, *keys: Key, alike: Callable[[str, str], bool] | None = None) -> None:
+        """Children of partners that agree in a key, the surest key first; then the children of these, and so on.
+
+        `alike` is asked where they have neither name and class nor structure in common.
+        """
         before, after = self.before, self.after
         waiting = deque(name for name in before.modules if name in before.partner)
         while waiting:
             name = waiting.popleft()
             mine, others = before.modules[name].children, after.modules[before.partner[name]].children
             for key in keys:
-                waiting.extend(self.in_order(before.free(mine), after.free(others), key))
+                doubtful = alike if key in (_local_name, _type_name) else None
+                waiting.extend(self.in_order(before.free(mine), after.free(others), key, doubtful))
 
     def same_structures(self) -> None:
         """Equal subtrees wherever they stand, the largest first."""
@@ -114,8 +128,13 @@ class _Aligner:
                 mine, others = before.modules[old].children, after.modules[new].children
                 self.in_order(before.free(mine), after.free(others), _name_and_type)
 
-    def in_order(self, mine: Iterable[str], others: Iterable[str], key: Key) -> list[str]:
-        """Pair modules that agree in a key, the first with the first; with equal subtrees all that is below them."""
+    def in_order(
+        self, mine: Iterable[str], others: Iterable[str], key: Key, alike: Callable[[str, str], bool] | None = None
+    ) -> list[str]:
+        """Pair modules that agree in a key, the first with the first; with equal subtrees all that is below them.
+
+        With `alike`, the first with the first that is alike.
+        """
         found: defaultdict[Hashable, list[str]] = defaultdict(list)
         for other in others:
             found[key(self.after, other)].append(other)
@@ -123,8 +142,10 @@ class _Aligner:
         paired = []
         for name in mine:
             queue = queues.get(key(self.before, name))
-            if queue:
-                other = queue.popleft()
+            found_one = next((o for o in queue or () if alike is None or alike(name, o)), None)
+            if queue and found_one is not None:
+                other = found_one
+                queue.remove(other)
                 self.pair(name, other)
                 paired.append(name)
                 if self.before.fingerprint[name] == self.after.fingerprint[other]:
@@ -161,6 +182,7 @@ def align(before: Sums, after: Sums) -> dict[str, str]:
     """FQN of a module in `before` → FQN of the same module in `after`, for all that have a counterpart.
 
     First modules with the same qualified name and class; then, among the children of partners, equal subtrees; then
-    equal subtrees anywhere; at last what is left among the children of partners, by name, then by class.
+    equal subtrees anywhere; at last what is left among the children of partners, by name, then by class, if it is
+    alike: in the same place, or with no more than `LIKE` times the parameters and MACs.
     """
     return _Aligner(before, after).run()

@@ -26,7 +26,7 @@ def to_dataframe(report: Sums, by: str = "node") -> pd.DataFrame:
     try:
         import pandas as pd
     except ImportError as error:
-        raise MissingLibraryError("DataFrames need pandas: pip install 'fxcost[pandas]'") from error
+        raise MissingLibraryError("DataFrames need pandas: pip install pandas") from error
     if by not in BY:
         raise UnknownNameError(f"there is nothing by {shown(by)}: choose from {', '.join(BY)}")
     rows = parameter_rows(report) if by == "parameter" else [_columns(row, by) for row in _rows(report, by)]

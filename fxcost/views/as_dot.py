@@ -16,7 +16,7 @@ from ..text.words import printable, shortened
 from ..totals.sums import Sums
 from .blocks import Blocks, Box, Cluster, blocks, readable_blocks
 from .columns import broken, column_breaks, crosses
-from .rows import operation_name, run_name
+from .rows import operation_name, stepped_name
 from .summary import caveats, coverage
 
 MOST_BOXES = 40
@@ -133,7 +133,9 @@ class _Picture:
 
     def _frame(self, cluster: Cluster, within: str) -> str:
         """Attributes of a cluster: dashed if it is drawn once for several."""
-        label = self._module_label(cluster.module, cluster.last_module, within) if cluster.module else ""
+        label = (
+            self._module_label(cluster.module, cluster.last_module, within, cluster.repeats) if cluster.module else ""
+        )
         if cluster.repeats > 1:
             label = f"{label} ×{cluster.repeats}".strip()
         style = "rounded,dashed" if cluster.repeats > 1 else "rounded"
@@ -168,18 +170,18 @@ class _Picture:
             return f"{first} … {last}, {box.stop - box.start} operations"
         if box.module or node.kind == "call_module":
             module = box.module or node.target
-            label = self._module_label(module, box.last_module or module, within)
+            label = self._module_label(module, box.last_module or module, within, box.times)
         else:
             operation = operation_name(self.report, node.kind, node.target)
             label = one_line(operation.rpartition(".")[2] or operation if node.record.is_call else node.name)
         return f"{label} ×{box.times}" if box.times > 1 else label
 
-    def _module_label(self, module: str, last: str, within: str) -> str:
+    def _module_label(self, module: str, last: str, within: str, times: int) -> str:
         """A module's name as seen from the cluster that it stands in, and its class."""
         prefix = f"{within}." if within and module.startswith(f"{within}.") else ""
         name = module[len(prefix) :]
         if last != module:
-            name = run_name([name, last[len(prefix) :]])
+            name = stepped_name(name, last[len(prefix) :], times)
         known = self.report.modules.get(self.report.canonical(module))
         return "  ".join(map(one_line, filter(None, (name, known.type_name if known else ""))))
 

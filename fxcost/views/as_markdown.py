@@ -15,6 +15,7 @@ from ..memory.training import Training
 from ..records.cost import Cost
 from ..text import units
 from ..text.words import printable
+from ..version import VERSION
 from .as_table import table
 from .summary import facts, header
 
@@ -38,6 +39,24 @@ def to_markdown(report: Analysis, depth: int = 2) -> str:
     if report.training is not None:
         parts += ["## Training step", *_training(report.training)]
     return "\n\n".join(part.strip("\n") for part in parts) + "\n"
+
+
+def card(report: Analysis) -> str:
+    """What was analysed, and the totals, in one line."""
+    eager = report.memory.peak_eager_bytes
+    peak = report.memory.peak_bytes if eager is None else eager
+    numbers = [
+        f"{units.count(report.params)} parameters ({units.byte_size(report.parameter_totals.param_bytes)})",
+        f"{units.count(report.cost.macs)} MACs",
+        f"{units.count(report.cost.flops)} FLOPs",
+        f"{units.byte_size(peak)} peak memory of a forward pass",
+    ]
+    inputs = [", ".join(map(str, node.outputs)) for node in report.nodes if node.kind == "placeholder" and node.outputs]
+    missing = (
+        "" if not report.uncosted else f", without {units.plural(len(report.uncosted), 'operator')} that has no rule"
+    )
+    on = f" on {escaped(', '.join(inputs))}" if inputs else ""
+    return f"**{escaped(report.model_type)}**{on}: {', '.join(numbers)}{missing} (fxcost {VERSION})"
 
 
 def _table(rows: Iterable[Sequence[str]], headings: Sequence[str]) -> str:

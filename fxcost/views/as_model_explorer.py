@@ -7,7 +7,7 @@ one by one. Layers are the calls of modules; nodes and layers carry their costs 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from ..records.cost import Cost, NodeCost
@@ -41,9 +41,19 @@ def node_data(report: Sums, number: str) -> str:
     """One overlay (a key of :data:`OVERLAYS`) as JSON text."""
     name, amount = OVERLAYS[number]
     results = {node.name: {"value": amount(node.cost)} for node in report.nodes if node.record.is_call}
-    last = len(RAMP) - 1
-    stops = [{"stop": i / last, "bgColor": c, "textColor": readable_on(c)} for i, c in enumerate(RAMP)]
-    return _dumped({GRAPH: {"name": name, "results": results, "gradient": stops}})
+    return _dumped({GRAPH: {"name": name, "results": results, "gradient": list(_stops())}})
+
+
+def _stops() -> Iterator[dict[str, Any]]:
+    """The colours of the ramp; where text turns from black to white it does so at once, as it is blended in between."""
+    last, before = len(RAMP) - 1, ""
+    for i, colour in enumerate(RAMP):
+        text = readable_on(colour)
+        if before not in ("", text):
+            yield {"stop": (i - 0.5) / last, "bgColor": RAMP[i - 1], "textColor": before}
+            yield {"stop": (i - 0.49) / last, "bgColor": colour, "textColor": text}
+        yield {"stop": i / last, "bgColor": colour, "textColor": text}
+        before = text
 
 
 def _dumped(data: Any) -> str:

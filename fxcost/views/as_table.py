@@ -79,6 +79,14 @@ DEFAULT_COLUMNS = {
     "operator": ("name", "calls", "macs", "flops", "transcendentals", "share", "bytes"),
     "family": ("name", "calls", "macs", "flops", "transcendentals", "share", "bytes"),
 }
+LEAVING = (
+    "bytes_written", "bytes_read", "zero_accumulators", "dtype", "kind", "buffers", "activations", "intensity",
+    "transcendentals", "other_flops", "bytes", "output", "input", "module", "family", "share", "operation", "type",
+    "param_bytes", "trainable_params", "calls", "flops", "params", "macs",
+)  # fmt: skip
+"""The usual columns in the order in which they leave a table that must become narrower; the first goes first."""
+WHOLE = frozenset(("input", "output", "dtype", "kind"))
+"""Texts that say nothing if their middle is left out."""
 TEXT_COLUMNS = frozenset(("name", "type", "kind", "operation", "family", "module", "input", "output", "dtype"))
 
 
@@ -106,7 +114,7 @@ def table(
     if sort is not None:
         rows = _sorted(rows, choose("column to sort by", sort, tuple(COLUMNS)))
     shown = rows if top is None else rows[: max(top, 0)]
-    body = laid_out(report, shown, by, columns or DEFAULT_COLUMNS[by], format)
+    body = laid_out(report, shown, by, columns, format)
     return _with_summary(report, body, format, len(shown), len(rows)) if summary else body
 
 
@@ -116,21 +124,22 @@ def printed(report: Sums, format: str = "rounded_outline") -> str:  # noqa: A002
         rows = module_rows(report, depth=depth, fold=True)
         if len(rows) <= MOST_ROWS:
             break
-    body = laid_out(report, rows[:MOST_ROWS], "module", DEFAULT_COLUMNS["module"], format)
+    body = laid_out(report, rows[:MOST_ROWS], "module", None, format)
     return _with_summary(report, body, format, min(len(rows), MOST_ROWS), len(rows))
 
 
-def laid_out(report: Sums, rows: Sequence[Row], by: str, columns: Sequence[str], format: str) -> str:  # noqa: A002
-    """Rows as a table alone.
+def laid_out(report: Sums, rows: Sequence[Row], by: str, columns: Sequence[str] | None, format: str) -> str:  # noqa: A002
+    """Rows as a table alone. Columns that were asked for leave a narrow table last to first.
 
     Raises:
         UnknownNameError: the format or a column is not known.
     """
-    chosen = [choose("column", name, tuple(COLUMNS)) for name in columns]
+    chosen = [choose("column", name, tuple(COLUMNS)) for name in columns or DEFAULT_COLUMNS[by]]
     cells = [[_cell(report, row, name, format) for name in chosen] for row in rows]
     headings = [by if name == "name" else COLUMNS[name].heading for name in chosen]
-    align = "".join("l" if name in TEXT_COLUMNS else "r" for name in chosen)
-    return tabulated(cells, headings, align, format, indented=True)
+    align = "".join(("s" if name in WHOLE else "l") if name in TEXT_COLUMNS else "r" for name in chosen)
+    drop = None if columns else [COLUMNS[name].heading for name in LEAVING]
+    return tabulated(cells, headings, align, format, indented=True, drop=drop)
 
 
 def _sorted(rows: list[Row], column: str) -> list[Row]:

@@ -131,7 +131,7 @@ class _Layout:
     """Splits nodes into items level by level. One frame of the stack is the inside of one cluster."""
 
     def __init__(self, report: Sums, collapse: int, fold: bool) -> None:
-        self.fold, self.levels = fold, max(1, min(collapse, MOST_LEVELS))
+        self.report, self.fold, self.levels = report, fold, max(1, min(collapse, MOST_LEVELS))
         paths = call_paths(report, self.levels + 1)
         drawn = [(node, path) for node, path in zip(report.nodes, paths, strict=True) if handles_tensors(node)]
         self.nodes, self.paths = tuple(node for node, _ in drawn), [path for _, path in drawn]
@@ -234,12 +234,17 @@ class _Layout:
         first, other = items[at : at + period], items[at + copy * period : at + (copy + 1) * period]
         if [item.kind for item in first] != [item.kind for item in other]:
             return False
-        if any(_stem(a.part) != _stem(b.part) for a, b in zip(first, other, strict=True)):
+        if any(self._looks(a.part) != self._looks(b.part) for a, b in zip(first, other, strict=True)):
             return False
         length = first[-1].stop - first[0].start
         wires = self._wires(first[0].start + length, length, first[0].start)
         can_be_parallel = period == 1 and first[0].part is not None
         return (bool(wires) or can_be_parallel) and wires == self._wires(other[0].start, length, first[0].start)
+
+    def _looks(self, part: Part | None) -> tuple[str, bool, str]:
+        """What a module has in common with neighbours that are drawn as one with it: stem of its name, and class."""
+        known = self.report.modules.get(self.report.canonical(part[0])) if part is not None else None
+        return (*_stem(part), known.type_name if known is not None else "")
 
     def _wires(self, start: int, length: int, first: int) -> list[tuple[int, int]]:
         """Which nodes of one copy read which nodes of the copies before it, relative to that copy."""

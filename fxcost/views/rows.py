@@ -171,6 +171,27 @@ def run_name(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{names[0]}–{stem_and_number(names[-1])[1]}"
 
 
+def stepped_name(first: str, last: str, times: int) -> str:
+    """One name for a run of so many names; where they do not follow each other, the second is named too.
+
+    A single one of these (`times` is 1) stands in a pattern that is repeated around it.
+
+    >>> stepped_name("0", "3", 4), stepped_name("0", "396", 199), stepped_name("block_1", "block_9", 3)
+    ('0–3', '0, 2 … 396', 'block_1, block_5 … 9')
+    >>> stepped_name("0", "396", 1)
+    '0 … 396'
+    """
+    (stem, low), (other, high) = stem_and_number(first), stem_and_number(last)
+    if low is None or high is None or stem != other:
+        return run_name([first, last])
+    if times < 2:
+        return f"{first} … {high}"
+    if (high - low) % (times - 1):
+        return run_name([first, last])
+    step = (high - low) // (times - 1)
+    return run_name([first, last]) if step < 2 else f"{first}, {stem}{low + step} … {high}"
+
+
 def flat_label(module: ModuleCost) -> str:
     """A module's FQN and class; "" for the root."""
     return f"{module.name} ({module.type_name})" if module.name and module.type_name else module.name

@@ -217,7 +217,7 @@ def test_strict_fails_where_an_operator_has_no_rule(run, net):
         (["NET:Net", "--input", "1,3", "--json", "no/such/folder/x.json"], "cannot write no/such/folder/x.json"),
         (["NET:Raises", "--input", "1,3"], "lost"),
         (["NET:Nett", "--input", "1,3"], "did you mean Net"),
-        (["no_such_module:Net", "--input", "1,3"], "No module named"),
+        (["no_such_module:Net", "--input", "1,3"], "there is no module"),
         (["NET:Net", "--input", "1,3", "--dtype", "int64"], "torch.int64 is no dtype of weights"),
         (["NET:Net", "--input", "1" * 5000], "a dimension of 5000 digits"),
         (["NET:Net", "--input", "1,3", "--training", "--optimizer", "nan"], "can't keep nan bytes per parameter"),
@@ -407,14 +407,14 @@ def test_python_m_fxcost():
     assert "out_features" in one_line(done.stderr)
 
 
-def test_a_closed_pipe_is_no_error(net):
+def test_a_closed_pipe_is_no_error():
     """`fxcost … | head -0` ends quietly."""
-    code = f"""
+    code = """
         import sys, fxcost, fxcost.cli
-        report = type("Long", (), {{"uncosted": {{}}, "training": None, "__str__": lambda self: "x" * 10**6,
-                                  **dict.fromkeys(("to_dot", "to_json", "to_csv"))}})()
+        report = type("Long", (), {"uncosted": {}, "training": None, "__str__": lambda self: "x" * 10**6,
+                                  **dict.fromkeys(("to_dot", "to_json", "to_csv"))})()
         fxcost.cli.cost.analyse = lambda options: report
-        sys.exit(fxcost.cli.main(["{net}:Net"]))
+        sys.exit(fxcost.cli.main(["torch.nn:ReLU"]))
     """
     command = [sys.executable, "-c", textwrap.dedent(code)]
     child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)

@@ -20,9 +20,9 @@ Run = Callable[..., tuple[int, str | bytes, str]]
 def run(capfdbinary: pytest.CaptureFixture[bytes]) -> Run:
     """Run a command line: exit code, standard output, error stream."""
 
-    def run(*args: object) -> tuple[int, str | bytes, str]:
+    def run(*args: object, quiet: bool = True) -> tuple[int, str | bytes, str]:
         capfdbinary.readouterr()
-        code = cli.main([str(arg) for arg in args])
+        code = cli.main([*(str(arg) for arg in args), *(["--quiet"] if quiet else [])])
         captured = capfdbinary.readouterr()
         try:
             return code, captured.out.decode(), captured.err.decode()

@@ -57,7 +57,7 @@ def test_no_file_gets_the_number_of_a_closed_stream(tmp_path):
     """What is printed where the standard output is closed does not end in the first file that is opened."""
     (tmp_path / "net.py").write_text(NET)
     path = tmp_path / "net.json"
-    code, _, err = shell(f"cd {tmp_path}; fxcost net.py:Net -i 1,4 --json {path} >&-")
+    code, _, err = shell(f"cd {tmp_path}; fxcost net.py:Net -i 1,4 --quiet --json {path} >&-")
     assert (code, err) == (0, "")
     assert json.loads(path.read_text())["totals"]["macs"] == 8
 

@@ -237,6 +237,42 @@ def test_markdown_for_a_pull_request():
     assert "<b>|" not in text
 
 
+def test_unlike_models_have_nothing_in_common():
+    """Modules of other names are renamed ones only if class, parameters and MACs are alike."""
+    models = pytest.importorskip("torchvision.models")
+    large, small = (fxcost.analyze(make().eval(), (1, 3, 224, 224)) for make in (models.resnet50, models.mobilenet_v2))
+    for before, after in ((large, small), (small, large)):
+        found = fxcost.diff(before, after)
+        assert {row.kind for row in found.rows[1:]} == {"added", "removed"}
+        assert "was" not in str(found)
+    wide = fxcost.diff(report(named(a=nn.Linear(4, 4))), report(named(b=nn.Linear(4, 8))))
+    assert [row.kind for row in wide.rows[1:]] == ["renamed"]
+    wider = fxcost.diff(report(named(a=nn.Linear(4, 4))), report(named(b=nn.Linear(4, 9))))
+    assert sorted(row.kind for row in wider.rows[1:]) == ["added", "removed"]
+
+
+def test_sides_have_the_names_that_users_typed(tmp_path):
+    """In text, Markdown, JSON and the page; a path names a report that was read from it."""
+    before, after = report(named(a=nn.ReLU())), report(named(a=nn.ReLU(), b=nn.Linear(4, 4)))
+    before.to_json(tmp_path / "old.json")
+    found = fxcost.diff(before, after, names=("small", "net.py:Net"))
+    for text in (str(found), found.to_markdown(), found.to_html()):
+        assert "small: " in text
+        assert "net.py:Net: " in text
+    assert found.to_dict()["before"]["name"] == "small"
+    assert "<title>small → net.py:Net · fxcost</title>" in found.to_html()
+    assert str(fxcost.diff(tmp_path / "old.json", after)).startswith(f"from  {tmp_path / 'old.json'}: ")
+
+
+def test_lines_fold_what_changed_alike():
+    """What the page shows is what the text shows: one line for neighbours that changed alike."""
+    before = report(nn.Sequential(nn.Linear(4, 4), nn.ReLU()))
+    after = report(nn.Sequential(nn.Linear(4, 4), nn.ReLU(), *(nn.Sequential(nn.Linear(4, 4)) for _ in range(4))))
+    data = fxcost.diff(before, after).to_dict()
+    assert [(line["name"], line["times"]) for line in data["lines"]] == [("2–5", 4)]
+    assert data["modules"][data["lines"][0]["module"]]["after"] == "2"
+
+
 def test_formats():
     """Any of tabulate's; a wrong one is answered with the choices."""
     found = fxcost.diff(residual_net(), transformer(2))

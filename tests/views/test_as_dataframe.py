@@ -58,5 +58,5 @@ def test_empty_and_unknown() -> None:
 def test_without_pandas(monkeypatch: pytest.MonkeyPatch) -> None:
     """The extra is named."""
     monkeypatch.setitem(sys.modules, "pandas", None)
-    with pytest.raises(MissingLibraryError, match=r"fxcost\[pandas\]"):
+    with pytest.raises(MissingLibraryError, match=r"pip install pandas"):
         residual_net().to_dataframe()

@@ -65,7 +65,7 @@ def test_names_that_would_break_layers() -> None:
 
 def test_the_package_itself_reads_it(tmp_path: Path) -> None:
     """Model Explorer's own records take every field, of the right type, and no other is there."""
-    explorer = pytest.importorskip("model_explorer", reason="pip install 'fxcost[model-explorer]'")
+    explorer = pytest.importorskip("model_explorer", reason="the extra model-explorer")
     dacite = pytest.importorskip("dacite")
     report = fxcost.analyze(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten()), (1, 3, 8, 8))
     strict = dacite.Config(strict=True)

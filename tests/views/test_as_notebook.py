@@ -88,9 +88,9 @@ report
 
 def test_a_real_notebook_shows_it() -> None:
     """A kernel runs the cell, and its output is our HTML beside the text."""
-    nbformat = pytest.importorskip("nbformat", reason="pip install 'fxcost[notebook]'")
-    nbclient = pytest.importorskip("nbclient", reason="pip install 'fxcost[notebook]'")
-    pytest.importorskip("ipykernel", reason="pip install 'fxcost[notebook]'")
+    nbformat = pytest.importorskip("nbformat", reason="the extra notebook")
+    nbclient = pytest.importorskip("nbclient", reason="the extra notebook")
+    pytest.importorskip("ipykernel", reason="the extra notebook")
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(NOTEBOOK.strip())])
     nbclient.NotebookClient(notebook, timeout=300, kernel_name="python3").execute()
     (output,) = notebook.cells[0].outputs

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 from hand_made import ADD, ADD_COST, LINEAR, Builder, deep_chain, module, operation, residual_net, spec, transformer
+from torch import nn
 
+import fxcost
 from fxcost.records.cost import Cost
 from fxcost.records.recording import ModuleCall
 from fxcost.report import Report
@@ -200,3 +202,20 @@ def test_no_break_where_many_tensors_pass() -> None:
     """Every box reads the first four."""
     edges = {(i, i + 1) for i in range(79)} | {(j, i) for i in range(5, 80) for j in range(4)}
     assert column_breaks([()] * 80, edges) == []
+
+
+class _Left(nn.Linear):
+    """A class that costs what its neighbour costs."""
+
+
+class _Right(nn.Linear):
+    """The neighbour."""
+
+
+def test_modules_of_two_classes_are_not_one() -> None:
+    """Neighbours that alternate are a pattern of two, however alike their costs; each has its own numbers."""
+    model = nn.Sequential(*((_Left, _Right)[i % 2](8, 8) for i in range(12)))
+    text = fxcost.analyze(model, (1, 8)).to_dot()
+    assert "0 … 10  _Left" in text
+    assert "1 … 11  _Right" in text
+    assert "×12" not in text

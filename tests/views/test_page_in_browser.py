@@ -115,7 +115,7 @@ def test_switching_the_metric(net: Browser) -> None:
 
     def widths() -> dict[str, float]:
         script = """return Object.fromEntries([...document.querySelectorAll("#structure-view .cell[aria-label]")]
-            .map((e) => [e.getAttribute("aria-label").split(":")[0], parseFloat(e.style.width)]))"""
+            .map((e) => [e.getAttribute("aria-label").split(": ").pop(), parseFloat(e.style.width)]))"""
         return dict(net.run(script))
 
     by_macs = widths()
@@ -135,7 +135,7 @@ def test_switching_the_metric(net: Browser) -> None:
 
 def test_going_into_a_module_and_back(net: Browser) -> None:
     """A click opens, the path on top leads back; the keyboard does the same."""
-    net.click("#structure-view .cell[aria-label^='stage2:']")
+    net.click("#structure-view .cell[aria-label$=': stage2']")
     assert net.texts("#structure-path strong") == ["stage2 Sequential"]
     net.click("#structure-path button.link")
     assert net.texts("#structure-path strong") == ["Net"]
@@ -314,8 +314,8 @@ def test_hostile_names_do_nothing(chromium: Browser, tmp_path: Path) -> None:
     path = tmp_path / "hostile.html"
     path.write_text(page(hostile, diff=diff(hostile, report()).to_dict()), encoding="utf-8")
     chromium.open(path)
-    assert chromium.driver.title == f"{SCRIPT} · fxcost"
-    assert chromium.one("h1").text == SCRIPT
+    assert chromium.driver.title == f"{SCRIPT} → Net · fxcost"
+    assert chromium.one("h1").text == f"{SCRIPT} → Net"
     for cell in chromium.all("#structure-view .cell")[1:4]:
         chromium.run("arguments[0].dispatchEvent(new PointerEvent('pointerenter'))", cell)
     chromium.click("#tables-kind [data-key=node]")

@@ -14,7 +14,7 @@ from ...memory.analysis import Analysis
 from ...records.cost import Cost, NodeCost
 from ...text.words import printable
 from ..blocks import MOST_LEVELS, Blocks, Box, Cluster, blocks
-from ..rows import operation_name, run_name
+from ..rows import operation_name, stepped_name
 from .store import Store, number
 
 MOST_MEMBERS = 40
@@ -71,7 +71,7 @@ class _Writer:
         return {"groups": self._summed(), "boxes": self.boxes, "edges": self._edges()}
 
     def _write_group(self, cluster: Cluster, parent: int, within: str) -> int:
-        name, type_name = self._module(cluster.module, cluster.last_module, within)
+        name, type_name = self._module(cluster.module, cluster.last_module, within, cluster.repeats)
         if cluster.number == PART:
             members = _whole(cluster)
             first, last = (self._member_name(item, within) for item in (members[0], members[-1]))
@@ -97,22 +97,22 @@ class _Writer:
     def _member_name(self, item: Box | Cluster, within: str) -> str:
         if isinstance(item, Box):
             return self._names(item, self.drawing.nodes[item.start], within)[0]
-        return self._module(item.module, item.last_module, within)[0] or "pattern"
+        return self._module(item.module, item.last_module, within, item.repeats)[0] or "pattern"
 
     def _names(self, box: Box, node: NodeCost, within: str) -> tuple[str, str]:
         """What a box is called, and the class of its module."""
         if box.module or node.kind == "call_module":
             module = box.module or node.target
-            return self._module(module, box.last_module or module, within)
+            return self._module(module, box.last_module or module, within, box.times)
         operation = operation_name(self.report, node.kind, node.target)
         return (operation.rpartition(".")[2] or operation if node.record.is_call else node.name), ""
 
-    def _module(self, module: str, last: str, within: str) -> tuple[str, str]:
+    def _module(self, module: str, last: str, within: str, times: int) -> tuple[str, str]:
         """A module's name as seen from the frame that it stands in, and its class."""
         prefix = f"{within}." if within and module.startswith(f"{within}.") else ""
         name = module[len(prefix) :]
         if last and last != module:
-            name = run_name([name, last[len(prefix) :]])
+            name = stepped_name(name, last[len(prefix) :], times)
         known = self.report.modules.get(self.report.canonical(module)) if module else None
         return printable(name), printable(known.type_name) if known else ""
 

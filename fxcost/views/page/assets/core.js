@@ -193,16 +193,27 @@ byId("theme").addEventListener("click", () => {
 /** Draws a section when it first comes near the window, so that a large page opens at once. */
 function whenNear(section, draw) {
   if (!section) return;
+  const now = () => {
+    observer.disconnect();
+    notDrawn.delete(now);
+    draw();
+    section.dataset.ready = "";
+  };
   const observer = new IntersectionObserver(
     (entries) => {
-      if (!entries.some((entry) => entry.isIntersecting)) return;
-      observer.disconnect();
-      draw();
-      section.dataset.ready = "";
+      if (entries.some((entry) => entry.isIntersecting)) now();
     },
     { rootMargin: "400px" },
   );
+  notDrawn.add(now);
   observer.observe(section);
+}
+
+const notDrawn = new Set();
+
+/** Draws every section that was not near the window yet. */
+function drawNow() {
+  for (const now of [...notDrawn]) now();
 }
 
 /** Calls back when an element's width has changed, once per frame. */

@@ -20,7 +20,10 @@ const details = (() => {
   }
 
   addEventListener("keydown", (event) => {
-    if (event.key === "Escape" && !panel.hidden && !event.defaultPrevented) hide();
+    if (event.key === "Escape" && !panel.hidden && !event.defaultPrevented) {
+      event.preventDefault();
+      hide();
+    }
   });
 
   /** Rows of a name and a value; rows without a value are left out. */

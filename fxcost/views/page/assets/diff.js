@@ -12,7 +12,8 @@ const diff = (() => {
   const measureOf = (name) => MEASURES[name] || [name, "count"];
   const signed = (n, unit) => (n ? `${n > 0 ? "+" : ""}${short(n, unit)}` : "–");
   const tone = (n) => (n > 0 ? "more" : n < 0 ? "less" : "dim");
-  const state = { all: false, measure: "flops" };
+  const state = { all: false, measure: "flops", search: "" };
+  const named = (side) => data[side].name || (side === "before" ? "Before" : "After");
 
   function start() {
     const names = data.totals.map(({ name }) => name).filter((name) => data.modules.some((row) => name in row.figures));
@@ -33,6 +34,15 @@ const diff = (() => {
         { class: "tools inner" },
         pick,
         el("label", { for: "diff-all", class: "check" }, all, "also what did not change"),
+        el("input", {
+          type: "search",
+          placeholder: "Search modules",
+          "aria-label": "Search in the modules before and after",
+          oninput: (event) => {
+            state.search = event.target.value;
+            rows();
+          },
+        }),
       ),
       el("div", {
         class: "scroll",
@@ -52,7 +62,7 @@ const diff = (() => {
   function totals() {
     return el(
       "div",
-      { class: "scroll" },
+      { class: "scroll", tabindex: 0, role: "region", "aria-label": "Totals before and after" },
       el(
         "table",
         { class: "plain totals" },
@@ -62,7 +72,7 @@ const diff = (() => {
           el(
             "tr",
             {},
-            ["", "Before", "After", "Change", "%"].map((head, i) =>
+            ["Number", named("before"), named("after"), "Change", "%"].map((head, i) =>
               el("th", { class: i ? "num" : null, scope: "col" }, head),
             ),
           ),
@@ -75,7 +85,7 @@ const diff = (() => {
             const change = num(after) - num(before);
             const relative =
               num(before) && change
-                ? `${change > 0 ? "+" : "−"}${((100 * Math.abs(change)) / num(before)).toFixed(1)}%`
+                ? `${change > 0 ? "+" : "-"}${percentOf(Math.abs(change) / num(before))}%`
                 : "–";
             return el(
               "tr",
@@ -92,7 +102,15 @@ const diff = (() => {
     );
   }
 
-  const isChanged = (row) => row.kind || Object.values(row.figures).some(([was, now]) => was !== now);
+  const percentOf = (share) => (share >= 0.01 ? (100 * share).toFixed(1) : (100 * share).toPrecision(2));
+
+  /** What changed, with neighbours that changed alike in one line, or every module. */
+  function lines() {
+    const one = (row, i) => ({ row, i, name: null, times: 1 });
+    if (state.all) return data.modules.map(one);
+    const folded = (data.lines || []).map(({ module, name, times }) => ({ row: data.modules[module], name, times }));
+    return [...data.modules.slice(0, 1).map(one), ...folded];
+  }
 
   /** False for a module that came or went with its parent. */
   const isNews = (row) =>
@@ -106,8 +124,12 @@ const diff = (() => {
   /** The modules: what changed with its parents, or all. At most 500 lines; the rest is counted. */
   function rows() {
     const [label, unit] = measureOf(state.measure);
-    const shown = data.modules.filter((row) => state.all || isChanged(row));
-    const widest = d3.max(shown, (row) => d3.max(row.figures[state.measure], num)) || 1;
+    const wanted = state.search.toLowerCase();
+    const isWanted = ({ row }) =>
+      [row.before, row.after, row.type_before, row.type_after].some((text) => (text || "").toLowerCase().includes(wanted));
+    const found = lines();
+    const shown = wanted ? found.filter(isWanted) : found;
+    const widest = d3.max(shown, ({ row, times }) => times * d3.max(row.figures[state.measure], num)) || 1;
     const bar = (n, name) => {
       const made = el("span", { class: `side-bar ${name}` });
       made.style.width = `${(100 * n) / widest}%`;
@@ -133,8 +155,8 @@ const diff = (() => {
         el(
           "tbody",
           {},
-          shown.slice(0, 500).map((row) => {
-            const [was, now] = row.figures[state.measure].map(num);
+          shown.slice(0, 500).map(({ row, name, times }) => {
+            const [was, now] = row.figures[state.measure].map((n) => times * num(n));
             const indent = (cell) => {
               cell.style.paddingLeft = `${12 + 14 * Math.min(row.depth, 12)}px`;
               return cell;
@@ -142,7 +164,7 @@ const diff = (() => {
             return el(
               "tr",
               { class: row.kind || null, "data-kind": row.kind },
-              indent(el("td", {}, side(row.before, row.type_before, row, data.before.type))),
+              indent(el("td", {}, side(row.before, row.type_before, row, data.before.type, name, times))),
               el(
                 "td",
                 { class: "num sized" },
@@ -153,7 +175,7 @@ const diff = (() => {
                 el(
                   "td",
                   {},
-                  side(row.after, row.type_after, row, data.after.type),
+                  side(row.after, row.type_after, row, data.after.type, name, times),
                   isNews(row) ? el("span", { class: `chip ${row.kind}` }, row.kind) : null,
                 ),
               ),
@@ -173,10 +195,12 @@ const diff = (() => {
     );
   }
 
-  function side(name, type, row, model) {
+  function side(name, type, row, model, run, times) {
     if (name === null) return el("span", { class: "dim" }, "–");
-    const local = row.depth ? name.slice(name.lastIndexOf(".") + 1) : model;
-    return el("span", { title: name }, local, row.depth && type ? el("span", { class: "dim" }, ` ${type}`) : null);
+    const own = row.depth ? name.slice(name.lastIndexOf(".") + 1) : model;
+    const local = run && name === (row.after === null ? row.before : row.after) ? run : own;
+    const class_ = row.depth && type ? el("span", { class: "dim" }, ` ${type}`) : null;
+    return el("span", { title: name }, local, class_, times > 1 ? el("span", { class: "dim" }, ` ×${times}`) : null);
   }
 
   return { start };

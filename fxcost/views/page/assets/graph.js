@@ -217,6 +217,9 @@ const graph = (() => {
       full: fullPage,
     };
     for (const [name, act] of Object.entries(actions)) byId(`graph-${name}`).addEventListener("click", act);
+    addEventListener("keydown", (event) => {
+      if (event.key === "Escape" && state.isFull && !event.defaultPrevented) fullPage();
+    });
     draw();
     picture.fit();
     onResize(view, () => {
@@ -230,6 +233,7 @@ const graph = (() => {
     state.isFull = isFull;
     document.body.classList.toggle("locked", isFull);
     byId("graph-full").setAttribute("aria-pressed", isFull);
+    byId("graph-full").textContent = isFull ? "Leave full page (Esc)" : "Full page";
     picture.fit();
   }
 

@@ -2,7 +2,7 @@
 // a long chain goes on in further columns, as the text of a newspaper does.
 
 const layout = (() => {
-  const BOX = { height: 44, padding: 14, char: 7.1, least: 96, most: 260 };
+  const BOX = { height: 44, padding: 14, least: 96, most: 260 };
   const HEAD = 26;
   const MARGIN = 16;
   const PORT = 6;
@@ -10,9 +10,17 @@ const layout = (() => {
   const MOST_CROSSING = 3;
   const TALL = 1000;
 
-  /** Width of a box for its lines, by the length of its longest. */
+  const pen = document.createElement("canvas").getContext("2d");
+
+  /** Width of a text in pixels: of a title, or of the smaller line below it. */
+  function measured(line, isTitle) {
+    pen.font = `${isTitle ? "600 12.5px" : "11px"} ${getComputedStyle(document.body).fontFamily}`;
+    return pen.measureText(line).width;
+  }
+
+  /** Width of a box for its lines, as they are drawn. */
   const widthOf = (lines) =>
-    Math.max(BOX.least, Math.min(BOX.most, 2 * BOX.padding + BOX.char * d3.max(lines, (line) => line.length)));
+    Math.max(BOX.least, Math.min(BOX.most, 2 * BOX.padding + d3.max(lines, (line, i) => measured(line, i === 0))));
 
   /**
    * Positions for everything that is visible.

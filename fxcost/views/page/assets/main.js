@@ -19,7 +19,16 @@ const seen = new IntersectionObserver(
 );
 for (const id of marks.keys()) if (byId(id)) seen.observe(byId(id));
 
-// Everything is drawn for printing.
+// For paper everything is drawn, in light colours, and tables have all their rows.
+let theme;
 addEventListener("beforeprint", () => {
+  theme = document.documentElement.dataset.theme;
+  document.documentElement.dataset.theme = "light";
+  drawNow();
+  tables.onPaper();
   for (const fold of document.querySelectorAll("details.fold")) fold.open = true;
+});
+addEventListener("afterprint", () => {
+  if (theme === undefined) delete document.documentElement.dataset.theme;
+  else document.documentElement.dataset.theme = theme;
 });

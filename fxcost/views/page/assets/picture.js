@@ -102,7 +102,7 @@ function graphPicture({ view, state, title, subtitle, select, toggle, press }) {
   const interactive = (item, extra) => ({
     tabindex: 0,
     role: "button",
-    "aria-label": `${title(item)}, ${subtitle(item)}${item.isGroup ? (item.isOpen ? ", open" : ", closed") : ""}`,
+    "aria-label": `${title(item)} ${subtitle(item)}${item.isGroup ? (item.isOpen ? ", open" : ", closed") : ""}`,
     onclick: () => select(item),
     ondblclick: () => {
       if (item.isGroup) toggle(item);
@@ -135,6 +135,7 @@ function graphPicture({ view, state, title, subtitle, select, toggle, press }) {
       svg("rect", { class: "body", width, height, rx: kind === "io" ? height / 2 : 7 }),
       item.isGroup ? handle(item, 6, 14) : null,
       textAt(left, 20, title(item), room, "box-title"),
+      document.createTextNode(" "),
       textAt(left, 36, subtitle(item), room + 2, "box-sub"),
     );
     elements.set(item, made);

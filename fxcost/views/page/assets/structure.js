@@ -98,10 +98,9 @@ const structure = (() => {
     const value = short(d.value, state.metric.unit);
     element.querySelector(".value").textContent =
       w > 150 ? `${value} · ${percent(d.value, state.root.value)}` : w > 96 ? value : "";
-    element.setAttribute(
-      "aria-label",
-      `${cells.path(d)}: ${value} ${state.metric.label}, ${percent(d.value, state.root.value)}`,
-    );
+    const seen = [...element.children].filter((part) => !part.matches(".value")).map((part) => part.textContent);
+    const share = percent(d.value, state.root.value);
+    element.setAttribute("aria-label", `${seen.join(" ")} ${value} · ${share}, ${state.metric.label}: ${cells.path(d)}`);
     if (!element.isConnected) view.append(element);
     drawn.set(key, element);
   }
@@ -131,6 +130,7 @@ const structure = (() => {
         onpointermove: (event) => tip.move(event),
       },
       el("span", { class: "name" }, cells.title(d)),
+      " ",
       el("span", { class: "value" }),
     );
   }

@@ -204,12 +204,15 @@ const tables = (() => {
       headerSortTristate: true,
       columnDefaults: { headerSort: true, resizable: false, tooltip: false },
       placeholder: "Nothing found",
+      initialSort: kind === "operator" ? [{ column: "flops", dir: "desc" }] : [],
       rowFormatter: (row) => {
-        row.getElement().tabIndex = 0;
+        row.getElement().tabIndex = -1;
       },
     });
     table.on("rowClick", (_event, row) => KINDS[kind].open(row.getData()));
+    table.on("renderComplete", oneStop);
     table.on("tableBuilt", () => {
+      roles();
       sortByKeyboard();
       filter();
     });
@@ -223,11 +226,76 @@ const tables = (() => {
     return [...columns.filter((column) => !isLater(column)), ...columns.filter(isLater)];
   }
 
+  /** The roles of a grid, which Tabulator gives to the part that scrolls instead of the part that has the rows. */
+  function roles() {
+    host.removeAttribute("aria-owns");
+    host.setAttribute("aria-label", KINDS[kind].label);
+    const holder = host.querySelector(".tabulator-tableholder");
+    holder.setAttribute("role", "rowgroup");
+    holder.removeAttribute("tabindex");
+    host.querySelector(".tabulator-table").setAttribute("role", "presentation");
+  }
+
+  /** One of the rows takes the focus by Tab, the arrows lead to the others. */
+  function oneStop() {
+    const rows = [...host.querySelectorAll(".tabulator-row")];
+    if (rows.length && !rows.some((row) => row.tabIndex === 0)) rows[0].tabIndex = 0;
+  }
+
+  function moveTo(row) {
+    if (!row || !row.matches(".tabulator-row")) return;
+    for (const other of host.querySelectorAll(".tabulator-row[tabindex='0']")) other.tabIndex = -1;
+    row.tabIndex = 0;
+    row.focus();
+  }
+
+  // Copies ------------------------------------------------------------------------------------------------------------
+
+  /** The rows in sight of the search, with exact numbers: headings first. */
+  function lines(rows) {
+    const columns = arranged(KINDS[kind].columns());
+    const value = (row, { field }) => {
+      if (field === "label") return row.full;
+      if (field === "flopsShare") return percent(row.flops, TOTAL.flops);
+      const raw = row.raw && row.raw[field];
+      return String(raw ?? row[field] ?? "");
+    };
+    return [columns.map(({ title }) => title), ...rows.map((row) => columns.map((c) => value(row, c)))];
+  }
+
+  const quoted = (cell) => (/[",\n]/.test(cell) ? `"${cell.replaceAll('"', '""')}"` : cell);
+
+  byId("tables-copy").addEventListener("click", async () => {
+    const text = lines(table.getData("active")).map((line) => line.join("\t")).join("\n");
+    await navigator.clipboard.writeText(text);
+    count.textContent = "Copied";
+  });
+  byId("tables-csv").addEventListener("click", () => {
+    const text = lines(table.getData("active")).map((line) => line.map(quoted).join(",")).join("\n");
+    const link = el("a", { href: URL.createObjectURL(new Blob([text], { type: "text/csv" })), download: `${RAW.model}.${kind}s.csv` });
+    link.click();
+    URL.revokeObjectURL(link.href);
+  });
+
+  /** All rows as a plain table, for paper. */
+  function onPaper() {
+    const [headings, ...rows] = lines(KINDS[kind].rows());
+    const cells = (line, tag) => el("tr", {}, line.map((cell, i) => el(tag, { class: i ? "num" : null }, cell)));
+    byId("tables-paper").replaceChildren(
+      el("table", { class: "plain" }, el("thead", {}, cells(headings, "th")), el("tbody", {}, rows.map((r) => cells(r, "td")))),
+    );
+  }
+
   /** Headings take the focus and sort on Enter, as they do on a click; rows open on Enter. */
   function sortByKeyboard() {
     for (const heading of host.querySelectorAll(".tabulator-col[tabulator-field]")) heading.tabIndex = 0;
   }
   host.addEventListener("keydown", (event) => {
+    const row = event.target.closest(".tabulator-row");
+    if (row && (event.key === "ArrowDown" || event.key === "ArrowUp")) {
+      moveTo(event.key === "ArrowDown" ? row.nextElementSibling : row.previousElementSibling);
+      event.preventDefault();
+    }
     if (event.key !== "Enter" || event.target.closest("button")) return;
     const sortable = event.target.closest(".tabulator-col");
     if (sortable) sortable.querySelector(".tabulator-col-content").click();
@@ -265,5 +333,5 @@ const tables = (() => {
     build();
   }
 
-  return { start, nodesOf };
+  return { start, nodesOf, onPaper };
 })();

@@ -1,0 +1,52 @@
+"""A callback for Lightning's Trainer: prints what the model costs when fitting starts, and logs the totals."""
+
+from __future__ import annotations
+
+from typing import Any
+
+try:
+    from lightning.pytorch import Callback
+    from lightning.pytorch.utilities import rank_zero_only
+except ImportError:  # the older package
+    from pytorch_lightning import Callback
+    from pytorch_lightning.utilities import rank_zero_only
+
+from ..analyze import analyze
+from ..report import Report
+from . import metrics
+
+
+class CostCallback(Callback):  # type: ignore[misc, unused-ignore]  # which of both is installed is not known
+    """Analyse the module once, on `inputs`, on its `example_input_array`, or else on its first batch.
+
+    Of a batch that is a tuple or a list the first entry is what forward takes. The report is `callback.report`, and its
+    totals go to the trainer's loggers as `fxcost/…`.
+
+    Args:
+        inputs: what `forward` takes, as for :func:`fxcost.analyze`.
+        show: print the table, on the process of rank 0.
+        options: further arguments of :func:`fxcost.analyze`.
+    """
+
+    def __init__(self, inputs: Any = None, *, show: bool = True, **options: Any) -> None:
+        super().__init__()
+        self.inputs, self.show, self.options = inputs, show, options
+        self.report: Report | None = None
+
+    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+        """Analyse now if inputs are known."""
+        inputs = self.inputs if self.inputs is not None else getattr(pl_module, "example_input_array", None)
+        if inputs is not None:
+            self._analyse(trainer, pl_module, inputs)
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        """Analyse on the first batch if no inputs were known before."""
+        if self.report is None:
+            self._analyse(trainer, pl_module, batch[0] if isinstance(batch, (tuple, list)) and batch else batch)
+
+    def _analyse(self, trainer: Any, module: Any, inputs: Any) -> None:
+        self.report = analyze(module, inputs, **self.options)
+        if self.show:
+            rank_zero_only(print)(self.report)
+        for logger in trainer.loggers:
+            logger.log_metrics(metrics(self.report), step=trainer.global_step)
