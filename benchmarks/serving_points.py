@@ -9,7 +9,6 @@ Formats are those of the source, or the smallest that it may mean, so that a bou
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from statistics import median
 from typing import Any
 
@@ -18,6 +17,7 @@ import transformers as tf
 
 import fxcost
 from fxcost.serving.bounds import unchecked_bounds
+from fxcost.serving.generation import Generation
 
 _LLAMA2 = {"vocab_size": 32000, "max_position_embeddings": 8192}
 _LLAMA3 = {"vocab_size": 128256, "num_key_value_heads": 8, "max_position_embeddings": 131072}
@@ -94,9 +94,10 @@ OFFLINE = [  # model, weights, device, devices, tokens/s together for each pair 
 
 def main() -> None:
     """Every point with its factor: bound over measurement, 1 and more where the bound holds."""
-    found = [point for name in CONFIGS for point in _points(name)]
-    for what, factor in found:
-        print(f"{what:60} {factor:6.2f}{'  BEATEN' if factor < 1 else ''}")
+    found = []
+    for what, factor in (point for name in CONFIGS for point in _points(name)):
+        found.append((what, factor))
+        print(f"{what:60} {factor:6.2f}{'  BEATEN' if factor < 1 else ''}", flush=True)
     factors = [factor for _, factor in found]
     beaten = sum(factor < 1 for factor in factors)
     print(f"{len(found)} points, {beaten} beaten, median factor {median(factors):.2f}, largest {max(factors):.1f}")
@@ -115,8 +116,13 @@ def _points(name: str) -> Iterator[tuple[str, float]]:
                 model, prompt=100, new_tokens=2, weights=weights, kv=kv, longest=min(40000, _longest(config))
             )
         gen = made[weights, kv]
-        gen.prompt_tokens, gen.new_tokens = prompt, new
-        return replace(unchecked_bounds(gen, device, devices, None, 0), batch=batch)
+        same = Generation(
+            steps=gen._steps, prompt=prompt, new_tokens=new, batch=batch, kv=kv, experts="uniform", formats=weights
+        )
+        same._bare = gen._bare_decode  # work in closed form holds at any context
+        same._works = {(1, same._last): gen.decode_work}
+        same.__dict__["held"] = gen.held
+        return unchecked_bounds(same, device, devices, None, 0)
 
     for who, weights, device, devices, context, rate in ALONE:
         if who == name:
