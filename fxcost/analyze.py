@@ -17,7 +17,7 @@ from .errors.arguments import checked
 from .memory.optimizers import Optimizer, check_optimizer
 from .memory.training import Training, training_of
 from .model.graph_inputs import inputs_left
-from .model.inputs import as_float_dtype, check_nesting, has_names
+from .model.inputs import as_autocast_dtype, as_float_dtype, check_nesting, has_names
 from .records.recording import TrainingRecord
 from .report import Report
 from .rules import default_registry
@@ -45,6 +45,7 @@ def analyze(
     loss: Loss | None = None,
     dims: Mapping[str, Dim | tuple[int, int] | None] | Sequence[str] | None = None,
     verify: int = 2,
+    autocast: torch.dtype | str | None = None,
 ) -> Report:
     """What does this model cost? Runs it on meta tensors, without weights or data, and prices every operator.
 
@@ -77,9 +78,11 @@ def analyze(
             `dims={"B": fxcost.Dim(1, 64), "H": None, "W": None}`. The report is that at a size in the middle of each
             range, and `report.formula` has its numbers as formulas; few further analyses find them.
         verify: at how many points at random the formulas are compared with an analysis, beside those that found them.
+        autocast: run the model as `torch.autocast("cuda", dtype)` does, also where there is no CUDA: "float16" or
+            "bfloat16". Weights keep their dtype and are cast once, by operators that the report has too.
 
     Raises:
-        InputError: the inputs do not fit the model, or a dim is none.
+        InputError: the inputs do not fit the model, a dim is none, or autocast has no such dtype.
         ModelCopyError: a module holds something that can't be copied.
         CaptureError: `capture="symbolic"`, and the model can't be traced so.
         ModelRunError: the model raised on these inputs, or an operator has no meta kernel.
@@ -97,6 +100,7 @@ def analyze(
         training=training,
         optimizer=optimizer,
         loss=loss,
+        autocast=as_autocast_dtype(autocast),
     )
     check_model(model)
     check_nesting((inputs, kwargs))
@@ -144,6 +148,7 @@ class Options:
     training: bool = False
     optimizer: Optimizer | None = None
     loss: Loss | None = None
+    autocast: torch.dtype | None = None
 
     @property
     def registry(self) -> Registry:
@@ -160,6 +165,16 @@ def analyzed(model: Any, inputs: Any, kwargs: Mapping[str, Any] | None, options:
 
     Raises: as :func:`analyze`.
     """
+    if options.autocast is None:
+        return _analyzed(model, inputs, kwargs, options)
+    from .meta.autocast_gradients import autocast_region
+
+    with autocast_region(options.autocast):
+        report, ran = _analyzed(model, inputs, kwargs, options)
+    return report.assuming(f"autocast casts to {str(options.autocast).removeprefix('torch.')} as on CUDA"), ran
+
+
+def _analyzed(model: Any, inputs: Any, kwargs: Mapping[str, Any] | None, options: Options) -> Ran:
     training, optimizer, loss = options.training, options.optimizer, options.loss
     capture, leaves, real_limit = options.capture, options.leaf_modules, options.real_limit
     dtype = options.dtype

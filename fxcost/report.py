@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import InputError
 from .errors.arguments import checked
-from .memory.analysis import Analysis
+from .on_devices import OnDevices
 from .text import files
 
 if TYPE_CHECKING:
@@ -29,37 +29,17 @@ if TYPE_CHECKING:
     from .formula.formula import Formula
     from .rules.registry import OpKey, Rule, RuleFunction
     from .speed.devices import Device
-    from .speed.roofline import Roofline
 
 Path = str | PathLike[str]
 
 
 @checked
 @dataclass(frozen=True, eq=False, repr=False)
-class Report(Analysis):
+class Report(OnDevices):
     """What a model costs. Numbers are exact Python ints and, where nothing else is said, those of the forward pass.
 
     `recording` is what was captured, `nodes` are the nodes of the graph with their prices, in execution order.
     """
-
-    def roofline(self, device: Device | str, dtype: Any = None, fusion: str = "none") -> Roofline:
-        """How fast the forward pass could run on a device: the time of each node, and what bounds it.
-
-        Args:
-            device: a :class:`fxcost.Device`, or the name of a known one: "h100", "rtx 4090".
-            dtype: the peak to reckon floating-point work with: "tf32", "bfloat16". By default each operator's own
-                dtype. Or by family: `{"matmul": "float8", "attention": "bfloat16"}`. Traffic stays as analysed;
-                `analyze(…, dtype=…)` and :meth:`stored` change that.
-            fusion: "none" (every operator reads its inputs from memory) or "pointwise" (operators on single elements
-                run together with the one that makes their input, as compilers do).
-
-        Raises:
-            DeviceError: there is no such device, or it has no peak for a dtype.
-            UnknownNameError: there is no such fusion.
-        """
-        from .speed.roofline import roofline
-
-        return roofline(self, device, dtype, fusion)
 
     def stored(self, weights: Any = None, kv: str | None = None) -> Report:
         """The report with its weights and caches stored in other formats: memory, traffic and roofline follow.

@@ -98,7 +98,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
         (
             "analyze",
             "model inputs kwargs * capture dtype leaf_modules rules strict real_limit training optimizer loss "
-            "dims verify",
+            "dims verify autocast",
         ),
         ("family", "factory dims inputs kwargs * verify options"),
         ("sweep", "items * executor processes timeout memory path retry progress options"),

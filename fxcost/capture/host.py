@@ -20,7 +20,7 @@ from torch.fx.node import _get_qualified_name
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import _disable_current_modes
 
-from ..meta.autocast import region_dtype
+from ..meta.autocast import region_to_cast
 from ..meta.nested import is_jagged_on_meta, jagged_attention
 from ..meta.segments import Segment
 from ..meta.storages import META
@@ -72,7 +72,7 @@ def translate(
     if recorder.real:
         return func, args, kwargs
     special = _SPECIAL.get(func)
-    recorder.region = region_dtype()
+    recorder.region = region_to_cast()
     if special is not None:
         return special(recorder, func, args, kwargs, caller)
     if type(func) is MethodWrapperType and func.__name__ == "__set__":

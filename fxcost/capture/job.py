@@ -13,6 +13,7 @@ from torch import fx, nn
 from torch.nn.parameter import is_lazy
 
 from ..errors import CaptureError, FxcostError, InputError, nearest, shown
+from ..meta.autocast import above
 from ..meta.segments import is_plain
 from ..meta.storages import Storages
 from ..meta.values import ValueRecorder
@@ -214,7 +215,9 @@ class Job:
         return limit > 0 and sum(sizes.values()) + others <= limit
 
     def _home(self) -> torch.device:
-        """Where the user's tensors are; on the CPU where none is anywhere but on meta."""
+        """Where the user's tensors are; on the CPU where none is anywhere but on meta, on CUDA if the run is CUDA's."""
+        if above.active:
+            return torch.device("cuda")
         return next((real.device for _, real in self.copier.real), torch.device("cpu"))
 
     def make_real(self, model: Any, inputs: Any, kwargs: Any) -> None:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from .group import fxcost
-from .model import ModelOptions, analyse, model_options
-from .output import FAILED, GOOD, fail
+from .model import ModelOptions, analyse, comma_separated, model_options
+from .output import FAILED, GOOD, emit, fail
 from .views import show_views, take_views, view_options
+
+if TYPE_CHECKING:
+    from ..report import Report
+
+EVERYWHERE = "all"
 
 
 @fxcost.command()
@@ -29,8 +34,23 @@ from .views import show_views, take_views, view_options
     help="Leave a size of --input open: --input B,3,224,224 --dim B=1..64. Repeat for more.",
 )
 @click.option("--formula", is_flag=True, help="With --dim: also show the numbers as formulas, and where they hold.")
+@click.option("--autocast", metavar="DTYPE", help="Run as in torch.autocast on CUDA: float16, bfloat16.")
+@click.option(
+    "--estimate",
+    "devices",
+    metavar="A,B,…",
+    callback=comma_separated,
+    help="Also estimate how long it takes on these devices: rtx4090,h100; all of them with `all`.",
+)
+@click.option(
+    "--mode",
+    type=click.Choice(["eager", "compiled"]),
+    default="eager",
+    show_default=True,
+    help="For --estimate: how it runs, as it is or through torch.compile.",
+)
 @click.option("--strict", is_flag=True, help="Fail (exit code 1) if an operator ran that has no rule.")
-def cost(*, strict: bool, formula: bool, **options: Any) -> int:
+def cost(*, strict: bool, formula: bool, devices: list[str] | None, mode: str, **options: Any) -> int:
     """Count what MODEL costs (the default command: `fxcost MODEL`).
 
     \b
@@ -43,7 +63,22 @@ def cost(*, strict: bool, formula: bool, **options: Any) -> int:
     views = {**take_views(options), "formula": formula}
     report = analyse(ModelOptions(**options))
     show_views(report, views)
+    if devices:
+        emit("\n" + _estimates(report, devices, mode, views["top"], views["format"] or "rounded_outline"))
     if strict and report.uncosted:
         operators = ", ".join(f"{op} ({times}×)" for op, times in report.uncosted.items())
         return fail(f"operators without a rule ran: {operators}", FAILED)
     return GOOD
+
+
+def _estimates(report: Report, devices: list[str], mode: str, top: int | None, layout: str) -> str:
+    """One estimate with its nodes, or a row for each of several."""
+    from ..estimate.as_estimate import estimates_table
+    from ..estimate.rank import devices_for
+    from .devices import find_device
+
+    if devices == [EVERYWHERE]:
+        return devices_for(report, mode).table(layout)
+    if len(devices) == 1:
+        return report.estimate(find_device(devices[0]), mode).table(top or 20, layout)
+    return estimates_table([report.estimate(find_device(device), mode) for device in devices], layout)

@@ -96,6 +96,7 @@ class ModelOptions:
     training: bool = False
     optimizer: str | None = None
     dims: tuple[str, ...] = ()
+    autocast: str | None = None
 
 
 def analyse(options: ModelOptions) -> Report:
@@ -116,6 +117,7 @@ def analyse(options: ModelOptions) -> Report:
             training=options.training,
             optimizer=optimizer,
             dims=parse_dims(options.dims) or None,
+            autocast=options.autocast,
         )
         return report.assuming(stored_otherwise(model))
 

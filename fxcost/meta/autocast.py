@@ -9,6 +9,7 @@ Not here: casts that only promote to the widest input type; type promotion does 
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import torch
@@ -30,6 +31,7 @@ LOWER_PRECISION = frozenset(
         aten.convolution.default,
         aten._thnn_fused_lstm_cell.default,
         aten._thnn_fused_gru_cell.default,
+        aten.addr.default,
         units.attention,
         units.rnn,
     }
@@ -63,8 +65,26 @@ FLOAT32 = frozenset(
         aten.smooth_l1_loss.default,
         aten.huber_loss.default,
         aten._cdist_forward.default,
+        *(getattr(aten, name).default for name in ("acos", "asin", "cosh", "erfinv", "sinh", "tan")),
+        aten.logsumexp.default,
+        aten.renorm.default,
+        aten.binary_cross_entropy_with_logits.default,
     }
 )
+
+
+class _Above(threading.local):
+    """Whether the calling thread's regions cast above autograd (autocast_gradients.py), so that no recorder need."""
+
+    active = False
+
+
+above = _Above()
+
+
+def region_to_cast() -> torch.dtype | None:
+    """The dtype that a recorder must cast to; None outside of all regions, or where casts are made already."""
+    return None if above.active else region_dtype()
 
 
 def region_dtype() -> torch.dtype | None:

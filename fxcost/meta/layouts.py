@@ -218,13 +218,21 @@ def scale_by_power(x: Tensor, exponent: Tensor) -> Tensor:
     return relaid(out, iterated([x, relaid(exponent, row_major(exponent.shape))]))
 
 
+def pixel_unshuffle(x: Tensor, factor: int) -> Tensor:
+    """`aten.pixel_unshuffle`, which hands back a copy as it is where there are no elements."""
+    if not x.numel():
+        return x.clone()
+    out: Tensor = aten.pixel_unshuffle.default(x, factor)
+    return relaid(out, suggested(x, out.shape))
+
+
 def view_copy(x: Tensor, size: list[int]) -> Tensor:
     """`aten.view_copy`, which copies where a view can't be."""
     return x.contiguous().view(size).clone()
 
 
 _SUGGESTED = (
-    *("native_group_norm", "max_unpool2d", "pixel_shuffle", "pixel_unshuffle", "channel_shuffle"),
+    *("native_group_norm", "max_unpool2d", "pixel_shuffle", "channel_shuffle"),
     *("native_channel_shuffle", "reflection_pad2d", "reflection_pad3d", "replication_pad2d", "replication_pad3d"),
 )
 _ROWS = (
@@ -271,6 +279,7 @@ LAYOUTS: dict[Any, Kernel] = {
     aten.normal.Tensor_Tensor: laid_out(aten.normal.Tensor_Tensor, rows),
     aten.normal.Tensor_float: laid_out(aten.normal.Tensor_float, rows),
     aten.normal.float_Tensor: laid_out(aten.normal.float_Tensor, rows),
+    aten.pixel_unshuffle.default: pixel_unshuffle,
     aten.pow.Scalar: laid_out(aten.pow.Scalar, rows),
     aten.roll.default: roll,
     aten.view_copy.default: view_copy,

@@ -91,6 +91,20 @@ def as_float_dtype(dtype: torch.dtype | str) -> torch.dtype:
     return found
 
 
+def as_autocast_dtype(dtype: torch.dtype | str | None) -> torch.dtype | None:
+    """A dtype that autocast can cast to, from itself or its name; None as it is.
+
+    Raises:
+        InputError: it is neither float16 nor bfloat16.
+    """
+    if dtype is None:
+        return None
+    found = as_dtype(dtype)
+    if found not in (torch.float16, torch.bfloat16):
+        raise InputError(f"autocast casts to float16 or bfloat16, not to {found}")
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class Arguments:
     """The arguments of one call, every tensor on meta."""

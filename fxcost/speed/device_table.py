@@ -70,6 +70,15 @@ _ORIN = (
     "NVIDIA Jetson AGX Orin Series technical brief: 170 sparse INT8 TOPS, halved; float16 is half of INT8 (16 HMMA to "
     "32 IMMA): nvidia.com/content/dam/en-zz/Solutions/gtcf21/jetson-orin/nvidia-jetson-agx-orin-technical-brief.pdf"
 )
+_I9_10940X = (
+    "Intel Core i9-10940X: 14 cores at 3.3 GHz, two 512-bit FMA units each, four channels of DDR4-2933: "
+    "intel.com/content/www/us/en/products/sku/198014"
+)
+_RTX_PRO_6000 = (
+    "NVIDIA RTX PRO 6000 Blackwell {} datasheet: FP32 and AI TOPS (FP4 with sparsity, halved here); float16 with FP32 "
+    "accumulation is a quarter of dense FP4, TF32 an eighth: nvidia.com/en-us/products/workstations/"
+    "professional-desktop-gpus/rtx-pro-6000{}"
+)
 _MI300X = (
     "AMD Instinct MI300X data sheet: "
     "amd.com/content/dam/amd/en/documents/instinct-tech-docs/data-sheets/amd-instinct-mi300x-data-sheet.pdf"
@@ -165,6 +174,17 @@ DEVICES: tuple[dict[str, Any], ...] = (
         "NVIDIA GeForce RTX 5090", "rtx5090 5090", 32, 1792, _RTX_BLACKWELL,
         float32=104.8, tf32=104.8, bfloat16=209.5, float16=209.5, float8=419, int8=838,
     ),
+    _device(
+        "NVIDIA RTX PRO 6000 Blackwell Workstation Edition", "rtx-pro-6000", 96, 1792,
+        _RTX_PRO_6000.format("Workstation Edition", ""),
+        float32=125, tf32=250, bfloat16=500, float16=500, float8=1000, int8=1000, float4=2000,
+    ),
+    _device(
+        "NVIDIA RTX PRO 6000 Blackwell Max-Q Workstation Edition", "rtx-pro-6000-max-q", 96, 1792,
+        _RTX_PRO_6000.format("Max-Q Workstation Edition", "-max-q"),
+        float32=110, tf32=219.4, bfloat16=438.9, float16=438.9, float8=877.8, int8=877.8, float4=1755.5,
+    ),
+    _device("Intel Core i9-10940X", "i9-10940x", 256, 93.9, _I9_10940X, float32=2.957, float64=1.478),
     _device(
         "NVIDIA Jetson AGX Orin 64GB", "jetson-agx-orin orin", 64, 204.8, _ORIN, float32=5.3, float16=42.5, int8=85
     ),

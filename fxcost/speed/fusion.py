@@ -41,7 +41,7 @@ class Kernel:
 def kernels(nodes: Sequence[NodeCost], fusion: str) -> list[Kernel]:
     """The kernels of a graph in the order in which they start; operators that do nothing are left out."""
     alone = [Kernel([(i, op)]) for i, node in enumerate(nodes) for op in node.operations if _works(op)]
-    return alone if fusion == "none" else _Fuser(nodes).run()
+    return alone if fusion == "none" else Fuser(nodes).run()
 
 
 def shares_memory_known(nodes: Iterable[NodeCost]) -> bool:
@@ -65,7 +65,7 @@ def is_pointwise(op: OpCost) -> bool:
 
 
 @dataclass(slots=True)
-class _Version:
+class Version:
     """What a storage holds from one write to the next: the kernel that wrote it, and bytes by each that reads."""
 
     kernel: int
@@ -76,15 +76,18 @@ class _Version:
     """It must be in memory whoever reads it: a result of the model, or overwritten in part only."""
 
 
-class _Fuser:
-    """Walks the operators in order, with the latest version of each storage."""
+class Fuser:
+    """Walks the operators in order, with the latest version of each storage.
+
+    What joins what is up to :meth:`joins`, which the room `estimate` has its own for.
+    """
 
     def __init__(self, nodes: Sequence[NodeCost]) -> None:
         self._nodes = nodes
-        self._kernels: list[Kernel] = []
-        self._latest: dict[int, _Version] = {}
-        self._versions: list[_Version] = []
-        self._last_use: dict[int, int] = {}
+        self.kernels: list[Kernel] = []
+        self.latest: dict[int, Version] = {}
+        self._versions: list[Version] = []
+        self.last_use: dict[int, int] = {}
         """The last kernel that read or wrote each storage."""
         self._inside = {s for node in nodes for s in _made_here(node)}
         """Storages that the graph itself makes; others (parameters, buffers, inputs) outlive it."""
@@ -96,48 +99,48 @@ class _Fuser:
                 self._place(i, op)
             if node.kind == "output":
                 for spec in node.inputs:
-                    if spec.storage in self._latest:
-                        self._latest[spec.storage].needed = True
+                    if spec.storage in self.latest:
+                        self.latest[spec.storage].needed = True
         for version in self._versions:
             inside = [nbytes for kernel, nbytes in version.readers if kernel == version.kernel]
-            kernel = self._kernels[version.kernel]
+            kernel = self.kernels[version.kernel]
             kernel.saved += sum(inside)
             if inside and len(inside) == len(version.readers) and not version.needed:
                 kernel.saved += version.nbytes
-        return self._kernels
+        return self.kernels
 
     def _place(self, i: int, op: OpCost) -> None:
         reads = list(self._numbered(i, op.record.inputs))
         writes = list(self._numbered(i, op.record.written))
-        at = self._joins(op, reads, writes)
+        at = self.joins(op, reads, writes)
         if at is None:
-            at = len(self._kernels)
-            self._kernels.append(Kernel([]))
-        self._kernels[at].operations.append((i, op))
+            at = len(self.kernels)
+            self.kernels.append(Kernel([]))
+        self.kernels[at].operations.append((i, op))
         for storage, spec in dict(reads).items():
-            self._last_use[storage] = at
-            if storage in self._latest:
-                self._latest[storage].readers.append((at, spec.stored_bytes))
+            self.last_use[storage] = at
+            if storage in self.latest:
+                self.latest[storage].readers.append((at, spec.stored_bytes))
         for storage, spec in writes:
-            before = self._latest.get(storage)
+            before = self.latest.get(storage)
             if before is not None and spec.numel < before.numel:
                 before.needed = True
-            version = _Version(at, spec.stored_bytes, spec.numel, needed=storage not in self._inside)
-            self._latest[storage] = version
+            version = Version(at, spec.stored_bytes, spec.numel, needed=storage not in self._inside)
+            self.latest[storage] = version
             self._versions.append(version)
-            self._last_use[storage] = at
+            self.last_use[storage] = at
 
-    def _joins(
+    def joins(
         self, op: OpCost, reads: list[tuple[int, TensorSpec]], writes: list[tuple[int, TensorSpec]]
     ) -> int | None:
         """The kernel that an operator can join: the one that made the last of its inputs; None if it can't."""
         if not is_pointwise(op) or not writes:
             return None
-        made = [self._latest[storage] for storage, _ in reads if storage in self._latest]
+        made = [self.latest[storage] for storage, _ in reads if storage in self.latest]
         last = max(made, key=lambda version: version.kernel, default=None)
         if last is None or last.numel != writes[0][1].numel:
             return None
-        overwritten = [self._last_use.get(storage, -1) for storage, _ in writes]
+        overwritten = [self.last_use.get(storage, -1) for storage, _ in writes]
         return last.kernel if max(overwritten) <= last.kernel else None
 
     def _numbered(self, i: int, specs: Iterable[TensorSpec]) -> Iterator[tuple[int, TensorSpec]]:

@@ -125,6 +125,12 @@ def test_images_in_all_layouts(name, shape):
     assert compared or 1 in shape[2:]
 
 
+def test_a_batch_of_none_is_not_unshuffled():
+    """PyTorch returns it in its old shape."""
+    real = on_cpu(lambda x: torch.nn.functional.pixel_unshuffle(x, 2), [torch.ones(0, 4, 6, 6)], False)
+    assert on_meta(lambda x: torch.nn.functional.pixel_unshuffle(x, 2), [torch.ones(0, 4, 6, 6)], False) == real
+
+
 def test_every_kernel_is_of_an_operator_that_there_is():
     """Tables name operators, each with something that can be called."""
     kernels = {**LAYOUTS, **META_GRADIENTS}

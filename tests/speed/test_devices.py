@@ -45,7 +45,7 @@ def test_every_name_means_one_device():
 
 def test_every_device_has_a_document_of_its_vendor():
     """The source names a page of the maker."""
-    makers = {"NVIDIA": "nvidia.com", "AMD": "amd.com", "Google": "cloud.google.com"}
+    makers = {"NVIDIA": "nvidia.com", "AMD": "amd.com", "Google": "cloud.google.com", "Intel": "intel.com"}
     for known in Device.known():
         assert makers[known.name.split()[0]] in known.source
 

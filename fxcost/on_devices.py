@@ -1,0 +1,84 @@
+"""What a report says of devices: the bound, the estimate, and memory as they report it.
+
+In: an analysis. Out: what the rooms `speed`, `estimate` and `footprint` make of it. :class:`fxcost.Report` is one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from .memory.analysis import Analysis
+
+if TYPE_CHECKING:
+    from .estimate.estimate import Estimate
+    from .estimate.profile import Profile
+    from .footprint.on_device import DeviceMemory
+    from .speed.devices import Device
+    from .speed.roofline import Roofline
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class OnDevices(Analysis):
+    """An analysis that hands itself to the rooms that know devices."""
+
+    def roofline(self, device: Device | str, dtype: Any = None, fusion: str = "none") -> Roofline:
+        """How fast the forward pass could run on a device: the time of each node, and what bounds it.
+
+        Args:
+            device: a :class:`fxcost.Device`, or the name of a known one: "h100", "rtx 4090".
+            dtype: the peak to reckon floating-point work with: "tf32", "bfloat16". By default each operator's own
+                dtype. Or by family: `{"matmul": "float8", "attention": "bfloat16"}`. Traffic stays as analysed;
+                `analyze(…, dtype=…)` and :meth:`stored` change that.
+            fusion: "none" (every operator reads its inputs from memory) or "pointwise" (operators on single elements
+                run together with the one that makes their input, as compilers do).
+
+        Raises:
+            DeviceError: there is no such device, or it has no peak for a dtype.
+            UnknownNameError: there is no such fusion.
+        """
+        from .speed.roofline import roofline
+
+        return roofline(self, device, dtype, fusion)
+
+    def estimate(
+        self,
+        device: Device | str,
+        mode: str = "eager",
+        dtype: Any = None,
+        profile: str | Profile | None = None,
+    ) -> Estimate:
+        """How long the forward pass (with `training=True` the whole step) takes on a device, and in what range.
+
+        Unlike :meth:`roofline`, which nothing beats, this is what such runs took: shares by kind of kernel, fitted on
+        published measurements, with the error that they had on models that they were not fitted on.
+
+        Args:
+            device: a :class:`fxcost.Device`, or the name of a known one: "rtx4090", "h100".
+            mode: "eager", or "compiled" as by `torch.compile` with its default settings.
+            dtype: the peak to reckon products with: "tf32", "bfloat16". By default each operator's own dtype.
+            profile: the profile of another class of devices ("ampere", "ada", "hopper", "cpu" …), or one of your own.
+
+        Raises:
+            DeviceError: there is no such device, no profile for its class, or no peak for a dtype.
+            UnknownNameError: there is no such mode or profile.
+        """
+        from .estimate.estimate import estimate
+
+        return estimate(self, device, mode, dtype, profile)
+
+    def memory_on(self, device: Device | str) -> DeviceMemory:
+        """The forward pass's memory as a CUDA device reports it: allocated, reserved, and the process with its context.
+
+        The allocator is simulated from births and deaths of all storages, as the model's code held them; in the order
+        of the graph where that was not seen.
+
+        Args:
+            device: a :class:`fxcost.Device`, or the name of a known one.
+
+        Raises:
+            DeviceError: there is no such device.
+        """
+        from .footprint.on_device import on_device
+
+        return on_device(self, device)
