@@ -49,6 +49,11 @@ PHRASES: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...
             r"fxcost\.generation\(…\)\.bounds\(device\)\.largest_batch says how many requests fit",
             "`fxcost serve MODEL --batch max` says how many requests fit",
         ),
+        (
+            r"Name the nearest \(profile='\w+'\), fit one on your own measurements \(benchmarks/estimates\.py\), or ask for "
+            r"the bound \(roofline\)",
+            "Fit one on your own measurements (benchmarks/estimates.py), or ask for the bound (--device)",
+        ),
         (r"weights='([\w:]+)'", r"--weights \1"),
         (r"report\.nodes lists them", "--by node lists them"),
         (r"or analyse without strict", "or leave --strict out"),
