@@ -50,8 +50,8 @@ PHRASES: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...
             "`fxcost serve MODEL --batch max` says how many requests fit",
         ),
         (
-            r"Name the nearest \(profile='\w+'\), fit one on your own measurements \(benchmarks/estimates\.py\), or ask "
-            r"for the bound \(roofline\)",
+            r"Name the nearest \(profile='\w+'\), fit one on your own measurements \(benchmarks/estimates\.py\), or "
+            r"ask for the bound \(roofline\)",
             "Fit one on your own measurements (benchmarks/estimates.py), or ask for the bound (--device)",
         ),
         (r"weights='([\w:]+)'", r"--weights \1"),
