@@ -248,8 +248,7 @@ class Report(OnDevices):
     def to_html(self, path: Path | None = None) -> str:
         """A page to look at: one file with everything inside, which works offline; written to `path` if one is given.
 
-        It has the totals, the modules as an icicle and a treemap, tables to sort and search, the graph, memory over
-        time and other tools' numbers.
+        It has totals, icicle and treemap, tables, the graph, formulas, memory over time and other tools' numbers.
         """
         from .views.as_html import page
 
@@ -287,10 +286,7 @@ class Report(OnDevices):
         return picture
 
     def to_markdown(self, path: Path | None = None, *, depth: int = 2) -> str:
-        """The totals, the module tree down to `depth`, families of operators and memory as Markdown.
-
-        Written to `path` if one is given.
-        """
+        """Totals, the modules down to `depth`, families and memory as Markdown; written to `path` if one is given."""
         from .views.as_markdown import to_markdown
 
         return _written(to_markdown(self, depth), path)

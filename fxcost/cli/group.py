@@ -15,11 +15,11 @@ from .output import terminal_width
 SECTIONS = {
     "Model and inputs": ("inputs", "batch", "arguments", "dims", "dtype", "train", "real", "capture", "vary", "given",
         "prompt", "new", "context", "weights", "kv", "experts", "speculate", "acceptance", "as_written"),
-    "What is counted": ("training", "optimizer", "strict", "operators"),
+    "What is counted": ("training", "optimizer", "autocast", "strict", "operators"),
     "Where it runs": ("runs", "warmup", "place", "threads", "processes", "timeout", "retry"),
     "Limits": ("memory", "reserve", "limit", "no_uncosted", "baseline", "tolerance", "update"),
     "Table": ("by", "depth", "top", "sort", "columns", "format", "table_format", "layout", "sources"),
-    "Also shown": ("tools", "device", "fusion", "peak", "formula", "card", "names",
+    "Also shown": ("tools", "device", "mode", "fusion", "peak", "formula", "card", "names",
         "devices", "serve"),
     "Files": (
         "html", "json", "jsonl", "csv", "markdown", "plot", "dot", "svg", "png", "collapse", "speedscope",

@@ -9,10 +9,11 @@ from typing import Any
 
 import click
 
+from .checks import check_format
 from .complete import complete_model
 from .group import fxcost
 from .model import ModelOptions, analyse, input_options
-from .output import FAILED, GOOD, emit, fail
+from .output import FAILED, GOOD, fail, present
 
 
 @fxcost.command()
@@ -33,6 +34,7 @@ def rank(*, models: Sequence[str], device: str, mode: str, table_format: str, **
     from ..sources import matching
     from ..speed.devices import Device
 
+    check_format(table_format)
     found = Device.named(device)  # what is not known is said before any model is built
     with redirect_stdout(sys.stderr):
         names = list(dict.fromkeys(name for model in models for name in matching(model)))
@@ -44,7 +46,7 @@ def rank(*, models: Sequence[str], device: str, mode: str, table_format: str, **
             failed.append(f"{name}: {error}")
     samples = dict.fromkeys(reports, options["batch"] or 1)
     if reports:
-        emit(ranked(reports, found, mode, samples).table(table_format))
+        present(lambda: ranked(reports, found, mode, samples).table(table_format), markup=table_format)
     if failed:
         return fail("; ".join(failed), FAILED)
     return GOOD

@@ -45,6 +45,16 @@ PHRASES: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...
         ),
         (r"dims= names no dim", "--dim names no dim"),
         (r"give fxcost\.Dim\(low, high\)", "give --dim NAME=LOW..HIGH"),
+        (
+            r"fxcost\.generation\(…\)\.bounds\(device\)\.largest_batch says how many requests fit",
+            "`fxcost serve MODEL --batch max` says how many requests fit",
+        ),
+        (
+            r"Name the nearest \(profile='\w+'\), fit one on your own measurements \(benchmarks/estimates\.py\), or "
+            r"ask for the bound \(roofline\)",
+            "Fit one on your own measurements (benchmarks/estimates.py), or ask for the bound (--device)",
+        ),
+        (r"weights='([\w:]+)'", r"--weights \1"),
         (r"report\.nodes lists them", "--by node lists them"),
         (r"or analyse without strict", "or leave --strict out"),
         (r"\(1, 3, 224, 224\) for one image of \(3, 224, 224\)", "--input 1,3,224,224 for one image of 3,224,224"),
