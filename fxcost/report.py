@@ -42,7 +42,7 @@ class Report(Analysis):
     `recording` is what was captured, `nodes` are the nodes of the graph with their prices, in execution order.
     """
 
-    def roofline(self, device: Device | str, dtype: Any = None, fusion: str = "none") -> Roofline:
+    def roofline(self, device: Device | str, dtype: Any = None, fusion: str = "none", links: Any = None) -> Roofline:
         """How fast the forward pass could run on a device: the time of each node, and what bounds it.
 
         Args:
@@ -52,14 +52,16 @@ class Report(Analysis):
                 `analyze(…, dtype=…)` and :meth:`stored` change that.
             fusion: "none" (every operator reads its inputs from memory) or "pointwise" (operators on single elements
                 run together with the one that makes their input, as compilers do).
+            links: of a sharded model, a :class:`fxcost.Link` or the name of one ("nvlink") for each dimension of the
+                mesh, or one for all: bounds with what is communicated, `overlapped_s` and `serial_s`, come with it.
 
         Raises:
             DeviceError: there is no such device, or it has no peak for a dtype.
             UnknownNameError: there is no such fusion.
         """
-        from .speed.roofline import roofline
+        from .speed.linked import rank_roofline
 
-        return roofline(self, device, dtype, fusion)
+        return rank_roofline(self, device, dtype, fusion, links)
 
     def stored(self, weights: Any = None, kv: str | None = None) -> Report:
         """The report with its weights and caches stored in other formats: memory, traffic and roofline follow.
@@ -193,7 +195,8 @@ class Report(Analysis):
         """A table as text, with the totals around it.
 
         Args:
-            by: "module" (a tree), "node", "operator" or "family".
+            by: "module" (a tree), "node", "operator" or "family"; "collective": what a rank sends, in a training step
+                if there is one.
             depth: how many levels of modules to show below the root.
             top: show only so many rows, the largest first.
             sort: a column to sort by, largest first; modules are then listed by FQN instead of as a tree.

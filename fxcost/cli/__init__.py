@@ -34,6 +34,7 @@ from . import (
     serve,
     show,
     solve,
+    stages,
     sweep,
 )
 from .group import fxcost
@@ -55,6 +56,7 @@ __all__ = [
     "serve",
     "show",
     "solve",
+    "stages",
     "sweep",
 ]
 

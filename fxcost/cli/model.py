@@ -15,6 +15,7 @@ import click
 
 from .complete import complete_model
 from .progress import quiet_option, working
+from .ranks import sharding
 
 if TYPE_CHECKING:
     import torch
@@ -95,6 +96,10 @@ class ModelOptions:
     training: bool = False
     optimizer: str | None = None
     dims: tuple[str, ...] = ()
+    mesh: str | None = None
+    parallel: str | None = None
+    parallelize: str | None = None
+    rank: str | None = None
 
 
 def analyse(options: ModelOptions) -> Report:
@@ -113,6 +118,7 @@ def analyse(options: ModelOptions) -> Report:
             training=options.training,
             optimizer=parse_optimizer(options.optimizer),
             dims=parse_dims(options.dims) or None,
+            **sharding(options.mesh, options.parallel, options.parallelize, options.rank),
         )
         return report.assuming(stored_otherwise(model))
 
