@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor
+from torch.utils import checkpoint
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ..errors import ShardingError
@@ -91,6 +92,17 @@ def held(tensor: Tensor) -> Tensor:
             return tensor
         tensor = inner
     return tensor
+
+
+def recomputes() -> bool:
+    """True while checkpointing runs a part of the forward pass again (without `use_reentrant`)."""
+    frame: Any = sys._getframe(1)
+    while frame is not None:
+        code = frame.f_code
+        if code.co_name == "unpack_hook" and code.co_filename == checkpoint.__file__:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def ranks_of(group: Any) -> tuple[tuple[int, ...], str]:

@@ -24,7 +24,7 @@ from ..records.communication import NO_COLLECTIVES, Group
 from ..records.recording import Operator, OpRecord, TensorSpec
 from .collectives import Named, by_name, communicates, packet_name, result
 from .experts import ALL_ROWS, EVEN, GROUPED, Key, computed
-from .private import held, is_propagating
+from .private import held, is_propagating, recomputes
 from .symmetry import follow
 
 _PLAIN = frozenset({Tensor, torch.nn.Parameter, torch.nn.Buffer})
@@ -194,6 +194,10 @@ class RankStepRecorder(RankRecorder, StepRecorder):
         if self.in_backward:
             self._begin()
         return self.segment
+
+    def repeats(self, op: Operator) -> bool:
+        """As on one device; but collectives have gradients, and run without them as DTensor does between operators."""
+        return torch.is_grad_enabled() or recomputes() or (not communicates(op) and super().repeats(op))
 
     def _find_owner(self) -> int:
         return super()._find_owner() if self._served is None else -1

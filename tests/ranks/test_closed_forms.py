@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
 from torch.distributed.fsdp import MixedPrecisionPolicy
+from torch.utils.checkpoint import checkpoint
 
 import fxcost
 from fxcost.communication.communication import Communication
@@ -215,6 +216,23 @@ def test_buckets() -> None:
         assert len(traffic(report).collectives) > 1
         peaks.append(report.training.peak_bytes)
     assert 0 < peaks[0] - peaks[1] <= parameters
+
+
+def test_recomputation_communicates_again() -> None:
+    """With checkpointing a layer's collectives run a second time, and are told from those of its gradients.
+
+    All but the last one, whose result nothing in the layer needs: PyTorch stops before it.
+    """
+
+    def recipe(model: nn.Module, mesh: Any) -> None:
+        tensor_parallel(model, mesh)
+        for layer in model.layers:
+            layer.forward = partial(checkpoint, layer.forward, use_reentrant=False)
+
+    found = sums(traffic(step({"tp": 8}, recipe)))
+    assert found["recomputed", "all_reduce"] == (L, L * TOKEN_BYTES)
+    assert found["backward", "all_reduce"] == (5 * L + 1, (5 * L + 1) * TOKEN_BYTES)
+    assert found["forward", "all_reduce"] == (2 * L + 1, (2 * L + 1) * TOKEN_BYTES)
 
 
 def test_two_dimensions() -> None:
