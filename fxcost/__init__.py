@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 from .version import VERSION
 
 if TYPE_CHECKING:
+    from . import parallel
     from .analyze import analyze, analyze_graph, trace
+    from .communication.links import Link
     from .compare.check import check
     from .compare.diff import diff
     from .compat.summary import summary
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from .fit import fit
     from .formula.dims import Dim
     from .model.inputs import spec
+    from .pipeline.stages import stages
+    from .ranks.world import fake_world
     from .records.cost import Cost
     from .records.recording import OpRecord
     from .report import Report
@@ -44,6 +48,7 @@ __all__ = [
     "Device",
     "Dim",
     "FxcostError",
+    "Link",
     "Measurement",
     "OpRecord",
     "Report",
@@ -52,14 +57,17 @@ __all__ = [
     "check",
     "conventions",
     "diff",
+    "fake_world",
     "family",
     "fit",
     "generation",
     "measure",
+    "parallel",
     "peak",
     "per_token",
     "rule",
     "spec",
+    "stages",
     "summary",
     "sweep",
     "trace",
@@ -71,6 +79,7 @@ _HOMES = {
     "Device": "speed.devices",
     "Dim": "formula.dims",
     "FxcostError": "errors",
+    "Link": "communication.links",
     "Measurement": "timing.measurement",
     "OpRecord": "records.recording",
     "Report": "report",
@@ -78,6 +87,7 @@ _HOMES = {
     "analyze_graph": "analyze",
     "check": "compare.check",
     "diff": "compare.diff",
+    "fake_world": "ranks.world",
     "family": "families",
     "fit": "fit",
     "generation": "serving.generation",
@@ -86,6 +96,7 @@ _HOMES = {
     "per_token": "serving.per_token",
     "rule": "rules",
     "spec": "model.inputs",
+    "stages": "pipeline.stages",
     "summary": "compat.summary",
     "sweep": "sweeps",
     "trace": "analyze",
@@ -95,6 +106,8 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name == "conventions":  # a room that can be called
         return import_module(".conventions", __name__)
+    if name == "parallel":  # ready recipes, each a function of it
+        return import_module(".parallel", __name__)
     if name.endswith("Error") and name not in _HOMES:
         _HOMES[name] = "errors"  # the children of FxcostError
     if name not in _HOMES or (_HOMES[name] == "errors" and not hasattr(import_module(".errors", __name__), name)):

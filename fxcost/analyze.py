@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from inspect import isfunction
@@ -12,7 +13,7 @@ from torch import fx
 
 from .capture.capture import Loss, record, record_step
 from .capture.graph import to_graph_module
-from .errors import InputError, UncostedOperatorError, shown
+from .errors import InputError, ShardingError, UncostedOperatorError, shown
 from .errors.arguments import checked
 from .memory.optimizers import Optimizer, check_optimizer
 from .memory.training import Training, training_of
@@ -25,6 +26,7 @@ from .rules.pricing import cost_nodes
 from .rules.registry import OpKey, Registry, Rule, RuleFunction
 
 if TYPE_CHECKING:
+    from .capture.sharding import Sharding
     from .formula.dims import Dim
 
 
@@ -46,6 +48,9 @@ def analyze(
     dims: Mapping[str, Dim | tuple[int, int] | None] | Sequence[str] | None = None,
     verify: int = 2,
     autocast: torch.dtype | str | None = None,
+    mesh: Mapping[str, int] | None = None,
+    parallelize: Callable[[Any, Any], Any] | None = None,
+    rank: int | str = 0,
 ) -> Report:
     """What does this model cost? Runs it on meta tensors, without weights or data, and prices every operator.
 
@@ -80,6 +85,12 @@ def analyze(
         verify: at how many points at random the formulas are compared with an analysis, beside those that found them.
         autocast: run the model as `torch.autocast("cuda", dtype)` does, also where there is no CUDA: "float16" or
             "bfloat16". Weights keep their dtype and are cast once, by operators that the report has too.
+        mesh: sizes of a mesh of devices by name, such as `{"dp": 8, "tp": 8}`: the report is then that of one rank of
+            the sharded model, with `report.rank` and `report.communication`. Inputs are those of the rank.
+        parallelize: for `mesh`, what shards the model: a function that is given a copy of the model (on meta) and a
+            `DeviceMesh`, and changes the copy or returns another module. :mod:`fxcost.parallel` has ready ones.
+        rank: for `mesh`, which rank; "worst" takes of the ranks at the corners of the mesh the one with the highest
+            peak of memory.
 
     Raises:
         InputError: the inputs do not fit the model, a dim is none, or autocast has no such dtype.
@@ -89,6 +100,7 @@ def analyze(
         UnknownValueError: control flow hangs on a value that is not known, and no real run is possible.
         UncostedOperatorError: `strict`, and an operator that ran has no rule.
         TrainingError: nothing requires a gradient, the loss is no scalar, or there is no such optimizer.
+        ShardingError: there is no such mesh or rank, the recipe raises or shards nothing, or the model is sharded.
     """
     options = Options(
         capture=capture,
@@ -101,6 +113,9 @@ def analyze(
         optimizer=optimizer,
         loss=loss,
         autocast=as_autocast_dtype(autocast),
+        mesh=mesh,
+        parallelize=parallelize,
+        rank=rank,
     )
     check_model(model)
     check_nesting((inputs, kwargs))
@@ -149,6 +164,9 @@ class Options:
     optimizer: Optimizer | None = None
     loss: Loss | None = None
     autocast: torch.dtype | None = None
+    mesh: Mapping[str, int] | None = None
+    parallelize: Callable[[Any, Any], Any] | None = None
+    rank: int | str = 0
 
     @property
     def registry(self) -> Registry:
@@ -166,15 +184,44 @@ def analyzed(model: Any, inputs: Any, kwargs: Mapping[str, Any] | None, options:
     Raises: as :func:`analyze`.
     """
     if options.autocast is None:
-        return _analyzed(model, inputs, kwargs, options)
+        return _of_rank(model, inputs, kwargs, options)
     from .meta.autocast_gradients import autocast_region
 
     with autocast_region(options.autocast):
-        report, ran = _analyzed(model, inputs, kwargs, options)
+        report, ran = _of_rank(model, inputs, kwargs, options)
     return report.assuming(f"autocast casts to {str(options.autocast).removeprefix('torch.')} as on CUDA"), ran
 
 
-def _analyzed(model: Any, inputs: Any, kwargs: Mapping[str, Any] | None, options: Options) -> Ran:
+def _of_rank(model: Any, inputs: Any, kwargs: Mapping[str, Any] | None, options: Options) -> Ran:
+    if options.mesh is None and options.parallelize is None and options.rank == 0:
+        return _analyzed(model, inputs, kwargs, options, _as_given(model))
+    from .ranks.looked_at import on_ranks
+
+    (report, ran), said = on_ranks(
+        options.mesh,
+        options.parallelize,
+        options.rank,
+        lambda sharding: _analyzed(model, inputs, kwargs, options, sharding),
+        lambda found: found[0].training.peak_bytes if found[0].training else found[0].memory.peak_bytes,
+    )
+    if said:
+        recording = replace(report.recording, assumptions=(*report.recording.assumptions, said))
+        report = replace(report, recording=recording)
+    return report, ran
+
+
+def _as_given(model: Any) -> Sharding | None:
+    """How to run a model that the user has sharded in `fxcost.fake_world`; None for all others."""
+    if f"{__package__}.ranks.world" not in sys.modules:
+        return None
+    from .ranks.sharding import as_given
+
+    return as_given(model)
+
+
+def _analyzed(
+    model: Any, inputs: Any, kwargs: Mapping[str, Any] | None, options: Options, sharding: Sharding | None
+) -> Ran:
     training, optimizer, loss = options.training, options.optimizer, options.loss
     capture, leaves, real_limit = options.capture, options.leaf_modules, options.real_limit
     dtype = options.dtype
@@ -182,16 +229,20 @@ def _analyzed(model: Any, inputs: Any, kwargs: Mapping[str, Any] | None, options
         check_optimizer("adamw" if optimizer is None else optimizer)
     elif optimizer is not None or loss is not None:
         raise InputError("optimizer= and loss= are for training=True")
+    if sharding is not None and isinstance(optimizer, torch.optim.Optimizer):
+        raise ShardingError(
+            "an optimizer of the whole model has the state of whole parameters, of which a rank holds a part: give the "
+            "name of an optimizer, or bytes per parameter"
+        )
     wanted = as_float_dtype(dtype) if dtype is not None else None
     given = dict(kwargs or {})
-    recording = record(model, inputs, given, capture=capture, dtype=wanted, leaf_modules=leaves, real_limit=real_limit)
+    how: Any = {"dtype": wanted, "leaf_modules": leaves, "real_limit": real_limit, "sharding": sharding}
+    recording = record(model, inputs, given, capture=capture, **how)
     registry = options.registry
     step: Training | None = None
     ran: TrainingRecord | None = None
     if training:
-        ran = record_step(
-            model, inputs, given, recording, dtype=wanted, leaf_modules=leaves, real_limit=real_limit, loss=loss
-        )
+        ran = record_step(model, inputs, given, recording, loss=loss, **how)
         step = training_of(ran, recording.modules, registry, "adamw" if optimizer is None else optimizer)
     report = Report(recording, cost_nodes(recording.nodes, registry), step)
     if options.strict and (uncosted := {**report.uncosted, **(step.uncosted if step is not None else {})}):

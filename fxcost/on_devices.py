@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class OnDevices(Analysis):
     """An analysis that hands itself to the rooms that know devices."""
 
-    def roofline(self, device: Device | str, dtype: Any = None, fusion: str = "none") -> Roofline:
+    def roofline(self, device: Device | str, dtype: Any = None, fusion: str = "none", links: Any = None) -> Roofline:
         """How fast the forward pass could run on a device: the time of each node, and what bounds it.
 
         Args:
@@ -32,14 +32,16 @@ class OnDevices(Analysis):
                 `analyze(…, dtype=…)` and :meth:`stored` change that.
             fusion: "none" (every operator reads its inputs from memory) or "pointwise" (operators on single elements
                 run together with the one that makes their input, as compilers do).
+            links: of a sharded model, a :class:`fxcost.Link` or the name of one ("nvlink") for each dimension of the
+                mesh, or one for all: bounds with what is communicated, `overlapped_s` and `serial_s`, come with it.
 
         Raises:
             DeviceError: there is no such device, or it has no peak for a dtype.
             UnknownNameError: there is no such fusion.
         """
-        from .speed.roofline import roofline
+        from .speed.linked import rank_roofline
 
-        return roofline(self, device, dtype, fusion)
+        return rank_roofline(self, device, dtype, fusion, links)
 
     def estimate(
         self,

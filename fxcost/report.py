@@ -173,7 +173,7 @@ class Report(OnDevices):
         """A table as text, with the totals around it.
 
         Args:
-            by: "module" (a tree), "node", "operator" or "family".
+            by: "module" (a tree), "node", "operator", "family", or "collective": what a rank of a sharded model sends.
             depth: how many levels of modules to show below the root.
             top: show only so many rows, the largest first.
             sort: a column to sort by, largest first; modules are then listed by FQN instead of as a tree.

@@ -20,6 +20,7 @@ NAMES = [
     "Device",
     "Dim",
     "FxcostError",
+    "Link",
     "Measurement",
     "OpRecord",
     "Report",
@@ -28,14 +29,17 @@ NAMES = [
     "check",
     "conventions",
     "diff",
+    "fake_world",
     "family",
     "fit",
     "generation",
     "measure",
+    "parallel",
     "peak",
     "per_token",
     "rule",
     "spec",
+    "stages",
     "summary",
     "sweep",
     "trace",
@@ -45,7 +49,7 @@ NAMES = [
 def test_the_names_are_these() -> None:
     """`__all__` lists the public names literally, few enough to be read at once."""
     assert sorted(fxcost.__all__) == NAMES
-    assert len(fxcost.__all__) <= 24
+    assert len(fxcost.__all__) <= 30
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -98,7 +102,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
         (
             "analyze",
             "model inputs kwargs * capture dtype leaf_modules rules strict real_limit training optimizer loss "
-            "dims verify autocast",
+            "dims verify autocast mesh parallelize rank",
         ),
         ("family", "factory dims inputs kwargs * verify options"),
         ("sweep", "items * executor processes timeout memory path retry progress options"),

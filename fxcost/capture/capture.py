@@ -8,7 +8,8 @@ ExportedProgram) runs as it is.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -16,17 +17,19 @@ from typing import Any
 import torch
 from torch import fx, nn
 
-from ..errors import CaptureError, FxcostError, InputError, MissingMetaKernelError, ModelRunError, shown
+from ..errors import CaptureError, FxcostError, InputError, MissingMetaKernelError, ModelRunError, TrainingError, shown
 from ..meta.storages import Storages
 from ..meta.units import whole_units
 from ..meta.values import NeedsRealRunError
 from ..model.depth import room_for
 from ..model.left_behind import put_back
+from ..model.sharded import unsharded
 from ..model.unchanged import unchanged_state
 from ..model.without_gpu import misses_a_gpu, without_gpu
 from ..records.recording import NodeRecord, Recording, TrainingRecord
 from .confirm import difference
 from .job import Job, placeholder_values, runs_its_graph
+from .sharding import Sharding
 
 CAPTURES = ("auto", "symbolic", "concrete")
 Loss = Callable[[Any], torch.Tensor]
@@ -42,26 +45,49 @@ def record(
     dtype: torch.dtype | None = None,
     leaf_modules: tuple[Any, ...] = (),
     real_limit: int = 2**30,
+    sharding: Sharding | None = None,
 ) -> Recording:
     """Run a model on meta tensors and capture its graph. The model is left as it is, also when this fails.
 
     Where that fails (control flow hangs on a value that only data can tell, an operator has no meta kernel) and the
-    model and its inputs hold data of at most `real_limit` bytes, a real run of a copy is recorded instead.
+    model and its inputs hold data of at most `real_limit` bytes, a real run of a copy is recorded instead. With
+    `sharding` one rank of a sharded model is run, on meta alone.
 
     Raises:
         InputError: the inputs do not fit, or `capture` is none of the known ways.
         ModelCopyError: a module holds something that can't be copied.
         CaptureError: `capture="symbolic"`, and the model can't be traced so, or does something else than its trace.
         ModelRunError: the model raised, or an operator has no meta kernel.
+        ShardingError: the model is sharded already.
     """
     if capture not in CAPTURES:
         raise InputError(f"there is no capture {shown(capture)}; choose from {', '.join(CAPTURES)}")
+    notes: tuple[str, ...] = ()
+    if sharding is None or not sharding.as_given:
+        model, notes = unsharded(model)
+    found = _recorded(model, inputs, kwargs, capture, dtype, leaf_modules, real_limit, sharding)
+    return replace(found, assumptions=(*notes, *found.assumptions)) if notes else found
+
+
+def _recorded(
+    model: Any,
+    inputs: Any,
+    kwargs: dict[str, Any] | None,
+    capture: str,
+    dtype: torch.dtype | None,
+    leaf_modules: tuple[Any, ...],
+    real_limit: int,
+    sharding: Sharding | None,
+) -> Recording:
     if isinstance(model, torch.export.ExportedProgram):
         model, inputs, kwargs = exported(model, inputs, kwargs)
     if not callable(model):
         raise InputError(f"a {type(model).__name__} is no model: give an nn.Module, a GraphModule or a function")
-    make = partial(Job, model, inputs, kwargs, dtype, leaf_modules, real_limit)
+    make = partial(Job, model, inputs, kwargs, dtype, leaf_modules, real_limit, sharding=sharding)
     with unchanged_state(), whole_units(), torch.inference_mode(False), torch.no_grad():
+        if sharding is not None:
+            with _told(sharding):
+                return _run(make, Job.run, Job.run_real, model, inputs, kwargs)[1]
         if isinstance(model, fx.GraphModule) and runs_its_graph(model):
             return _run(make, Job.given, Job.given_real, model, inputs, kwargs)[1]
         job, ran = _run(make, Job.run, Job.run_real, model, inputs, kwargs)
@@ -83,6 +109,17 @@ def returned(model: Any, inputs: Any = (), kwargs: dict[str, Any] | None = None)
     make = partial(Job, model, inputs, kwargs, None, (), 0)
     with unchanged_state(), whole_units(), torch.inference_mode(False), torch.no_grad():
         return _run(make, Job.run, Job.run_real, model, inputs, kwargs)[0].returned
+
+
+@contextmanager
+def _told(sharding: Sharding | None) -> Iterator[None]:
+    """Where a sharded model fails, the error says as which rank it ran."""
+    try:
+        yield
+    except (ModelRunError, TrainingError) as error:
+        if sharding is None:
+            raise
+        raise type(error)(f"{error}. {sharding.hint}") from error.__cause__
 
 
 def _run(
@@ -162,6 +199,7 @@ def record_step(
     leaf_modules: tuple[Any, ...] = (),
     real_limit: int = 2**30,
     loss: Loss | None = None,
+    sharding: Sharding | None = None,
 ) -> TrainingRecord:
     """Run one training step of a model that was recorded: its own code, or the graph that was given.
 
@@ -174,17 +212,28 @@ def record_step(
     from .step import train_graph, train_model
     from .step_recorder import StepRecorder
 
+    if sharding is None or not sharding.as_given:
+        model, _ = unsharded(model)
     if isinstance(model, torch.export.ExportedProgram):
         model, inputs, kwargs = exported(model, inputs, kwargs)
 
     def run(casts: bool) -> TrainingRecord:
-        job = Job(model, inputs, kwargs, dtype, leaf_modules, real_limit, loss)
+        job = Job(model, inputs, kwargs, dtype, leaf_modules, real_limit, loss, sharding)
         if recording.capture == "real":
             job.make_real(model, inputs, kwargs)
-        recorder = StepRecorder(Storages(), real=recording.capture == "real", casts=casts)
+        if sharding is not None:
+            recorder: StepRecorder = sharding.step_recorder(Storages(), casts=casts)
+        else:
+            recorder = StepRecorder(Storages(), real=recording.capture == "real", casts=casts)
+        if sharding is not None and sharding.settles:
+            first = sharding.step_recorder(Storages(), casts=casts)
+            job.tell(first, job.root)
+            with put_back(job.reach), job.as_a_rank(first):
+                train_model(job.model, job.arguments, job.parts, first, leaf_modules, job.loss)
+            sharding.settle(job.model)
         job.tell(recorder, job.root)
-        if not isinstance(model, fx.GraphModule) or not runs_its_graph(model):
-            with put_back(job.reach), room_for(job.root):
+        if not isinstance(model, fx.GraphModule) or not runs_its_graph(model) or sharding is not None:
+            with put_back(job.reach), room_for(job.root), job.as_a_rank(recorder):
                 return train_model(job.model, job.arguments, job.parts, recorder, leaf_modules, job.loss)
         sketch = job.sketch()
         with put_back(job.reach):
@@ -206,7 +255,7 @@ def record_step(
             with differentiable_casts():
                 return run(True)
 
-    with unchanged_state(), whole_units():
+    with unchanged_state(), whole_units(), _told(sharding):
         ran = step(run)
         if recording.capture != "symbolic":
             return ran

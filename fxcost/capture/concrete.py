@@ -54,6 +54,7 @@ class ConcreteTracer(TorchFunctionMode):
         self.calls: list[ModuleCall] = []
         self.recorder = recorder
         recorder.orphan = self._orphan
+        recorder.inside = lambda name: _Inside(self, name)
         self._leaf_modules = leaf_modules
         self._drawing = Drawing(parts, recorder)
         self._specs = self._drawing.specs
@@ -80,7 +81,7 @@ class ConcreteTracer(TorchFunctionMode):
                 out = finished(function(*arguments.args, **arguments.kwargs), self.recorder.assume)
         finally:
             unwrap()
-            self.recorder.orphan = None
+            self.recorder.orphan = self.recorder.inside = None
         self._drawing.output(out)
         return out
 
@@ -111,12 +112,16 @@ class ConcreteTracer(TorchFunctionMode):
             settings = Settings(module) if leaf else None
             module.__dict__["forward"] = self._routed(module, name, module.forward, settings)
             leaves.append(settings)
+            if self.recorder.around_hooks:
+                module.__dict__["_call_impl"] = self._with_hooks(name, module._call_impl)
         for settings in filter(None, leaves):
             settings.read()  # now that all are routed
 
         def unwrap() -> None:
             for module, before in wrapped:
                 module.__dict__.pop("forward", None)
+                if self.recorder.around_hooks:
+                    module.__dict__.pop("_call_impl", None)
                 if before is not None:
                     module.__dict__["forward"] = before
 
@@ -163,6 +168,18 @@ class ConcreteTracer(TorchFunctionMode):
             return out
 
         return call
+
+    def _with_hooks(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        """A module's call, within its scope from the first hook to the last."""
+
+        @functools.wraps(call)
+        def run(*args: Any, **kwargs: Any) -> Any:
+            if self.recorder.segment is not None:
+                return call(*args, **kwargs)
+            with _Inside(self, name):
+                return call(*args, **kwargs)
+
+        return run
 
     def _relative(self, name: str) -> str:
         around = self._scopes[-1]

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, fx
 
 from ..meta.segments import Ran, described, fields_of, outline
+from ..meta.storages import stand_in
 from ..meta.values import ValueRecorder
 from ..model.modules import inventory
 from ..model.parts import Parts
@@ -55,7 +56,7 @@ class Drawing:
         self.scopes = [""]
         self._root, self.recorder = parts.root, recorder
         self._met: dict[int, Met] = {}
-        self._attributes = inventory(parts.root, parts.outside).names()
+        self._attributes = inventory(parts.root, parts.outside).names(recorder.held)
         self._attribute_nodes: dict[str, Node] = {}
         self._constants = 0
         self.handed_on: dict[Node, Node] = {}
@@ -122,7 +123,9 @@ class Drawing:
     # -------------------------------------------------------------------------------------------- who made which tensor
 
     def met(self, tensor: Tensor) -> Met:
-        """What is known of a tensor."""
+        """What is known of a tensor; of one that is sharded, of what is in memory."""
+        if type(tensor) is not Tensor:
+            tensor = self.recorder.held(tensor)
         found = self._met.get(id(tensor))
         if found is None or found.tensor() is not tensor:
             found = self._met[id(tensor)] = Met(tensor)
@@ -175,6 +178,7 @@ class Drawing:
         known = self.met(tensor)
         if known.node is not None:
             return known.node if isinstance(known.node, Node) else known.node()
+        tensor = self.recorder.held(tensor)
         name = self._attributes.get(id(tensor))
         if name is None and (made := self._of_a_call(known.spec)) is not None:
             known.node = made
@@ -182,6 +186,9 @@ class Drawing:
         if name is None:
             name = f"_tensor_constant{self._constants}"
             self._constants += 1
+            if self.recorder.rank is not None:  # what libraries for sharding make out of sight must not live on
+                known.node = self._constant(name, stand_in(tensor), known.spec)
+                return known.node
             keep = tensor.is_meta or self.recorder.real
             self._root.__dict__[name] = tensor if keep else self.recorder.twin(tensor)
             self._attributes[id(tensor)] = name
@@ -205,6 +212,12 @@ class Drawing:
         view = self.sketch.create_node("call_function", torch.as_strided, (node, *place))
         self._add_plain(view, self.scopes[-1], (known,), (spec,), (known, *place))
         return view
+
+    def _constant(self, name: str, value: Tensor, spec: TensorSpec) -> Node:
+        self._root.__dict__[name] = value
+        node = self.sketch.create_node("get_attr", name)
+        self._add_plain(node, "", (), (spec,))
+        return node
 
 
 class Call:

@@ -6,6 +6,7 @@ Not here: which way is taken (capture.py).
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -26,12 +27,13 @@ from ..model.parts import Parts, name_of, owner_of, parts_of
 from ..model.reach import Reach
 from ..model.real import RealCopier
 from ..model.run_errors import model_raised
-from ..records.recording import ModuleCall, NodeRecord, Recording
+from ..records.recording import ModuleCall, NodeRecord, ParameterRecord, Recording
 from ..records.sketch import Sketch
 from .concrete import ConcreteTracer
 from .confirm import SameMemory, difference
 from .follow import Seen, followed, resolved_call
 from .run_graph import GraphRunner
+from .sharding import Sharding
 from .symbolic import trace_symbolically
 
 
@@ -47,15 +49,20 @@ class Job:
         leaf_modules: tuple[Any, ...],
         real_limit: int,
         loss: Callable[[Any], torch.Tensor] | None = None,
+        sharding: Sharding | None = None,
     ) -> None:
-        self.reach = Reach(model, objects_by_name(model, inputs, kwargs), loss)
+        as_given = sharding is not None and sharding.as_given
+        self.reach = Reach(None) if as_given else Reach(model, objects_by_name(model, inputs, kwargs), loss)
         self.copier = MetaCopier(dtype, self.reach)
         self.model: Any
         self._graph: fx.Graph | None = None
-        if isinstance(model, fx.GraphModule) and runs_its_graph(model) and not any(map(is_lazy, model.parameters())):
+        if as_given:
+            self.copier.keep(model)
+        lazy = isinstance(model, nn.Module) and any(map(is_lazy, model.parameters()))
+        if isinstance(model, fx.GraphModule) and runs_its_graph(model) and not lazy and sharding is None:
             self.model, self._graph = self.copier.owner(model), model.graph
         else:
-            self.model = self.copier.model(model)
+            self.model = model if as_given else self.copier.model(model)
             if isinstance(model, fx.GraphModule):  # its own way of copying forgets these
                 kept = {k: v for k, v in vars(model).items() if k == "forward" or "_hooks" in k}
                 vars(self.model).update({k: self.copier.value(v) for k, v in kept.items()})
@@ -82,6 +89,11 @@ class Job:
         if self.copier.lazy:
             with put_back(self.reach):
                 self.model(*self.arguments.args, **self.arguments.kwargs)  # gives lazy modules of the copy their shapes
+        self.sharding = sharding
+        if sharding is not None:
+            self.real_possible = False
+            self.model, self.parts = sharding.apply(self.model, self.parts)
+            self.root = self.parts.root
 
     # ------------------------------------------------------------------------------------------------------ ways to run
 
@@ -105,8 +117,11 @@ class Job:
 
     def _run(self, recorder: ValueRecorder, capture: str) -> Recording:
         tracer = ConcreteTracer(self.parts, recorder, self.leaf_modules)
+        held = None
         try:
-            with put_back(self.reach), room_for(self.root), recorder:
+            with put_back(self.reach), room_for(self.root), self.as_a_rank(recorder), recorder:
+                if self.sharding is not None:  # FSDP puts whole parameters in their place
+                    held = parameter_records(inventory(self.root), recorder.spec)
                 self.returned = tracer.trace(self.model, self.arguments)
         except FxcostError:
             raise
@@ -115,7 +130,7 @@ class Job:
         self.parts.attach(tracer.mentioned())
         self._seen = tracer.seen()
         deaths = tuple(recorder.deaths.items())
-        return self.recording(tracer.sketch, capture, recorder, tracer.records, tuple(tracer.calls), deaths)
+        return self.recording(tracer.sketch, capture, recorder, tracer.records, tuple(tracer.calls), deaths, held)
 
     def traced(self, ran: Recording) -> Recording:
         """Trace the model symbolically: its graph, with what that ran as it is known from the model's own run.
@@ -184,9 +199,14 @@ class Job:
 
     # ------------------------------------------------------------------------------------------------- what it is known
 
+    def as_a_rank(self, recorder: ValueRecorder) -> AbstractContextManager[None]:
+        """Around a run: what a rank of a sharded model does is followed."""
+        return nullcontext() if self.sharding is None else self.sharding.running(recorder, self.model, self.parts)
+
     def recorder(self) -> ValueRecorder:
         """A recorder that knows the values of what holds data, and where the user's tensors are."""
-        recorder = ValueRecorder(Storages(), real_available=self.real_possible)
+        make = ValueRecorder if self.sharding is None else self.sharding.recorder
+        recorder = make(Storages(), real_available=self.real_possible)
         recorder.home = self.home
         for meta, real in self._known:
             recorder.know(meta, real)
@@ -237,8 +257,9 @@ class Job:
         nodes: list[NodeRecord],
         calls: tuple[ModuleCall, ...],
         deaths: tuple[tuple[int, int], ...] | None = None,
+        held: tuple[ParameterRecord, ...] | None = None,
     ) -> Recording:
-        """What was captured, as plain data."""
+        """What was captured, as plain data; `held` are the parameters, where the run put others in their place."""
         found = inventory(self.root)
         return Recording(
             graph=sketch,  # type: ignore[arg-type]  # becomes an fx graph when it is read
@@ -248,10 +269,11 @@ class Job:
             nodes=tuple(nodes),
             modules=module_records(found),
             calls=calls,
-            parameters=parameter_records(found, recorder.spec),
+            parameters=parameter_records(found, recorder.spec) if held is None else held,
             storage_bytes=tuple(recorder.storages.nbytes),
             assumptions=tuple(dict.fromkeys((*recorder.assumptions, *self.copier.assumptions))),
             deaths=deaths,
+            rank=self.sharding.rank if self.sharding is not None else None,
         )
 
 

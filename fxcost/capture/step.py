@@ -125,6 +125,8 @@ class _Step:
             deaths=tuple(recorder.deaths.items()),
             own_loss=loss is not None,
             assumptions=self._assumptions(),
+            gathered=tuple(recorder.gathered),
+            rank=recorder.rank,
         )
 
     def _take_in(self, mentioned: Iterable[str]) -> None:
@@ -161,8 +163,8 @@ class _Step:
         """Storages of all gradients that are kept, which are let go."""
         numbers: dict[int, None] = {}
         for tensor in (*self._held(), *self._inputs):
-            if tensor.grad is not None and is_plain(tensor.grad):
-                numbers[self._recorder.storages.number(tensor.grad)] = None
+            if tensor.grad is not None and is_plain(grad := self._recorder.held(tensor.grad)):
+                numbers[self._recorder.storages.number(grad)] = None
             elif tensor.grad is not None:
                 self._recorder.assume("gradients that are sparse take no memory: how many rows they have is not known")
         for tensor in (*self._held(), *self._inputs):
@@ -173,7 +175,7 @@ class _Step:
         """Storage and node of each saved tensor; the first node that saves a storage has it."""
         seen: set[int] = set()
         for number, segment, ran in self._recorder.saved:
-            if number in seen:
+            if number in seen or number in self._recorder.gathered:
                 continue
             seen.add(number)
             if segment is not None and segment.operations:

@@ -70,13 +70,17 @@ class StepRecorder(ValueRecorder):
             self.forward.append(record)
         else:
             owner = self._owner
-            again = torch.is_grad_enabled() or has_gradient(record.op)  # the backward pass itself runs without
+            again = self.repeats(record.op)
             self.owners.append(owner)
             self.recomputed.append(again)
             if not again:
                 return
         self._numbers.append(torch.autograd._get_sequence_nr())  # type: ignore[attr-defined]
         self._numbered.append(owner)
+
+    def repeats(self, op: Operator) -> bool:
+        """True if an operator that runs in the backward pass belongs to the forward pass, which is run again."""
+        return torch.is_grad_enabled() or has_gradient(op)  # the backward pass itself runs without
 
     def _find_owner(self) -> int:
         node = torch._C._current_autograd_node()

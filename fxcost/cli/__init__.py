@@ -36,6 +36,7 @@ from . import (
     serve,
     show,
     solve,
+    stages,
     sweep,
 )
 from .group import fxcost
@@ -60,6 +61,7 @@ __all__ = [
     "serve",
     "show",
     "solve",
+    "stages",
     "sweep",
 ]
 

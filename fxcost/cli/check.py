@@ -20,6 +20,7 @@ from .model import input_options, report_of
 from .names import check_spec, is_report
 from .output import FAILED, GOOD, emit, present, write
 from .progress import working
+from .ranks import rank_options
 
 if TYPE_CHECKING:
     from ..compare.budgets import Budget
@@ -50,6 +51,7 @@ def limit_options(function: Function) -> Function:
 @click.argument("model", required=False, shell_complete=complete_model)
 @input_options
 @limit_options
+@rank_options
 @click.option("--training", is_flag=True, help="Also cost a training step: peak memory is then that of the step.")
 @click.option("--optimizer", metavar="NAME", help="For --training: as for `fxcost MODEL`.")
 def check(*, model: str | None, update: bool, **options: Any) -> int:

@@ -9,6 +9,7 @@ import click
 from .group import fxcost
 from .model import ModelOptions, analyse, comma_separated, model_options
 from .output import FAILED, GOOD, emit, fail
+from .ranks import rank_options
 from .views import show_views, take_views, view_options
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ EVERYWHERE = "all"
     show_default=True,
     help="For --estimate: how it runs, as it is or through torch.compile.",
 )
+@rank_options
 @click.option("--strict", is_flag=True, help="Fail (exit code 1) if an operator ran that has no rule.")
 def cost(*, strict: bool, formula: bool, devices: list[str] | None, mode: str, **options: Any) -> int:
     """Count what MODEL costs (the default command: `fxcost MODEL`).
@@ -57,6 +59,7 @@ def cost(*, strict: bool, formula: bool, devices: list[str] | None, mode: str, *
       fxcost torchvision:resnet50 --by operator --top 10
       fxcost net.py:Net --arg width=64 --input 1,3,32,32 --json net.json
       fxcost hf:llama --input input_ids=B,S:int64 --dim B=1..64 --dim S=8..4096 --formula
+      fxcost hf:llama --training --mesh dp=8,tp=8 --parallel fsdp:dp,tp:tp --by collective
     """
     if formula and not options["dims"]:
         raise click.UsageError("--formula needs a size that is open: --input B,3,224,224 --dim B=1..64")

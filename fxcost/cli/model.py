@@ -16,6 +16,7 @@ from .checks import check_numbers
 from .complete import complete_model
 from .names import check_model, is_report
 from .progress import quiet_option, working
+from .ranks import sharding
 
 if TYPE_CHECKING:
     import torch
@@ -97,6 +98,10 @@ class ModelOptions:
     optimizer: str | None = None
     dims: tuple[str, ...] = ()
     autocast: str | None = None
+    mesh: str | None = None
+    parallel: str | None = None
+    parallelize: str | None = None
+    rank: str | None = None
 
 
 def analyse(options: ModelOptions) -> Report:
@@ -118,6 +123,7 @@ def analyse(options: ModelOptions) -> Report:
             optimizer=optimizer,
             dims=parse_dims(options.dims) or None,
             autocast=options.autocast,
+            **sharding(options.mesh, options.parallel, options.parallelize, options.rank),
         )
         return report.assuming(stored_otherwise(model))
 

@@ -43,7 +43,7 @@ LAYOUT = ("by", "depth", "top", "sort", "columns", "format")
 def view_options(function: Function) -> Function:
     """The options that say which views of a report are printed and written."""
     options = [
-        click.option("--by", type=click.Choice(["module", "node", "operator", "family"]), help="Rows of the table."),
+        click.option("--by", type=click.Choice(["module", "node", "operator", "family", "collective"]), help="Rows."),
         click.option("--depth", type=click.IntRange(min=0), help="Levels of modules to show, in pictures too."),
         click.option("--top", type=click.IntRange(min=1), help="Show only so many rows, the largest first."),
         click.option("--sort", metavar="COLUMN", help="Sort the rows, largest first."),

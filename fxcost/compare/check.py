@@ -12,6 +12,7 @@ from fractions import Fraction
 from os import PathLike
 from typing import Any
 
+from ..communication.communication import Communication
 from ..errors import BudgetError, shown
 from ..errors.arguments import checked
 from ..report import Report, as_report
@@ -72,10 +73,11 @@ def check(report: Report | str | PathLike[str], **budget: Any) -> Check:
     Args:
         report: the report to check, or the path of its JSON file.
         budget: upper limits, each a number or text such as "4.2G" or "2GiB": `max_macs`, `max_flops`, `max_params`,
-            `max_param_bytes`, `max_bytes`, `max_activations`, `max_peak_memory` (of the training step if there is one,
-            else of the forward pass, as eager Python holds it where that is known). `no_uncosted=True` allows no
-            operator without a rule. `baseline`, a report or the path of its JSON file, is what parameters, MACs,
-            FLOPs, bytes moved and peak memory (in graph order) may exceed by no more than `tolerance` ("1%" or 0.01).
+            `max_param_bytes`, `max_bytes`, `max_activations`, `max_sent` and `max_peak_memory` (both of the training
+            step if there is one, else of the forward pass; memory as eager Python holds it where that is known).
+            `no_uncosted=True` allows no operator without a rule. `baseline`, a report or the path of its JSON file, is
+            what parameters, MACs, FLOPs, bytes moved and peak memory (in graph order) may exceed by no more than
+            `tolerance` ("1%" or 0.01).
 
     Raises:
         BudgetError: an unknown limit, none at all, or a baseline that was taken on other inputs.
@@ -115,8 +117,14 @@ def _amount(report: Report, name: str) -> int:
             return report.training.peak_bytes
         eager = report.memory.peak_eager_bytes
         return report.memory.peak_bytes if eager is None else eager
+    if name == "sent":
+        return _communication(report).sent_bytes
     amounts = {"params": report.params, "param_bytes": report.param_bytes, "bytes": report.cost.bytes_moved}
     return amounts[name] if name in amounts else int(getattr(report.cost, name))
+
+
+def _communication(report: Report) -> Communication:
+    return report.communication if report.training is None else report.training.communication
 
 
 def _own(module: ModuleCost, name: str) -> int:
@@ -130,6 +138,8 @@ def _largest(report: Report, name: str) -> tuple[Culprit, ...]:
     if name == "peak_memory":
         alive = report.training.at_peak if report.training is not None else report.memory.at_peak
         return _top(report, _summed((tensor.module, tensor.nbytes) for tensor in alive))
+    if name == "sent":
+        return _top(report, _summed((c.module, c.sent_bytes) for c in _communication(report).collectives))
     return _top(report, {module.name: _own(module, name) for module in report.modules.values()})
 
 

@@ -33,6 +33,7 @@ LIMITS: Mapping[str, Limit] = MappingProxyType(
         "param_bytes": Limit("parameter bytes", parse_bytes, "100MiB", "Most bytes of parameters."),
         "bytes": Limit("bytes moved", parse_bytes, "1GiB", "Most memory traffic, read and written together."),
         "activations": Limit("activations", parse_count, "40M", "Most elements that operators produce."),
+        "sent": Limit("sent bytes", parse_bytes, "4GiB", "Most bytes that a rank of a sharded model sends."),
         "peak_memory": Limit("peak memory", parse_bytes, "2GiB", "Most memory at one time, as fxcost fit counts it."),
     }
 )

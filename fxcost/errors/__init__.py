@@ -55,6 +55,14 @@ class DrawingError(FxcostError):
     """A program that draws (Graphviz) was called, and failed."""
 
 
+class ShardingError(FxcostError):
+    """A model can't be run as one rank of many: no such rank or mesh, a recipe that fails or shards nothing."""
+
+
+class PipelineError(FxcostError, ValueError):
+    """A model can't be cut into so many stages, or an argument that says how can't be."""
+
+
 class UncostedOperatorError(FxcostError):
     """`strict=True`, and at least one operator that ran has no rule."""
 

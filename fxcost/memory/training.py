@@ -14,7 +14,10 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from os import PathLike
 
+from ..communication.communication import Communication
+from ..communication.reading import of_step
 from ..errors.arguments import checked
+from ..records.communication import Collective
 from ..records.cost import Cost, OpCost
 from ..records.ranges import Count, Position
 from ..records.recording import ModuleRecord, OpRecord, TrainingRecord
@@ -84,6 +87,13 @@ class Training:
     live: tuple[Count, ...]
     forward_operators: Position
     assumptions: tuple[str, ...]
+    collectives: tuple[Collective, ...] = ()
+    """What a rank of a sharded model communicates in the step."""
+
+    @cached_property
+    def communication(self) -> Communication:
+        """What this rank sends and receives in the step; nothing, if the model is not sharded."""
+        return Communication(collectives=self.collectives)
 
     @property
     def forward(self) -> Cost:
@@ -203,6 +213,8 @@ def training_of(
     nodes = (*record.nodes, *record.backward)
     births = Births(nodes, record.storage_bytes, residents.kinds)
     tensors = births.lifetimes(dict(record.deaths))
+    if record.rank is not None:  # what no operator made was there before: the buckets of DDP
+        tensors = tuple([t if t.operator else replace(t, born=0) for t in tensors])
     live = live_bytes(tensors, births.ticks)
     peak = live.index(max(live))
     forward_operators = births.starts[len(record.nodes)]
@@ -226,6 +238,7 @@ def training_of(
         live=tuple(live),
         forward_operators=forward_operators,
         assumptions=(*record.assumptions, *ledger.assumptions()),
+        collectives=tuple(of_step(record, record.rank)) if record.rank is not None else (),
     )
 
 
@@ -353,17 +366,21 @@ def _parts(
 ) -> dict[str, int]:
     """Bytes at the peak by kind."""
     gradients, saved = set(record.gradients), {number for number, _ in record.saved}
+    gathered = set(record.gathered)
     parts = {
         "parameters": resident["parameter"],
         "buffers": resident["buffer"],
         "inputs": resident["input"],
         "optimizer state": state,
         "gradients": 0,
+        **({"gathered parameters": 0} if record.gathered else {}),
         "saved activations": 0,
         "temporaries": 0,
     }
     for tensor in at_peak:
         in_gradients, in_saved = tensor.storage in gradients, tensor.storage in saved
         kind = "gradients" if in_gradients else "saved activations" if in_saved else "temporaries"
+        if tensor.storage in gathered:
+            kind = "gathered parameters"
         parts[kind] += tensor.nbytes
     return parts

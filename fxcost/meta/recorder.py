@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Container, Iterable
+from contextlib import AbstractContextManager
 from functools import lru_cache, partial
 from typing import Any
 
@@ -72,6 +73,10 @@ class OpRecorder(TorchDispatchMode):
     """
 
     supports_higher_order_operators = True
+    around_hooks = False
+    """Whether what a module's hooks do belongs to the module; else to the one around it."""
+    rank: int | None = None
+    """The number of the rank that is run, of a model that is sharded."""
 
     def __init__(self, storages: Storages, *, real: bool = False) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -79,6 +84,8 @@ class OpRecorder(TorchDispatchMode):
         storages.on_free = self._freed
         self.deaths: dict[int, int] = {}
         self.ticks = 0
+        self.gathered: dict[int, None] = {}
+        """Numbers of the storages that parameters of a sharded model have while they are whole."""
         self.changes = 0
         """How often something may have changed the shape of a tensor that exists (`t_`, `x.data = y`)."""
         self.real = real
@@ -87,6 +94,8 @@ class OpRecorder(TorchDispatchMode):
         """Dtype of the autocast region that runs; whoever opens a segment says so, as operators can't see it."""
         self.orphan: Callable[[Operator, Any, Any, Any, Segment], None] | None = None
         self._asker = Asker(storages, self.followed())
+        self.inside: Callable[[str], AbstractContextManager[None]] | None = None
+        """Opens the scope of a module, for work that is done for it outside of its forward."""
         self._answers = Answers()
         self._repeating: dict[int, tuple[Operator, bool]] = {}
         self._randomness: dict[torch.device | None, Tensor] = {}
@@ -307,6 +316,10 @@ class OpRecorder(TorchDispatchMode):
         segment = self.segment
         if segment is not None and number in segment.slots:
             segment.freed.append((segment.slots[number], len(segment.operations)))
+
+    def held(self, tensor: Tensor) -> Tensor:
+        """What is in memory of a tensor: itself. For subclasses that run a part of a model."""
+        return tensor
 
     def spec(self, tensor: Tensor) -> TensorSpec:
         """Describe a tensor, its storage numbered through the graph."""

@@ -7,10 +7,17 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import _disable_current_modes
 
 from ..records.recording import TensorSpec
 
 META = torch.device("meta")
+
+
+def stand_in(tensor: Tensor) -> Tensor:
+    """A meta tensor of the same shape and layout, in memory of its own; making it is no call of the model's."""
+    with _disable_current_modes(), torch._C.DisableTorchFunction():
+        return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=META)
 
 
 class Storages:
@@ -65,6 +72,18 @@ class Storages:
             self._attach(storage, storage._cdata, spec.storage)
         empty = torch.empty(0, dtype=spec.dtype, device=META)
         return empty.set_(storage, spec.offset, spec.shape, spec.stride)
+
+    def let_go(self, storage: torch.UntypedStorage) -> int | None:
+        """The memory of a storage is freed though it lives on: what it is given next has another number.
+
+        Returns the number that it had, if any.
+        """
+        number = self._numbers.pop(storage._cdata, None)
+        if number is not None:
+            self._watched.pop(number, None)
+            if self.on_free is not None:
+                self.on_free(number)
+        return number
 
     def _attach(self, storage: torch.UntypedStorage, address: int, number: int) -> None:
         self._numbers[address] = number

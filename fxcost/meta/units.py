@@ -137,8 +137,17 @@ def _attention(
     scale: float | None = None,
     enable_gqa: bool = False,
 ) -> Tensor:
+    if attn_mask is None and not enable_gqa and hasattr(type(query), "_local_tensor"):
+        return _sharded(query, key, value, dropout_p, is_causal, scale)
     fused = _is_fused(query, key, value, attn_mask, dropout_p)
     out: Tensor = attention(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa, fused)[0]
+    return out
+
+
+def _sharded(q: Tensor, k: Tensor, v: Tensor, dropout_p: float, is_causal: bool, scale: float | None) -> Tensor:
+    """Attention among DTensors: the kernel that CUDA has for it, which DTensor and context parallel know."""
+    flash = aten._scaled_dot_product_flash_attention.default
+    out: Tensor = flash(q, k, v, dropout_p, is_causal, return_debug_mask=False, scale=scale)[0]
     return out
 
 

@@ -59,6 +59,10 @@ class MetaCopier(Rebuilder):
         self._models.append(model)
         return self.value(model)
 
+    def keep(self, module: nn.Module) -> None:
+        """Have a module stand for itself: it is not copied."""
+        self._remember(module, module)
+
     def owner(self, graph_module: fx.GraphModule) -> nn.Module:
         """What a given graph refers to: a copy of a GraphModule's modules and tensors, without its code and graph.
 

@@ -86,9 +86,9 @@ class Inventory:
     parameters: tuple[tuple[torch.Tensor, tuple[str, ...]], ...]
     buffers: tuple[tuple[torch.Tensor, tuple[str, ...]], ...]
 
-    def names(self) -> dict[int, str]:
-        """The first name of each tensor, by its id."""
-        return {id(tensor): names[0] for tensor, names in (*self.parameters, *self.buffers)}
+    def names(self, held: Callable[[torch.Tensor], torch.Tensor] = lambda tensor: tensor) -> dict[int, str]:
+        """The first name of each tensor, by the id of what is held of it."""
+        return {id(held(tensor)): names[0] for tensor, names in (*self.parameters, *self.buffers)}
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """Each tensor by its first name."""
@@ -204,7 +204,8 @@ def tensors_within(tensor: Any) -> Iterator[torch.Tensor]:
         yield tensor
         return
     for name in tensor.__tensor_flatten__()[0]:
-        yield from tensors_within(getattr(tensor, name))
+        if isinstance(part := getattr(tensor, name), torch.Tensor):  # a DTensor names its mesh too
+            yield from tensors_within(part)
 
 
 def signature_source(model: Any) -> Callable[..., Any]:

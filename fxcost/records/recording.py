@@ -16,6 +16,7 @@ from typing import Annotated, Any, TypeVar
 
 import torch
 
+from .communication import Rank
 from .ranges import Count, Filled, OneOf, Position, Size, Storage
 from .sketch import MadeWhenAsked, Sketch
 
@@ -302,7 +303,7 @@ class Recording:
     skeleton of the model (skeleton.py) as its root. `storage_bytes[i]` is the size of storage `i`.
     `deaths` has (i, n) for each storage i that the model's own Python code let go after n operations;
     None where a given graph was run instead. `capture_reason` says why the graph is not a symbolic one, "" where it
-    is, was given, or was not to be.
+    is, was given, or was not to be. `rank` says which rank of a sharded model was run.
     """
 
     graph: torch.fx.Graph | None = field(default=MadeWhenAsked(), metadata=NO_DATA)  # type: ignore[assignment]
@@ -317,6 +318,7 @@ class Recording:
     assumptions: tuple[str, ...] = ()
     deaths: tuple[tuple[Position, Position], ...] | None = None
     capture_reason: str = ""
+    rank: Rank | None = None
 
     def __repr__(self) -> str:
         return f"<Recording of {self.model_type}: {len(self.nodes):,} nodes, {self.capture} capture>"
@@ -337,7 +339,8 @@ class TrainingRecord:
     `owners` says of each operator which of `nodes` it belongs to (−1: to none, gradients that add up at a parameter),
     `recomputed` whether it repeats the forward pass. `saved` has (storage, node) of what was saved for backward,
     `gradients` the storages of the gradients that remain, `trained` the parameters that got one, `deaths` (storage,
-    operators that had run in all) of what was let go.
+    operators that had run in all) of what was let go. `gathered` are the storages that parameters of a sharded model
+    have while they are whole, `rank` the number of the rank that was run.
     """
 
     nodes: tuple[NodeRecord, ...]
@@ -353,3 +356,5 @@ class TrainingRecord:
     deaths: tuple[tuple[int, int], ...]
     own_loss: bool
     assumptions: tuple[str, ...] = ()
+    gathered: tuple[int, ...] = ()
+    rank: int | None = None

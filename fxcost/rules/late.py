@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import torch
 
-from . import attention, audio, loss, vision
+from . import attention, audio, communication, loss, vision
 from .registry import OpKey, Rule
 
 LATE_RULES: Mapping[str, Rule] = {
@@ -14,6 +14,7 @@ LATE_RULES: Mapping[str, Rule] = {
     **audio.LATE_RULES,
     **loss.LATE_RULES,
     **attention.LATE_RULES,
+    **communication.LATE_RULES,
 }
 """Rules by qualified name."""
 

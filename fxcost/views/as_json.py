@@ -17,6 +17,7 @@ from ..memory.lifetimes import LiveTensor
 from ..memory.memory import Memory
 from ..memory.training import StepCost, Training
 from ..records.codec import Packer
+from ..records.communication import Collective
 from ..records.cost import NodeCost, OpCost
 from ..records.plain import cost_dict, spec_dict
 from ..records.recording import ParameterRecord
@@ -85,6 +86,7 @@ def to_dict(report: Analysis) -> dict[str, Any]:
         "expert_layers": [{**asdict(layer), "touched": layer.touched} for layer in report.expert_layers],
         "memory": _memory(report.memory),
         "training": None if report.training is None else _training(report.training),
+        "rank": None if report.rank is None else _rank(report),
         "formula": report.formulas,
         "recording": _recording(report),
     }
@@ -211,6 +213,41 @@ def _training(training: Training) -> dict[str, Any]:
         "nodes": [{"name": node.name, "module": node.module, **_step(node.cost)} for node in training.nodes],
         "uncosted": dict(training.uncosted),
         "assumptions": list(training.assumptions),
+    }
+
+
+def _rank(report: Analysis) -> dict[str, Any]:
+    rank = report.rank
+    assert rank is not None
+    step = report.training.collectives if report.training is not None else ()
+    return {
+        "rank": rank.rank,
+        "world_size": rank.world_size,
+        "mesh": [
+            {"name": name, "size": size, "at": at} for (name, size), at in zip(rank.mesh, rank.coordinates, strict=True)
+        ],
+        "unsharded_params": rank.unsharded_params,
+        "collectives": [_collective(c) for c in report.communication.collectives],
+        "step_collectives": [_collective(c) for c in step],
+    }
+
+
+def _collective(c: Collective) -> dict[str, Any]:
+    return {
+        "kind": c.kind,
+        "operator": c.op,
+        "dtype": c.dtype,
+        "payload_bytes": c.payload_bytes,
+        "sent_bytes": c.sent_bytes,
+        "received_bytes": c.received_bytes,
+        "mesh_dim": c.mesh_dim,
+        "ranks": c.group.size,
+        "peer": c.peer,
+        "module": c.module,
+        "node": c.node,
+        "phase": c.phase,
+        "position": c.position,
+        "blocking": c.blocking,
     }
 
 

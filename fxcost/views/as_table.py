@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 
+from ..communication.communication import Communication
+from ..memory.analysis import Analysis
 from ..records.recording import TensorSpec
 from ..text import units
 from ..text.choice import choose
@@ -91,7 +93,7 @@ TEXT_COLUMNS = frozenset(("name", "type", "kind", "operation", "family", "module
 
 
 def table(
-    report: Sums,
+    report: Analysis,
     *,
     by: str = "module",
     depth: int = 3,
@@ -107,7 +109,9 @@ def table(
     Raises:
         UnknownNameError: `by`, `sort`, `format` or a column is not known.
     """
-    choose("table by", by, tuple(DEFAULT_COLUMNS))
+    choose("table by", by, (*DEFAULT_COLUMNS, "collective"))
+    if by == "collective":
+        return _communication(report).table(20 if top is None else top, format)
     if sort is None and (top is not None or by in ("operator", "family")):
         sort = "flops"
     rows = rows_of(report, by, depth=depth, fold=fold and sort is None, tree=sort is None)
@@ -162,6 +166,10 @@ def _cell(report: Sums, row: Row, name: str, format: str) -> str:  # noqa: A002
     if isinstance(value, str):
         return safe(shortened(value, OPERATION_WIDTH) if name == "operation" else value, format)
     return units.ratio(value) if isinstance(value, float) else COLUMNS[name].text(value)
+
+
+def _communication(report: Analysis) -> Communication:
+    return report.communication if report.training is None else report.training.communication
 
 
 def _with_summary(report: Sums, body: str, format: str, shown: int, rows: int) -> str:  # noqa: A002

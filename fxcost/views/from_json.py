@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from ..errors import InputError, ReportFileError, shown
 from ..memory.analysis import Analysis
 from ..memory.training import Training
+from ..records.communication import Group
 from ..records.cost import NodeCost
 from ..records.integrity import faults
 from ..records.plain import cost_dict
@@ -101,7 +102,7 @@ def _report(recording: Mapping[str, Any], kind: type[Kind]) -> Kind:
     missing = [part for part in ("tables", *(name for name, _ in _PARTS)) if part not in recording]
     if missing:
         raise ReportFileError(f"the recording has no {', '.join(missing)}")
-    unpacker = Unpacker(recording["tables"], (TensorSpec, HeldTensor))
+    unpacker = Unpacker(recording["tables"], (TensorSpec, HeldTensor, Group))
     bare, nodes, training, modules = (
         unpacker.read(recording[part], hint, f"recording.{part}") for part, hint in _PARTS
     )

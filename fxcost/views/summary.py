@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ..communication.communication import Communication
+from ..communication.reading import of_forward
 from ..text import units
 from ..text.words import shortened
 from ..totals.sums import Sums
@@ -44,6 +46,14 @@ def facts(report: Sums) -> Iterator[tuple[str, str]]:
     yield "Parameters", f"{units.exact(totals.params)} total: {trainable} trainable, {other} non-trainable; {size}"
     if totals.buffers:
         yield "Buffers", f"{units.exact(totals.buffers)}, {units.byte_size(totals.buffer_bytes)}"
+    if (rank := report.recording.rank) is not None:
+        yield "Rank", f"{rank}: all numbers are those of this rank"
+        yield "Unsharded", f"{units.exact(rank.unsharded_params)} parameters in the whole model"
+        sent = Communication(collectives=tuple(of_forward(report.recording.nodes, rank.rank)))
+        yield (
+            "Communication",
+            f"{units.byte_size(sent.sent_bytes)} sent in {units.plural(sent.traffic.count, 'collective')}",
+        )
     yield "MACs", _both(cost.macs)
     yield "FLOPs", f"{_both(cost.flops)}; 1 MAC = 2 FLOPs, plus {units.exact(cost.other_flops)} other operations"
     traffic = f"{units.byte_size(cost.bytes_read)} read, {units.byte_size(cost.bytes_written)} written"

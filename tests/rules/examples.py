@@ -251,6 +251,7 @@ SPARSE = [
     *newer("_cslt_sparse_mm", (V, M), M),
 ]
 FOREIGN = [
+    (torch.ops._c10d_functional.all_reduce.default, (f(2, 3), "sum", "a group"), f(2, 3)),
     *QUANTIZED,
     *LISTS,
     *SPARSE,

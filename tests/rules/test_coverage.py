@@ -22,6 +22,7 @@ aten = torch.ops.aten
 FAMILIES = {
     *("matmul", "convolution", "attention", "recurrent", "normalization", "pointwise", "reduction", "pooling"),
     *("indexing", "movement", "random", "fft", "linalg", "sorting", "interpolation", "loss", "vision", "free"),
+    "communication",
 }
 
 

@@ -41,6 +41,8 @@ def reports() -> Iterator[Report]:
     yield fxcost.analyze(Checkpointed(), (2, 4), training=True)
     yield fxcost.analyze(mixtral(), {"input_ids": fxcost.spec(1, 4, dtype=torch.int64)})
     yield fxcost.analyze(torch.fx.symbolic_trace(nn.ReLU()), (2,))
+    split = fxcost.parallel.tensor_parallel("tp", {"0": "colwise_gathered"})
+    yield fxcost.analyze(nn.Sequential(nn.Linear(4, 4)), (2, 4), training=True, mesh={"tp": 2}, parallelize=split)
 
 
 def test_the_schema_is_one() -> None:

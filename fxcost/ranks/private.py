@@ -1,0 +1,279 @@
+"""What of PyTorch's own, and not public, a rank needs: the only place that names it.
+
+:func:`check` looks whether all of it is there before anything is changed; :func:`adapted` changes it for as long as a
+rank is built or run, for the calling thread alone, and puts it back.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from importlib import import_module
+from itertools import count
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor
+from torch.utils import checkpoint
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from ..errors import ShardingError
+
+Resized = Callable[[torch.UntypedStorage, Callable[[], Any]], None]
+"""Is given a storage and what changes its size."""
+Serving = Callable[[Any], Any]
+"""Is given a group of FSDP's parameters; a context in which work is done for its module."""
+
+_NEEDED = (
+    ("torch.testing._internal.distributed.fake_pg", "FakeStore"),
+    ("torch._C._distributed_c10d", "_create_work_from_future"),
+    ("torch._C._distributed_c10d", "_resolve_process_group"),
+    ("torch._C", "_get_dispatch_mode"),
+    ("torch._C", "_TorchDispatchModeKey.FAKE"),
+    ("torch", "UntypedStorage.resize_"),
+    ("torch.distributed.fsdp._fully_shard._fsdp_param_group", "FSDPParamGroup._validate_no_meta_params"),
+    ("torch.distributed.fsdp._fully_shard._fsdp_param_group", "FSDPParamGroup.unshard"),
+    ("torch.distributed.fsdp._fully_shard._fsdp_param_group", "FSDPParamGroup.wait_for_unshard"),
+    ("torch.distributed.fsdp._fully_shard._fsdp_param_group", "FSDPParamGroup.post_backward"),
+    ("torch.distributed.fsdp._fully_shard._fsdp_state", "FSDPState._lazy_init"),
+    ("torch.distributed.fsdp", "FSDPModule._get_fsdp_state"),
+    ("torch.distributed.device_mesh", "DeviceMesh._hash_key"),
+    ("torch.distributed.tensor.debug", "_clear_sharding_prop_cache"),
+    ("torch.distributed.tensor._redistribute", "_gen_transform_infos.cache_clear"),
+    ("torch.distributed.tensor._redistribute", "clear_redistribute_planner_cache"),
+    ("torch.distributed", "Reducer._rebuild_buckets"),
+    ("torch.nn.parallel.distributed", "_verify_param_shape_across_processes"),
+    ("torch.nn.parallel.distributed", "_sync_module_states"),
+)
+_SERVED = ("unshard", "wait_for_unshard", "post_backward")
+"""Methods of FSDP's groups of parameters that communicate, each for the group's own module."""
+
+
+def check() -> None:
+    """See that this PyTorch has what is needed.
+
+    Raises:
+        ShardingError: it has not, and the message says what is missing.
+    """
+    if not torch.distributed.is_available():
+        raise ShardingError("this PyTorch is built without torch.distributed, which shards models")
+    missing = []
+    for module, path in _NEEDED:
+        try:
+            found: Any = import_module(module)
+            for step in path.split("."):
+                found = getattr(found, step)
+        except (ImportError, AttributeError):
+            missing.append(f"{module}.{path}")
+    if missing:
+        raise ShardingError(
+            f"PyTorch {torch.__version__} has no {', '.join(missing)}, which fxcost needs to run one rank of a sharded "
+            "model; it is tested with PyTorch 2.14"
+        )
+
+
+def is_propagating(types: Sequence[type]) -> bool:
+    """True while DTensor finds out shapes and placements, on fake tensors: nothing that a rank does."""
+    if any(issubclass(kind, FakeTensor) for kind in types):
+        return True
+    return torch._C._get_dispatch_mode(torch._C._TorchDispatchModeKey.FAKE) is not None
+
+
+def held(tensor: Tensor) -> Tensor:
+    """What a rank has in memory of a tensor: of a DTensor the local part, of one that is still awaited its memory."""
+    while type(tensor) is not Tensor:
+        inner = getattr(tensor, "_local_tensor", None)
+        if inner is None and type(tensor).__name__ == "AsyncCollectiveTensor":
+            inner = tensor.elem  # type: ignore[attr-defined]
+        if inner is None:
+            return tensor
+        tensor = inner
+    return tensor
+
+
+def recomputes() -> bool:
+    """True while checkpointing runs a part of the forward pass again (without `use_reentrant`)."""
+    frame: Any = sys._getframe(1)
+    while frame is not None:
+        code = frame.f_code
+        if code.co_name == "unpack_hook" and code.co_filename == checkpoint.__file__:
+            return True
+        frame = frame.f_back
+    return False
+
+
+def ranks_of(group: Any) -> tuple[tuple[int, ...], str]:
+    """The ranks of a process group as an operator is given it (itself, boxed, or its name), and what it is for."""
+    from torch._C._distributed_c10d import ProcessGroup, _resolve_process_group
+
+    if isinstance(group, str):
+        group = _resolve_process_group(group)  # type: ignore[arg-type]
+    elif isinstance(group, torch.ScriptObject):
+        group = ProcessGroup.unbox(group)
+    ranks = torch.distributed.get_process_group_ranks(group)
+    return tuple(ranks), str(getattr(group, "group_desc", ""))
+
+
+def finished_work(tensors: list[Tensor]) -> Any:
+    """A `Work` that is done; its future holds the tensors."""
+    from torch._C._distributed_c10d import _create_work_from_future
+
+    future: Any = torch.futures.Future()
+    future.set_result(tensors)
+    return _create_work_from_future(future).boxed()
+
+
+@contextmanager
+def adapted(resized: Resized | None = None, serving: Serving | None = None) -> Iterator[None]:
+    """While active, on this thread FSDP and DDP take meta parameters.
+
+    `resized` is called where a storage changes its size, which is no operator; `serving` where FSDP works for a module.
+    """
+    groups = import_module("torch.distributed.fsdp._fully_shard._fsdp_param_group").FSDPParamGroup
+    parallel = import_module("torch.nn.parallel.distributed")
+    with ExitStack() as stack:
+        put = _Replacing(stack)
+        put(groups, "_validate_no_meta_params", lambda before: lambda self: None)
+        put(parallel, "_verify_param_shape_across_processes", lambda before: lambda *a, **k: True)
+        put(parallel, "_sync_module_states", lambda before: lambda *a, **k: None)
+        if resized is not None:
+            put(torch.UntypedStorage, "resize_", lambda before: _noting(before, resized))
+        if serving is not None:
+            for name in _SERVED:
+                put(groups, name, lambda before: _served(before, serving))
+        yield
+
+
+class _Replacing:
+    """Replaces attributes for the calling thread; `stack` puts them back."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+        self._thread = threading.get_ident()
+
+    def __call__(self, owner: Any, name: str, make: Callable[[Any], Any]) -> None:
+        before, own = getattr(owner, name), name in vars(owner)
+        ours, thread = make(before), self._thread
+
+        def here(*args: Any, **kwargs: Any) -> Any:
+            return (ours if threading.get_ident() == thread else before)(*args, **kwargs)
+
+        setattr(owner, name, here)
+        self._stack.callback(setattr, owner, name, before) if own else self._stack.callback(delattr, owner, name)
+
+
+def _noting(before: Any, resized: Resized) -> Any:
+    def resize_(storage: torch.UntypedStorage, size: int) -> Any:
+        resized(storage, lambda: before(storage, size))
+        return storage
+
+    return resize_
+
+
+def _served(before: Any, serving: Serving) -> Any:
+    def method(group: Any, *args: Any, **kwargs: Any) -> Any:
+        with serving(group):
+            return before(group, *args, **kwargs)
+
+    return method
+
+
+@contextmanager
+def process_group(rank: int, size: int) -> Iterator[None]:
+    """A default process group of so many ranks that sends nothing, in this process.
+
+    Raises:
+        ShardingError: there is one already.
+    """
+    import torch.distributed as dist
+    from torch.testing._internal.distributed.fake_pg import FakeStore
+
+    if dist.is_initialized():
+        raise ShardingError(
+            "torch.distributed has a process group in this process already, which would have to be replaced: analyse "
+            "sharded models in a process of their own, or after torch.distributed.destroy_process_group()"
+        )
+    from torch.distributed.device_mesh import DeviceMesh
+
+    hook = sys.excepthook
+    with ExitStack() as stack:
+        # DTensor keeps what it found out by the mesh, and two meshes are equal that look alike: so those of one world
+        # are made unlike those of any other, whose process groups are gone.
+        _Replacing(stack)(DeviceMesh, "__init__", lambda before: _marking(before, next(_WORLDS)))
+        try:
+            store = FakeStore()  # a backend for meta too: without one, sends and receives can't be batched
+            dist.init_process_group("cpu:fake,meta:fake", store=store, rank=rank, world_size=size)
+            yield
+        finally:
+            if dist.is_initialized():
+                dist.destroy_process_group()
+            sys.excepthook = hook
+            _forget_meshes()
+
+
+_WORLDS = count(-2, -1)
+"""Numbers that are no thread's."""
+
+
+def _marking(before: Any, world: int) -> Any:
+    def made(mesh: Any, *args: Any, **kwargs: Any) -> None:
+        before(mesh, *args, **kwargs)
+        mesh._thread_id = world
+
+    return made
+
+
+def _forget_meshes() -> None:
+    """Empty what DTensor remembers of meshes: it is of no use any more."""
+    if "torch.distributed.tensor" not in sys.modules:
+        return
+    from torch.distributed.tensor import _redistribute
+    from torch.distributed.tensor.debug import _clear_sharding_prop_cache
+
+    _clear_sharding_prop_cache()
+    _redistribute._gen_transform_infos.cache_clear()
+    _redistribute.clear_redistribute_planner_cache()
+
+
+def settle(model: Any) -> None:
+    """Have FSDP do now what it does when a model is run first: it lays out again what a rank holds of parameters."""
+    if "torch.distributed.fsdp" not in sys.modules:
+        return
+    from torch.distributed.fsdp import FSDPModule
+
+    modules = [module for module in model.modules() if isinstance(module, FSDPModule)]
+    if modules:
+        with adapted():
+            modules[0]._get_fsdp_state()._lazy_init()
+
+
+def resharded(model: Any) -> None:
+    """Have FSDP let go of what it has gathered of parameters."""
+    if "torch.distributed.fsdp" in sys.modules:
+        from torch.distributed.fsdp import FSDPModule
+
+        for module in model.modules():
+            if isinstance(module, FSDPModule):
+                module.reshard()
+
+
+class _IntegersOnCpu(TorchDispatchMode):
+    """Has tensors of integers made on the CPU, where their values are."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if kwargs.get("dtype") in (torch.int32, torch.int64):
+            kwargs = {**kwargs, "device": "cpu"}
+        return func(*args, **kwargs)
+
+
+def rebuild_buckets(model: Any) -> None:
+    """Have DDP make its buckets anew, in the order in which gradients came.
+
+    It does so once, in the second forward pass, for which ranks agree on the order: these are numbers, not on meta.
+    """
+    with _IntegersOnCpu():  # type: ignore[no-untyped-call]
+        model.reducer._rebuild_buckets()
