@@ -57,7 +57,10 @@ def names(prefix: str) -> set[str]:
 
 COLUMN = re.compile(r'^    "(\w+)": Column\(', re.M)
 NAMES: dict[str, tuple[str, re.Pattern[str]]] = {
-    "--as": ("conventions/*.py", re.compile(r'onvention\(\s*(?:name=)?"([\w.-]+)"')),
+    "--as": (
+        "conventions/*.py",
+        re.compile(r'(?:onvention\(\s*(?:name=)?|^    (?="[^"]*": \((?:partial\()?_))"([\w.-]+)"', re.M),
+    ),
     "--columns": ("views/as_table.py", COLUMN),
     "--sort": ("views/as_table.py", COLUMN),
     "--device": ("speed/device_table.py", re.compile(r'^    _device\(\s*"[^"]*",\s*"([^"]*)"', re.M)),

@@ -55,6 +55,12 @@ PHRASES: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...
             "Fit one on your own measurements (benchmarks/estimates.py), or ask for the bound (--device)",
         ),
         (r"weights='([\w:]+)'", r"--weights \1"),
+        (r", or give fxcost\.Link\(bytes_per_s=…\)", ""),
+        (
+            r"as in fxcost\.analyze\(model, inputs, mesh=\{'dp': 8\}, parallelize=apply\)",
+            "as in --mesh dp=8 --parallelize FILE.py:apply",
+        ),
+        (r"give by='module'", "give --by module"),
         (r"report\.nodes lists them", "--by node lists them"),
         (r"or analyse without strict", "or leave --strict out"),
         (r"\(1, 3, 224, 224\) for one image of \(3, 224, 224\)", "--input 1,3,224,224 for one image of 3,224,224"),

@@ -178,13 +178,14 @@ PYTHON = re.compile(
 ELSEWHERE = {
     "families.py", "pytest_plugin.py", "conventions/convention.py", "rules/user.py", "sweeps/run.py", "sweeps/items.py",
     "sweeps/pool.py", "views/from_json.py", "speed/efficiency.py", "compare/budgets.py", "formula/expressions.py",
+    "ranks/world.py", "pipeline/stages.py",
 }  # fmt: skip
 """Files whose errors are for callers of Python functions that no command calls, or for files that are written so."""
 
 
 OF_THE_MODEL = re.compile(
     r"requires_grad=False|enable_nested_tensor=False|layout=torch\.jagged|to_empty\(device='cpu'\)|\{x=1,3,8,8; mask=1|"
-    r"device : give flops_per_s.*"
+    r"device : give flops_per_s.*|--mesh dp=8"
 )
 """What is about the user's own code, is written so in `--input`, or is of a device that only Python can describe."""
 
