@@ -3,6 +3,9 @@
 `ProcessPoolExecutor` fails everything that it still has to do when one process dies, and can't say which item killed
 it. Here each process has one item at a time, over a pipe of its own, so the guilty one is known; a new process takes
 the next item. Processes are spawned, never forked: PyTorch's threads do not survive a fork.
+
+pebble 5.2.3 was tried: it names the guilty item and has time limits as well. It replaces a process after a number of
+tasks only, not one that has grown, and is no `Executor` that :func:`outcomes` could be given beside others.
 """
 
 from __future__ import annotations
