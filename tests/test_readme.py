@@ -57,9 +57,9 @@ def test_command_lines_parse(command, monkeypatch):
     options = cli.fxcost.commands[name].make_context(name, args).params
     if not options.get("model"):
         return
-    dims = cli.model.parse_dims(options.get("dims", ()))
-    inputs = parse_inputs(options["inputs"], dims)
-    assert len(inputs.args) + len(inputs.kwargs) == len(options["inputs"])
+    if "inputs" in options:
+        inputs = parse_inputs(options["inputs"], cli.model.parse_dims(options.get("dims", ())))
+        assert len(inputs.args) + len(inputs.kwargs) == len(options["inputs"])
     assert len(cli.model.parse_arguments(options["arguments"])) == len(options["arguments"])
     assert ":" in options["model"]
 

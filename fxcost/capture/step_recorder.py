@@ -117,6 +117,8 @@ def has_gradient(op: Operator) -> bool:
     """
     if not isinstance(op, torch._ops.OpOverload) or op.namespace in ("aten", "prims", "prim"):
         return False
+    if "backward" in op.name():  # torchvision's have a gradient too, which says that there is none
+        return False
     return torch._C._dispatch_has_kernel_for_dispatch_key(op.name(), "Autograd")
 
 

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..analyze import analyze
+from ..errors import MissingLibraryError
+from ..report import Report
+from . import metrics
+
 try:
     from lightning.pytorch import Callback
     from lightning.pytorch.utilities import rank_zero_only
-except ImportError:  # the older package
-    from pytorch_lightning import Callback
-    from pytorch_lightning.utilities import rank_zero_only
-
-from ..analyze import analyze
-from ..report import Report
-from . import metrics
+except ImportError:
+    try:  # the older package
+        from pytorch_lightning import Callback
+        from pytorch_lightning.utilities import rank_zero_only
+    except ImportError as error:
+        raise MissingLibraryError("fxcost.integrations.lightning needs Lightning: `pip install lightning`") from error
 
 
 class CostCallback(Callback):  # type: ignore[misc, unused-ignore]  # which of both is installed is not known

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from transformers import TrainerCallback
-
 from ..analyze import analyze
+from ..errors import MissingLibraryError
 from ..report import Report
 from ..sources.hf_defaults import default_inputs
 from . import metrics
+
+try:
+    from transformers import TrainerCallback
+except ImportError as error:
+    raise MissingLibraryError("fxcost.integrations.transformers needs it: `pip install transformers`") from error
 
 
 class CostCallback(TrainerCallback):  # type: ignore[misc, unused-ignore]  # transformers is not typed everywhere
