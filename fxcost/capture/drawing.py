@@ -267,7 +267,7 @@ class Call:
             return outline(value), slice(*self._row((value.start, value.stop, value.step))[1])
         if (fields := fields_of(value)) is not None:
             return self._table(fields)
-        return outline(value), value if isinstance(value, fx.node.base_types) else opaque(value)
+        return outline(value), value if value is ... or isinstance(value, fx.node.base_types) else opaque(value)
 
     def _tensor(self, tensor: Tensor) -> tuple[TensorSpec, Any]:
         known = self._drawing.met(tensor)

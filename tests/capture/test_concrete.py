@@ -298,3 +298,21 @@ def test_another_shape_on_what_a_call_made_is_a_view_of_it() -> None:
         ("call_function", "torch.as_strided", ("mul",)),
         ("call_function", "_operator.add", ("as_strided",)),
     ]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x: x[..., None],
+        lambda x: x[..., :2][None, ..., 1:],
+        lambda x: x.contiguous(memory_format=torch.channels_last).to(torch.float64),
+        lambda x: torch.empty_like(x, layout=torch.strided) + complex(1, 2),
+    ],
+    ids=["ellipsis", "slices", "memory format", "layout"],
+)
+def test_its_graph_runs_again(call: Any) -> None:
+    """Whatever stands among the arguments of a call stands in the graph, which costs the same."""
+    report = fxcost.analyze(call, (2, 3, 4, 5), capture="concrete")
+    again = fxcost.analyze_graph(report.graph, (2, 3, 4, 5))
+    assert again.bytes_written == report.bytes_written
+    assert again.nodes[-1].inputs[0].shape == report.nodes[-1].inputs[0].shape
