@@ -12,7 +12,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from .version import VERSION
+from .text.version import VERSION
 
 if TYPE_CHECKING:
     from . import parallel

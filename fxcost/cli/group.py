@@ -9,7 +9,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from ..text.paper import NARROWEST, reflowed
-from ..version import VERSION
+from ..text.version import VERSION
 from .output import terminal_width
 
 SECTIONS = {

@@ -25,7 +25,7 @@ from torch import nn
 
 from ..sources import SOURCES
 from ..sources.python import file_of, is_file, is_users, path_of
-from ..version import VERSION
+from ..text.version import VERSION
 from .items import Item
 
 LIBRARIES = {"hf": "transformers"}

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 from ..formula.as_page import shown
 from ..memory.analysis import Analysis
 from ..text import units
+from ..text.version import VERSION
 from ..text.words import printable
-from ..version import VERSION
 from .page.cards import cards
 from .page.data import page_data
 from .page.memory import largest

@@ -22,10 +22,10 @@ from ..records.cost import NodeCost, OpCost
 from ..records.plain import cost_dict, spec_dict
 from ..records.recording import ParameterRecord
 from ..records.skeleton import bones
+from ..text.version import VERSION
 from ..totals.module_tree import ModuleCost
 from ..totals.parameters import ParameterTotals
 from ..totals.sums import OperatorCost
-from ..version import VERSION
 
 SCHEMA = "fxcost.report/1"
 """Name and version of the layout. The version goes up when a field is removed or changes its meaning."""

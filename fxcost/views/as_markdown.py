@@ -14,8 +14,8 @@ from ..memory.memory import Memory
 from ..memory.training import Training
 from ..records.cost import Cost
 from ..text import units
+from ..text.version import VERSION
 from ..text.words import printable
-from ..version import VERSION
 from .as_table import table
 from .summary import facts, header
 
