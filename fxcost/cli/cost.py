@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .checks import check_device
 from .group import fxcost
 from .model import ModelOptions, analyse, comma_separated, model_options
 from .output import FAILED, GOOD, emit, fail
@@ -63,6 +64,9 @@ def cost(*, strict: bool, formula: bool, devices: list[str] | None, mode: str, *
     """
     if formula and not options["dims"]:
         raise click.UsageError("--formula needs a size that is open: --input B,3,224,224 --dim B=1..64")
+    for name in devices or ():
+        if name != EVERYWHERE:
+            check_device(name, None)
     views = {**take_views(options), "formula": formula}
     report = analyse(ModelOptions(**options))
     show_views(report, views)

@@ -25,8 +25,11 @@ PHRASES: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...
         (r"give a limit such as max_macs='4\.2G'", "give a limit such as --max-macs 4.2G"),
         (r"give baseline=report, or the path of its JSON file", "give --baseline PATH"),
         (r"give a limit, such as peak_bytes='24GiB'", "give a limit: --memory 24GiB"),
-        (r"; Device\(…\) describes another one, Device\.calibrate\(\) measures this machine", "; here is this machine"),
-        (r" Device\(…\) describes another one, Device\.calibrate\(\) measures this machine", " here is this machine"),
+        (
+            r"; Device\(…\) describes another one, Device\.calibrate\(\) measures this machine",
+            "; `here` is this machine",
+        ),
+        (r" Device\(…\) describes another one, Device\.calibrate\(\) measures this machine", " `here` is this machine"),
         (
             r"Cost the model in one of these \(analyze\(…, dtype=…\)\), or name the peak to reckon with "
             r"\(roofline\(…, dtype=…\)\)",

@@ -157,10 +157,22 @@ class TensorCopier:
 def _count_as(tensor: Tensor, copy: Tensor) -> None:
     """Let a copy have been written to as often as its original, which code may ask (`x._version`)."""
     if _SET_VERSION is not None and copy is not tensor and not tensor.is_inference():
-        _SET_VERSION((copy,), (tensor._version,))
+        _SET_VERSION(copy, tensor._version)
 
 
-_SET_VERSION: Any = getattr(torch._C._autograd, "_unsafe_set_version_counter", None)
+def _version_setter() -> Any:
+    """PyTorch's function for it, which took one tensor before it took several; None if there is none."""
+    function = getattr(torch._C._autograd, "_unsafe_set_version_counter", None)
+    if function is None:
+        return None
+    try:
+        function((torch.empty(0),), (0,))
+    except TypeError:
+        return function
+    return lambda tensor, version: function((tensor,), (version,))
+
+
+_SET_VERSION = _version_setter()
 
 
 def _is_nested_of_parts(tensor: Tensor) -> bool:

@@ -41,3 +41,12 @@ def test_bad_input(capsys: pytest.CaptureFixture[str]) -> None:
     assert "no profile" in capsys.readouterr().err
     assert main([MODEL, "--autocast", "float32"]) == 2
     assert "float16 or bfloat16" in capsys.readouterr().err
+
+
+def test_a_mistyped_device_is_said_before_the_analysis(capsys: pytest.CaptureFixture[str]) -> None:
+    """No table comes first, and the nearest names are offered."""
+    assert main(["torchvision:resnet18", "--estimate", "rtx4090,rtx409"]) != 0
+    out, err = capsys.readouterr()
+    assert not out
+    assert "'rtx409'" in err
+    assert "rtx4090" in err
