@@ -237,8 +237,3 @@ def _format(parts: list[Entry]) -> str:
     largest = max(parts, key=lambda entry: entry.nbytes)
     packed = {"int32", "uint8"} & {largest.format}
     return "packed" if packed else largest.format
-
-
-def as_rows(entries: list[Entry]) -> list[dict[str, Any]]:
-    """Entries as plain dicts, for tables."""
-    return [{"name": e.name, "shape": e.shape, "format": e.format, "bytes": e.nbytes} for e in entries]
