@@ -13,7 +13,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from ..errors import InputError
 from ..memory.analysis import Analysis
