@@ -1,7 +1,6 @@
 """Measurements: on a clock that is known, on this CPU, on a GPU that is faked; and what is left untouched."""
 
 import copy
-import time
 
 import pytest
 import torch
@@ -205,10 +204,8 @@ def test_a_known_gpu_is_found_by_the_name_of_its_driver(monkeypatch):
 
 def test_this_machine_is_the_default():
     """Without a device the CPU is calibrated for the model's dtype."""
-    start = time.perf_counter()
     m = fxcost.measure(nn.Linear(8, 8), (4, 8), runs=1, warmup=0)
     assert m.roofline.device.source.startswith("measured by")
-    assert time.perf_counter() - start < 60
 
 
 def test_nodes_are_marked_on_the_stream(monkeypatch):
