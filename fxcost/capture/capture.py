@@ -141,7 +141,7 @@ def _run(
             return job, on_meta(job)
     if misses_a_gpu(failed.__cause__):
         job = make()
-        with without_gpu():
+        with without_gpu(job.copier.assumptions.append):
             return job, on_meta(job)
     if not job.real_possible:
         raise failed
@@ -245,15 +245,25 @@ def record_step(
         job.tell(recorder, job.root)
         constants = {k: v for k, v in vars(recording.root).items() if k not in vars(job.root)}
         job.root.__dict__.update(constants)
+        job.parts.attach(node.target for node in recording.sketch.nodes if node.op in ("call_module", "get_attr"))
         with put_back(job.reach):
             return train_graph(job.parts, recording.sketch, list(job.arguments.tensors()), recorder, job.loss)
 
-    def step(run: Callable[[bool], TrainingRecord]) -> TrainingRecord:
+    def with_casts(run: Callable[[bool], TrainingRecord]) -> TrainingRecord:
         try:
             return run(False)
         except AutocastRegionError:
             with differentiable_casts():
                 return run(True)
+
+    def step(run: Callable[[bool], TrainingRecord]) -> TrainingRecord:
+        try:
+            return with_casts(run)
+        except (TrainingError, ModelRunError) as error:
+            if not misses_a_gpu(error.__cause__):
+                raise
+        with without_gpu(lambda _: None):  # the recording has said it
+            return with_casts(run)
 
     with unchanged_state(), whole_units(), _told(sharding):
         ran = step(run)

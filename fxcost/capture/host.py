@@ -71,6 +71,7 @@ def translate(
     """
     if recorder.real:
         return func, args, kwargs
+    args, kwargs = recorder.with_gradients(args, kwargs)
     special = _SPECIAL.get(func)
     recorder.region = region_to_cast()
     if special is not None:
@@ -108,10 +109,53 @@ def _storage(recorder: ValueRecorder, func: Any, args: Any, kwargs: Any, caller:
     """A storage, which says where it is when it is asked."""
     storage = func(*args, **kwargs)
     untyped = getattr(storage, "_untyped_storage", storage)
-    if untyped.device.type == "meta" and untyped.nbytes():
-        address = recorder.storages.address(untyped)
-        untyped.data_ptr = lambda: address
+    if type(untyped) is torch.UntypedStorage and untyped.device.type == "meta":
+        address = recorder.storages.address(untyped) if untyped.nbytes() else 0
+        untyped.__class__ = _Storage
+        untyped.__dict__.update(home=recorder.home, data_ptr=lambda: address)
     raise Taken(storage)
+
+
+class _Storage(torch.UntypedStorage):
+    """A storage on meta that says it is where the user's tensors are."""
+
+    home: torch.device
+
+    @property
+    def device(self) -> torch.device:  # type: ignore[override]
+        """What code of the user's is told, through a storage of the old kind too; PyTorch's and ours knows meta."""
+        caller = sys._getframe(1)
+        if caller.f_code is _OLD_STORAGE and caller.f_back is not None:
+            caller = caller.f_back
+        return META if _is_torchs(caller) else self.home
+
+
+_OLD_STORAGE = torch.TypedStorage.device.fget.__code__  # type: ignore[attr-defined]
+
+
+def _type(recorder: ValueRecorder, func: Any, args: Any, kwargs: Any, caller: FrameType) -> Call:
+    """The old name of a tensor's type, `torch.cuda.FloatTensor`, which says where it is; or a cast to one."""
+    wanted = args[1] if len(args) > 1 else kwargs.get("dtype")
+    if wanted is None:
+        home = recorder.home.type
+        raise Taken(func(*args, **kwargs).replace("torch.meta.", "torch." if home == "cpu" else f"torch.{home}."))
+    if isinstance(wanted, str):
+        wanted = getattr(torch, wanted.rpartition(".")[2], wanted)
+    return Tensor.to, (args[0], getattr(wanted, "dtype", wanted)), {}
+
+
+def _settled(recorder: ValueRecorder, func: Any, args: Any, kwargs: Any, caller: FrameType) -> Call:
+    """What waits for a GPU: nothing does."""
+    raise Taken(None)
+
+
+def _is_set_to(recorder: ValueRecorder, func: Any, args: Any, kwargs: Any, caller: FrameType) -> Call:
+    """Whether two tensors are the same window onto the same memory."""
+    one, other = (
+        (t.untyped_storage()._cdata, t.storage_offset(), t.shape, t.stride(), t.dtype)
+        for t in (args[0], args[1] if len(args) > 1 else kwargs["tensor"])
+    )
+    raise Taken(one == other)
 
 
 def _take(recorder: ValueRecorder, func: Any, args: Any, kwargs: Any, caller: FrameType) -> Call:
@@ -163,6 +207,9 @@ _SPECIAL: dict[Any, Callable[[ValueRecorder, Any, Any, Any, FrameType], Call]] =
     Tensor.data_ptr: _address,
     Tensor.untyped_storage: _storage,
     Tensor.storage: _storage,
+    Tensor.type: _type,
+    Tensor.is_set_to: _is_set_to,
+    Tensor.record_stream: _settled,
     _ATTENTION: _attention,
     **dict.fromkeys(_SPLITS, _split),
     **dict.fromkeys(_BRING_VALUES, _bring),

@@ -63,9 +63,6 @@ class Job:
             self.model, self._graph = self.copier.owner(model), model.graph
         else:
             self.model = model if as_given else self.copier.model(model)
-            if isinstance(model, fx.GraphModule):  # its own way of copying forgets these
-                kept = {k: v for k, v in vars(model).items() if k == "forward" or "_hooks" in k}
-                vars(self.model).update({k: self.copier.value(v) for k, v in kept.items()})
         self.loss = self.copier.value(loss)
         self.parts = parts_of(self.copier, model)
         self.root = self.parts.root

@@ -42,6 +42,8 @@ class StepRecorder(ValueRecorder):
         self.saved: list[tuple[int, Segment | None, int]] = []
         """Storage, segment that was open, and operators that had run, for each tensor saved for backward."""
         self.in_backward = False
+        self._leaves: dict[int, tuple[Tensor, Tensor]] = {}
+        """Leaves of the user's that turned up, each with what stands for it on meta, and takes its gradient."""
         self._numbers: list[int] = []
         self._numbered: list[int] = []
         self._owner = NOBODY
@@ -100,6 +102,24 @@ class StepRecorder(ValueRecorder):
         if self.region is not None and not self.casts and cast_to(func, self.region) is not None:
             raise AutocastRegionError
         return args
+
+    def with_gradients(self, args: Any, kwargs: Any) -> tuple[Any, Any]:
+        """Autograd wants a gradient where the tensor is: a leaf that is not on meta has a stand-in that is."""
+        if not (self._has_real(args) or (kwargs and self._has_real(tuple(kwargs.values())))):
+            return args, kwargs
+        return self._with_leaves(args), self._with_leaves(kwargs)
+
+    def _with_leaves(self, value: Any) -> Any:
+        if isinstance(value, Tensor):
+            return self._leaf(value) if value.requires_grad and value.is_leaf and not value.is_meta else value
+        if isinstance(value, (tuple, list)) and not hasattr(value, "_fields"):
+            return type(value)(map(self._with_leaves, value))
+        return {k: self._with_leaves(v) for k, v in value.items()} if isinstance(value, dict) else value
+
+    def _leaf(self, tensor: Tensor) -> Tensor:
+        if id(tensor) not in self._leaves:
+            self._leaves[id(tensor)] = tensor, self.twin(tensor).requires_grad_()
+        return self._leaves[id(tensor)][1]
 
     def save(self, tensor: Tensor) -> Tensor:
         """The hook that autograd calls with every tensor that it saves for the backward pass."""

@@ -64,7 +64,7 @@ def vocabulary(func: Any, symbol: Any = None) -> tuple[str, Any, tuple[str, ...]
         return "call_function", func, ()
     if symbol is not None:
         return "call_function", symbol, ()
-    if method.startswith("__") and hasattr(operator, method):
+    if method.startswith("__") and method in vars(operator):
         plain = method.strip("_")
         return "call_function", getattr(operator, plain, getattr(operator, method)), ()
     return "call_method", method, ()

@@ -267,6 +267,10 @@ class OpRecorder(TorchDispatchMode):
     def need(self, why: str) -> None:
         """A value that is not known decides. For subclasses that know whether a real run is possible."""
 
+    def with_gradients(self, args: Any, kwargs: Any) -> tuple[Any, Any]:
+        """What a function is given. For subclasses that differentiate, and have stand-ins for leaves of the user's."""
+        return args, kwargs
+
     def assume(self, text: str) -> None:
         """Something was taken for granted. For subclasses that collect assumptions."""
 

@@ -22,8 +22,8 @@ from torch import Tensor, fx, nn
 from torch.overrides import TorchFunctionMode
 
 from ..errors import ModelCopyError
-from ..records.tree import held_tensors
-from .holding import NOTHING, slots
+from ..records.tree import held_tensors, named_modules, table
+from .holding import NOTHING, is_a, slots
 from .reach import Reach
 from .rebuild import KINDS, Rebuilder
 
@@ -73,6 +73,7 @@ class MetaCopier(Rebuilder):
         names = {"__module__": cls.__module__, "__qualname__": cls.__qualname__}
         root: nn.Module = self._remember(graph_module, type(cls.__name__, (nn.Module,), names)())
         self._models.append(graph_module)
+        self._say_if_stale(graph_module)
         root.training = graph_module.training
         state = graph_module.__dict__
         for name in ("_parameters", "_buffers", "_modules"):
@@ -153,9 +154,36 @@ class MetaCopier(Rebuilder):
             ) from error
         if id(kind) in self.reach.dirty and type(made) is kind:
             object.__setattr__(made, "__class__", self.value(kind))
+        if is_a(value, torch.jit.ScriptModule):
+            self._fill_script(value, made)
         if isinstance(made, fx.GraphModule):
             self._renew_targets(made)
+            if is_a(value, fx.GraphModule):  # and not what stands around one
+                self._complete(value, made)
         return made
+
+    def _fill_script(self, module: Any, made: Any) -> None:
+        """TorchScript copies its tensors as data, in C++."""
+        mine: Any
+        for (_, original), (_, mine) in zip(named_modules(module), named_modules(made), strict=True):
+            for name in ("_parameters", "_buffers"):
+                for key, tensor in list(table(original, name).items()):
+                    mine._c.setattr(key, self.tensor(tensor))
+
+    def _complete(self, module: fx.GraphModule, made: fx.GraphModule) -> None:
+        """Copy what a GraphModule's own way of copying forgets: hooks, and attributes that its graph does not name."""
+        self._say_if_stale(module)
+        for name, value in vars(module).items():
+            if name == "forward" or "_hooks" in name or name not in vars(made):
+                vars(made)[name] = self.value(value)
+
+    def _say_if_stale(self, module: fx.GraphModule) -> None:
+        """A graph that was edited runs once its code is made anew; until then the module runs the old one."""
+        if getattr(module, "_code", None) != module.graph.python_code("self").src:
+            self.assumptions.append(
+                f"the graph of a {type(module).__name__} was edited after its code was made: the numbers are those of "
+                "the graph, and the module runs it only after recompile()"
+            )
 
     def _renew_targets(self, module: fx.GraphModule) -> None:
         """A graph calls the functions that were made anew."""

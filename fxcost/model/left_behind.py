@@ -1,4 +1,4 @@
-"""What a run leaves behind outside the model, put back: caches, tables of classes, variables, counters.
+"""What a run leaves behind outside the model, put back: caches, tables of classes, variables, counters, settings.
 
 A model's code may keep what it has computed (`functools.lru_cache`, a dictionary of a class, a global variable). What
 an analysis computes is of no use to the model's own runs, and must not be found there.
@@ -20,6 +20,7 @@ from typing import Any
 from .caches import CachedFunction, entries, forget
 from .holding import attributes, is_a, slots
 from .reach import Reach
+from .settings import settings
 
 _MISSING: Any = object()
 _CODE = (type, types.BuiltinFunctionType, types.ModuleType)
@@ -32,6 +33,7 @@ def put_back(reach: Reach) -> Iterator[None]:
     undo = [step for thing in reach.state for step in _steps(thing)]
     undo += [_variable(scope, name) for scope, name in reach.variables]
     undo += [_cell(cell) for cell in reach.cells]
+    undo += settings()
     try:
         yield
     finally:

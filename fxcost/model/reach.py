@@ -174,12 +174,18 @@ class Reach:
                 visit(self, value, way, path)
             elif issubclass(kind, Tensor):
                 self._seeds.append(key)
+                self._hooks(value)
             elif issubclass(kind, nn.Module):
                 self._module(value)
             elif issubclass(kind, type):
                 self._class(value)
             elif not issubclass(kind, (enum.Enum, types.ModuleType)) and may_hold(kind):
                 self._object(value, way, path)
+
+    def _hooks(self, tensor: Tensor) -> None:
+        """Hooks on a tensor's gradient are code of the model's."""
+        if tensor.requires_grad and tensor._backward_hooks:
+            self._look(tensor._backward_hooks, id(tensor), CODE, None)
 
     def _module(self, module: nn.Module) -> None:
         """A module is copied as a whole, wherever it is found; its class's code may lead elsewhere."""
@@ -189,6 +195,10 @@ class Reach:
             return
         for name, value in object.__getattribute__(module, "__dict__").items():
             kind = type(value)
+            if name == "_parameters" and kind is dict:
+                for tensor in value.values():
+                    if tensor is not None:
+                        self._hooks(tensor)
             if kind in NOTHING or name in _TENSOR_TABLES or (name in _BOOKKEEPING and not value):
                 continue
             if name == "_modules" and kind is dict:

@@ -8,12 +8,14 @@ from typing import Any
 
 from torch import Tensor
 
-from ..errors import MissingMetaKernelError, ModelRunError
+from ..errors import MissingMetaKernelError, ModelRunError, UnknownValueError
 from ..meta.nested import is_nested
 from ..meta.user_code import raising_line
 from ..records.recording import tensor_specs
 from .inputs import Arguments
 
+ASKED_FOR_VALUE = "Tensor.item() cannot be called on meta tensors"
+"""What PyTorch says where a function in C++ asks a tensor for its value (`torch.allclose`)."""
 LONGEST = 500
 """Characters of what PyTorch says: of an operator's overloads it lists all."""
 
@@ -42,6 +44,11 @@ def model_raised(error: Exception, module: str | None, arguments: Arguments) -> 
         return MissingMetaKernelError(
             f"{where}{line}: an operator has no meta kernel, so its result's shape is unknown: {text}. "
             "Register one with torch.library.register_fake"
+        )
+    if text == ASKED_FOR_VALUE:
+        return UnknownValueError(
+            f"{where}{line} needs the value of a tensor, which is not known without data. Pass real weights and real "
+            "inputs (on the command line: --real), so that a real run can be recorded"
         )
     if len(text) > LONGEST:
         text = f"{text[:LONGEST]} …"

@@ -69,7 +69,19 @@ class TensorCopier:
         _count_as(tensor, meta)
         if tensor.__dict__ and not _is_nested_of_parts(tensor):  # such a one is known by its offsets
             meta.__dict__.update({k: self.value(v) for k, v in tensor.__dict__.items()})
+        if tensor.requires_grad and (tensor._backward_hooks or tensor._post_accumulate_grad_hooks):
+            self._hook(tensor, meta)
         return meta
+
+    def _hook(self, tensor: Tensor, meta: Tensor) -> None:
+        """Have the hooks of a leaf run on its copy's gradient; not those that run once the gradient is there."""
+        for hook in (tensor._backward_hooks or {}).values() if tensor.is_leaf else ():
+            meta.register_hook(self.value(hook))
+        if tensor._post_accumulate_grad_hooks:
+            self.assumptions.append(
+                "hooks that run once a gradient is accumulated (register_post_accumulate_grad_hook), such as an "
+                "optimizer's step within the backward pass, are left out: all gradients are kept"
+            )
 
     def _subclass(self, tensor: Tensor, kind: Any) -> Tensor:
         if nn.parameter.is_lazy(tensor):
