@@ -162,12 +162,13 @@ class _Step:
     def _gradients(self) -> tuple[int, ...]:
         """Storages of all gradients that are kept, which are let go."""
         numbers: dict[int, None] = {}
-        for tensor in (*self._held(), *self._inputs):
+        leaves = [tensor for tensor in (*self._held(), *self._inputs) if tensor.is_leaf]
+        for tensor in leaves:
             if tensor.grad is not None and is_plain(grad := self._recorder.held(tensor.grad)):
                 numbers[self._recorder.storages.number(grad)] = None
             elif tensor.grad is not None:
                 self._recorder.assume("gradients that are sparse take no memory: how many rows they have is not known")
-        for tensor in (*self._held(), *self._inputs):
+        for tensor in leaves:
             tensor.grad = None
         return tuple(numbers)
 

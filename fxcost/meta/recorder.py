@@ -35,7 +35,13 @@ from .storages import META, Storages
 from .units import composite_kernel
 
 _MISSING = object()
+_NO_DISPATCH: Any = torch._C._disabled_torch_dispatch_impl
 _PLAIN_TYPES = frozenset({Tensor, torch.nn.Parameter, torch.nn.Buffer})
+
+
+def _runs_operators(kind: Any) -> bool:
+    """True for a subclass of tensors that has a `__torch_dispatch__` of its own."""
+    return kind.__torch_dispatch__ is not _NO_DISPATCH
 
 
 @lru_cache(maxsize=4096)
@@ -105,7 +111,7 @@ class OpRecorder(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Operator, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        if not _PLAIN_TYPES.issuperset(types):
+        if not _PLAIN_TYPES.issuperset(types) and any(map(_runs_operators, types)):
             return NotImplemented  # a tensor subclass: it comes back as what it does with the tensors inside it
         kwargs = kwargs or {}
         segment, key = self.segment, None

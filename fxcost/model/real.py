@@ -39,6 +39,9 @@ class RealCopier(MetaCopier):
     def _is_at_home(self, tensor: Tensor) -> bool:
         return not tensor.is_meta
 
+    def _computed(self, meta: Tensor) -> Tensor:
+        return meta.detach().requires_grad_().clone()
+
     def _meta(self, tensor: Tensor) -> Tensor:
         if tensor.is_meta:
             raise MeasureError(

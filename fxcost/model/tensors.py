@@ -55,14 +55,30 @@ class TensorCopier:
         if kind not in _PLAIN_TENSORS:
             with torch._C.DisableTorchFunctionSubclass():  # looking at it is no call of the model's
                 return self._subclass(tensor, kind)
-        meta = self._meta(tensor)
+        meta = self._view(tensor) if tensor._is_view() else self._meta(tensor)
         if kind is nn.Parameter:
             meta = Tensor._make_subclass(nn.Parameter, meta, tensor.requires_grad)
         return self._finished(tensor, meta)
 
+    def _view(self, tensor: Tensor) -> Tensor:
+        """A view of the copy of what it is a view of, so that code may ask; a plain copy of what is differentiated."""
+        base: Any = tensor._base
+        plain = type(base) is Tensor and base.dtype == tensor.dtype and base.layout is torch.strided
+        if not plain or tensor.requires_grad or tensor.is_quantized or base.is_conj() != tensor.is_conj():
+            return self._meta(tensor)
+        return self.tensor(base).as_strided(tensor.shape, tensor.stride(), tensor.storage_offset())
+
+    def _computed(self, meta: Tensor) -> Tensor:
+        """A tensor like this one that has a gradient function, as what was computed from something that trains."""
+        if tuple(meta.stride()) == tuple(torch.empty_like(meta).stride()):
+            return meta.detach().requires_grad_().clone()
+        whole = torch.empty(meta.untyped_storage().nbytes() // meta.element_size(), dtype=meta.dtype, device=META)
+        return whole.requires_grad_().clone().as_strided(meta.shape, meta.stride(), meta.storage_offset())
+
     def _finished(self, tensor: Tensor, meta: Tensor) -> Tensor:
-        if tensor.requires_grad and tensor.is_leaf and not meta.requires_grad:
-            meta.requires_grad_()
+        if tensor.requires_grad and not meta.requires_grad:
+            with torch.enable_grad():
+                meta = meta.requires_grad_() if tensor.is_leaf else self._computed(meta)
         if not tensor.is_meta:
             self.real.append((meta, tensor))
         self._remember(tensor, meta)
@@ -154,7 +170,7 @@ class TensorCopier:
         storage = self._storages.get(old._cdata)
         if storage is None:
             items = old.nbytes() // tensor.element_size()
-            if items == tensor.numel() and tensor.storage_offset() == 0:
+            if items == tensor.numel() and tensor.storage_offset() == 0 and not tensor.is_conj():
                 meta = torch.empty_strided(tensor.shape, tensor.stride(), dtype=dtype, device=META)
                 self._storages[old._cdata] = meta.untyped_storage()
                 self._alive.append(old)
@@ -163,7 +179,8 @@ class TensorCopier:
             self._storages[old._cdata] = storage
             self._alive.append(old)
         empty = torch.empty(0, dtype=dtype, device=META)
-        return empty.set_(storage, tensor.storage_offset(), tensor.shape, tensor.stride())
+        made = empty.set_(storage, tensor.storage_offset(), tensor.shape, tensor.stride())
+        return made.conj() if tensor.is_conj() else made
 
 
 def _count_as(tensor: Tensor, copy: Tensor) -> None:

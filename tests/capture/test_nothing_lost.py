@@ -108,6 +108,16 @@ def test_scripted_models_train(script: Callable[[nn.Module], Any]) -> None:
     assert all(p.device.type == "cpu" and p.grad is None for p in model.parameters())
 
 
+class Named(Tensor):
+    """A subclass that is nothing but a name."""
+
+
+def test_training_on_inputs_of_a_plain_subclass() -> None:
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
+    report = fxcost.analyze(model, torch.randn(2, 4).as_subclass(Named), training=True)
+    assert (report.macs, report.training.backward.macs) == (64, 96)
+
+
 # ------------------------------------------------------------------------------------------- what can't be followed
 
 
@@ -163,6 +173,40 @@ QUESTIONS: dict[str, Callable[[Tensor], Any]] = {
 def test_questions_are_answered_as_on_the_users_device(name: str, data: bool) -> None:
     assert QUESTIONS[name](torch.randn(2, 4))
     assert fxcost.analyze(Asks(QUESTIONS[name]), torch.randn(2, 4) if data else (2, 4)).macs == 32
+
+
+GIVEN: dict[str, tuple[Callable[[Tensor], Any], Callable[[], Tensor]]] = {
+    "a view": (lambda x: x._is_view() and x._base.shape == (4, 8), lambda: torch.randn(4, 8)[:2, :4]),
+    "no view": (lambda x: not x._is_view() and x._base is None, lambda: torch.randn(2, 4)),
+    "a part of memory": (lambda x: x.storage_offset() == 3, lambda: torch.randn(20)[3:11].view(2, 4)),
+    "a leaf": (lambda x: x.requires_grad and x.is_leaf, lambda: torch.randn(2, 4, requires_grad=True)),
+    "computed": (lambda x: x.grad_fn is not None, lambda: torch.randn(2, 4, requires_grad=True) * 2),
+    "computed, a part": (lambda x: x.stride() == (8, 1), lambda: (torch.randn(4, 8, requires_grad=True) * 2)[:2, :4]),
+}
+
+
+@pytest.mark.parametrize("name", GIVEN)
+def test_what_an_input_is_can_be_asked(name: str) -> None:
+    question, make = GIVEN[name]
+    assert question(make())
+    assert fxcost.analyze(Asks(question), make()).macs == 32
+
+
+def test_inputs_that_were_computed_get_a_gradient() -> None:
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
+    for leaf in (torch.randn(2, 4), torch.randn(2, 4, requires_grad=True)):
+        report = fxcost.analyze(model, leaf * 2, training=True)
+        assert report.training.backward.macs == backward_macs(model, leaf * 2)
+
+
+def test_conjugates_stay_conjugates() -> None:
+    model = Asks(lambda x: True)
+    x = torch.randn(2, 4, dtype=torch.complex64)
+
+    def function(x: Tensor) -> Tensor:
+        return model(x.real) if x.is_conj() else x
+
+    assert [fxcost.analyze(function, given).macs for given in (x, x.conj())] == [0, 32]
 
 
 def test_text_of_a_real_value() -> None:
