@@ -36,6 +36,11 @@ from .run_graph import GraphRunner
 from .sharding import Sharding
 from .symbolic import trace_symbolically
 
+OLD_TYPES = (
+    "the code calls isinstance and names torch.FloatTensor or the like, which no tensor without data is: where it asks "
+    "so for a tensor's type it is told no; x.dtype and x.device are answered as they are"
+)
+
 
 class Job:
     """One capture: the meta copy of the model and its arguments."""
@@ -54,6 +59,7 @@ class Job:
         as_given = sharding is not None and sharding.as_given
         self.reach = Reach(None) if as_given else Reach(model, objects_by_name(model, inputs, kwargs), loss)
         self.copier = MetaCopier(dtype, self.reach)
+        self.copier.assumptions += [OLD_TYPES] if self.reach.asks_types else []
         self.model: Any
         self._graph: fx.Graph | None = None
         if as_given:

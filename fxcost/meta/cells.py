@@ -23,6 +23,12 @@ INTEGER_LIMIT = 1 << 24
 FLOAT_LIMIT = 1 << 20
 PARAMETER_LIMIT = 1 << 12
 
+STRANGER = (
+    "a module or parameter that the code reaches in a way that can't be followed took part as it is: its parameters "
+    "are not counted among the model's. Make it an attribute of the model, or an argument"
+)
+"""What is assumed where a leaf of the user's turns up that is no part of the copy."""
+
 Evaluation = Callable[[], list[torch.UntypedStorage] | None]
 """Runs an operator on the CPU: the storages of its results, or None if it can't be run there."""
 

@@ -24,7 +24,7 @@ from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_mod
 from ..records.recording import Operator, OpRecord, TensorSpec
 from .answers import Answer, Answers, answers_by_metadata, describe, returns_fresh
 from .autocast import cast, cast_to
-from .cells import tensors
+from .cells import STRANGER, tensors
 from .higher_order import flex_attention, handler, run_on_one_score
 from .kernels import kernel_for, run_on_meta
 from .nested import dense_parts, is_nested, refuse
@@ -262,6 +262,8 @@ class OpRecorder(TorchDispatchMode):
             meta = torch.UntypedStorage(storage.nbytes(), device="meta")
             twins[address] = weakref.ref(storage, lambda _: twins.pop(address)), meta
             self.adopted(tensor, meta)
+            if isinstance(tensor, torch.nn.Parameter) or (tensor.requires_grad and tensor.is_leaf):
+                self.assume(STRANGER)
         meta = twins[address][1]
         empty = torch.empty(0, dtype=tensor.dtype, device=META)
         return empty.set_(meta, tensor.storage_offset(), tensor.shape, tensor.stride())

@@ -70,12 +70,6 @@ _CLAMPING = _packets("clamp clamp_min")
 _SUPPRESSION = frozenset({"torchvision::nms", "torchvision::qnms"})
 
 
-STRANGER = (
-    "a module or parameter that the code reaches in a way that can't be followed took part as it is: its parameters "
-    "are not counted among the model's. Make it an attribute of the model, or an argument"
-)
-
-
 class NeedsRealRunError(UnknownValueError):
     """Control flow hangs on a value that only a real run can tell."""
 
@@ -115,8 +109,6 @@ class ValueRecorder(OpRecorder):
 
     def adopted(self, tensor: Tensor, meta: torch.UntypedStorage) -> None:
         """A real tensor got a meta twin: its value is known. It is copied, so that it dies when the model drops it."""
-        if isinstance(tensor, torch.nn.Parameter) or (tensor.requires_grad and tensor.is_leaf):
-            self.assume(STRANGER)
         whole = torch.empty(0, dtype=tensor.dtype, device=META)
         size = meta.nbytes() // tensor.element_size()
         if small_size(tensor.dtype, size):

@@ -67,6 +67,7 @@ _NEVER_RUN = frozenset(
         "__annotate_func__",
     }
 )
+_OLD_TYPES = frozenset(f"{kind}Tensor" for kind in ("Float", "Double", "Half", "Long", "Int", "Short", "Byte", "Bool"))
 _RUN_BY_PYTORCH = frozenset({"forward", "_call_impl", "_wrapped_call_impl"})
 
 
@@ -88,7 +89,8 @@ class Reach:
     `dirty` has the ids of what leads to a module or tensor: functions, classes, containers, objects, variables.
     `apart` those of them that code alone reaches, `shared` those of what else it reaches: a copy of the model has the
     same, so that both see one thing. `state` has what code can change of itself, `variables` (the variables of a file,
-    and a name) and `cells` what it assigns to.
+    and a name) and `cells` what it assigns to. `asks_types` says that some of the code may ask whether a tensor is a
+    `torch.FloatTensor`.
     """
 
     def __init__(self, model: Any, inputs: Mapping[str, Any] = MappingProxyType({}), loss: Any = None) -> None:
@@ -96,7 +98,7 @@ class Reach:
         self.state: list[Any] = []
         self.variables: list[tuple[dict[str, Any], str]] = []
         self.cells: list[types.CellType] = []
-        self.imports = False
+        self.imports = self.asks_types = False
         self._parts: dict[int, tuple[tuple[str, ...], Any]] = {}
         self._ways: dict[Hashable, int] = {}
         self._parents: dict[Hashable, list[Hashable]] = {}
@@ -243,6 +245,7 @@ class Reach:
     def _reads(self, function: types.FunctionType) -> None:
         key, code, scope = id(function), function.__code__, function.__globals__
         found = reads(code)
+        self.asks_types |= ("isinstance",) in found.variables and not _OLD_TYPES.isdisjoint(found.attributes)
         for chain in found.variables:
             self._variable(scope, chain, key, found)
         if ("globals",) in found.variables:

@@ -209,6 +209,13 @@ def test_conjugates_stay_conjugates() -> None:
     assert [fxcost.analyze(function, given).macs for given in (x, x.conj())] == [0, 32]
 
 
+def test_a_question_for_an_old_type_is_said() -> None:
+    asking = fxcost.analyze(Asks(lambda x: isinstance(x, torch.FloatTensor)), (2, 4))
+    making = fxcost.analyze(Asks(lambda x: torch.FloatTensor([1.0]).dim()), (2, 4))
+    assert any("torch.FloatTensor" in text for text in asking.assumptions)
+    assert not making.assumptions
+
+
 def test_text_of_a_real_value() -> None:
     model = Asks(lambda x: f"{x.sum():.1f}" != "" and f"{x.sum()}" != "")
     assert fxcost.analyze(model, torch.randn(2, 4)).macs == 32
