@@ -23,6 +23,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 
 from ..errors import UnknownValueError
 from ..records.recording import Operator, written_arguments
+from .bounds import BOUNDED, check_bounds
 from .cells import (
     CPU,
     FLOAT_LIMIT,
@@ -45,29 +46,9 @@ from .recorder import OpRecorder
 from .segments import Segment
 from .storages import META, Storages
 from .user_code import asking_line
+from .value_kinds import CLAMPING, DYNAMIC, EMPTY, INDEXING, OVERWRITING, SUPPRESSION, UNDEFINED, VALUE_FREE
 
 aten = torch.ops.aten
-
-
-def _packets(names: str) -> frozenset[Any]:
-    return frozenset(getattr(aten, n) for n in names.split() if hasattr(aten, n))
-
-
-_VALUE_FREE = _packets("new_zeros new_ones new_full zeros_like ones_like full_like zero_ fill_ zero fill")
-_OVERWRITING = _packets("zero_ fill_ copy_")
-_UNDEFINED = _packets(
-    "empty empty_like new_empty empty_strided new_empty_strided empty_permuted resize_ rand randn randint normal_ "
-    "uniform_ bernoulli bernoulli_ rand_like randn_like randint_like multinomial normal native_dropout exponential_ "
-    "randperm log_normal_ cauchy_ geometric_ random_ rrelu_with_noise"
-)
-_EMPTY = _packets("empty empty_like new_empty empty_strided new_empty_strided empty_permuted")
-_DYNAMIC = _packets(
-    "nonzero nonzero_numpy _unique2 _unique unique_dim unique_consecutive bincount masked_select repeat_interleave "
-    "unique_dim_consecutive"
-)
-_INDEXING = _packets("index _unsafe_index index_put index_put_ _index_put_impl_ _unsafe_index_put")
-_CLAMPING = _packets("clamp clamp_min")
-_SUPPRESSION = frozenset({"torchvision::nms", "torchvision::qnms"})
 
 
 class NeedsRealRunError(UnknownValueError):
@@ -229,19 +210,21 @@ class ValueRecorder(OpRecorder):
                 return torch.equal(self.demand(args[0], "torch.equal"), self.demand(args[1], "torch.equal"))
         if packet is aten._pack_padded_sequence:
             return self._packed(args)
-        if func.name() in _SUPPRESSION:
+        if func.name() in SUPPRESSION:
             return self._all_kept(args[0])
         if packet is aten._is_all_true and self.value_of(args[0]) is None:
             return self._found_valid()
         if packet is aten._nested_tensor_from_mask_left_aligned:
             mask = self._cell(args[1])
             return mask is not None and bool(left_aligned(self.demand(args[1], "a padding mask")))
-        if packet in _INDEXING:
+        if func in BOUNDED:
+            check_bounds(func, args, self.value_of)
+        if packet in INDEXING:
             args = self._explicit_indices(args)
-        elif packet in _DYNAMIC and not (packet is aten.repeat_interleave and kwargs.get("output_size") is not None):
+        elif packet in DYNAMIC and not (packet is aten.repeat_interleave and kwargs.get("output_size") is not None):
             return self._dynamic(func, packet, args, kwargs)
         out = super().run(func, args, kwargs)
-        if packet in _CLAMPING and len(args) > 1 and isinstance(args[1], (int, float)):
+        if packet in CLAMPING and len(args) > 1 and isinstance(args[1], (int, float)):
             high = args[2] if len(args) > 2 and args[2] is not None else args[1] + 1
             self.ranges[self.storages.number(out)] = float(args[1]), float(high)
         if not self._stays_unknown(func, packet, args, out):
@@ -252,7 +235,7 @@ class ValueRecorder(OpRecorder):
         """The common case, told cheaply: float results of an unknown input."""
         if not all(isinstance(t, Tensor) and not is_integer(t) for t in (out if isinstance(out, tuple) else (out,))):
             return False
-        if packet in _VALUE_FREE or written_arguments(func):
+        if packet in VALUE_FREE or written_arguments(func):
             return False
         return any(isinstance(a, Tensor) and self.storages.number(a) not in self.cells for a in args)
 
@@ -265,8 +248,8 @@ class ValueRecorder(OpRecorder):
         written = [t for i in written_arguments(func) if i < len(args) for t in tensors(args[i])]
         if written:
             self._written(func, packet, args, kwargs, written, inputs)
-        elif packet in _UNDEFINED:
-            if packet in _EMPTY and all(map(is_integer, outputs)):
+        elif packet in UNDEFINED:
+            if packet in EMPTY and all(map(is_integer, outputs)):
                 for tensor in filter(Tensor.numel, outputs):  # uninitialised integers count as zeros
                     self._attach(tensor, torch.zeros(tensor.shape, dtype=tensor.dtype), sampled=False)
         elif all(self._cell(t) is not None for t in outputs):
@@ -277,7 +260,7 @@ class ValueRecorder(OpRecorder):
     def _computed(
         self, func: Any, packet: Any, args: Any, kwargs: Any, inputs: list[Tensor], outputs: list[Tensor]
     ) -> None:
-        if packet in _VALUE_FREE:
+        if packet in VALUE_FREE:
             inputs = inputs[1:]  # of the first only the shape is asked for
         cells = [self._cell(t) for t in inputs]
         evaluate = self._evaluation(func, args, kwargs, outputs)
@@ -297,7 +280,7 @@ class ValueRecorder(OpRecorder):
         leaves, tree = pytree.tree_flatten((args, kwargs))
         sources = {id(x): self._source(x) for x in leaves if isinstance(x, Tensor)}
         given = [sources.get(id(x), x) for x in leaves]
-        if func.overloadpacket in _VALUE_FREE and not written_arguments(func):
+        if func.overloadpacket in VALUE_FREE and not written_arguments(func):
             given[0] = Source(args[0], None, None)
         return evaluation(func, given, tree, outputs)
 
@@ -313,12 +296,12 @@ class ValueRecorder(OpRecorder):
         numbers = {self.storages.number(t) for t in written}
         for tensor in written:
             whole = tensor.numel() * tensor.element_size() == tensor.untyped_storage().nbytes()
-            if packet in _OVERWRITING and whole and self._cell(tensor) is None:
+            if packet in OVERWRITING and whole and self._cell(tensor) is None:
                 self.cells[self.storages.number(tensor)] = Cell(torch.UntypedStorage(tensor.untyped_storage().nbytes()))
         cells = [self._cell(t) for t in inputs]
         integers = all(map(is_integer, written)) and all(self._cell(t) is not None for t in written)
         known = all(c is not None and (c.storage is not None or integers) for c in cells)
-        if packet in _UNDEFINED or not (known or (integers and all(small(t) for t in inputs))):
+        if packet in UNDEFINED or not (known or (integers and all(small(t) for t in inputs))):
             self._forget(numbers)
             return
         if integers and any(c is None or c.storage is None for c in cells):
