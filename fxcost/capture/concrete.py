@@ -118,6 +118,8 @@ class ConcreteTracer(TorchFunctionMode):
             settings.read()  # now that all are routed
 
         def unwrap() -> None:
+            for settings in filter(None, leaves):
+                settings.forget()
             for module, before in wrapped:
                 module.__dict__.pop("forward", None)
                 if self.recorder.around_hooks:
@@ -296,6 +298,10 @@ class Settings:
     def read(self) -> None:
         """Remember what is held now."""
         self._held = self._now()
+
+    def forget(self) -> None:
+        """Hold nothing any more: what stands in the place of a forward holds its settings in turn."""
+        self._held = []
 
     def changed(self) -> bool:
         """True if it is not what was read."""

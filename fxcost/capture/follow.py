@@ -292,16 +292,17 @@ def _reckoned(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
 
 def resolved_call(call: TracedCall, outputs: dict[Node, Any]) -> ModuleCall:
     """A call of a module that was traced, with specs in place of nodes."""
+    kwargs = tuple([(k, _specs(v, outputs)) for k, v in call.kwargs.items()]) if call.kwargs else ()
+    args, output = _specs(call.args, outputs), _specs(call.output, outputs)
+    return ModuleCall(call.module, args, kwargs, output, call.start, call.stop)
 
-    def specs(value: Any) -> Any:
-        kind = type(value)
-        if kind is Node:
-            return outputs.get(value)
-        if kind is tuple:
-            return tuple([specs(v) for v in value])
-        if kind is dict:
-            return {k: specs(v) for k, v in value.items()}
-        return outline(value) if isinstance(value, Tensor) else value  # a buffer handed to a module
 
-    kwargs = tuple([(k, specs(v)) for k, v in call.kwargs.items()]) if call.kwargs else ()
-    return ModuleCall(call.module, specs(call.args), kwargs, specs(call.output), call.start, call.stop)
+def _specs(value: Any, outputs: dict[Node, Any]) -> Any:
+    kind = type(value)
+    if kind is Node:
+        return outputs.get(value)
+    if kind is tuple:
+        return tuple([_specs(v, outputs) for v in value])
+    if kind is dict:
+        return {k: _specs(v, outputs) for k, v in value.items()}
+    return outline(value) if isinstance(value, Tensor) else value  # a buffer handed to a module

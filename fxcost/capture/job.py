@@ -264,6 +264,8 @@ class Job:
     ) -> Recording:
         """What was captured, as plain data; `held` are the parameters, where the run put others in their place."""
         found = inventory(self.root)
+        parameters = parameter_records(found, recorder.spec) if held is None else held
+        recorder.storages.settle()
         return Recording(
             graph=sketch,  # type: ignore[arg-type]  # becomes an fx graph when it is read
             root=self.root,
@@ -272,7 +274,7 @@ class Job:
             nodes=tuple(nodes),
             modules=module_records(found),
             calls=calls,
-            parameters=parameter_records(found, recorder.spec) if held is None else held,
+            parameters=parameters,
             storage_bytes=tuple(recorder.storages.nbytes),
             assumptions=tuple(dict.fromkeys((*recorder.assumptions, *self.copier.assumptions))),
             deaths=deaths,

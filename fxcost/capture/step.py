@@ -111,7 +111,7 @@ class _Step:
         gradients = self._gradients()
         place = {id(op): i for i, node in enumerate(nodes) for op in node.operations}
         of_forward = [place.get(id(op), len(nodes) - 1) for op in recorder.forward]
-        return TrainingRecord(
+        found = TrainingRecord(
             nodes=tuple(nodes),
             backward=recorder.backward_nodes(),
             owners=tuple(of_forward[o] if o != NOBODY else NOBODY for o in recorder.owners),
@@ -128,6 +128,8 @@ class _Step:
             gathered=tuple(recorder.gathered),
             rank=recorder.rank,
         )
+        recorder.storages.settle()
+        return found
 
     def _take_in(self, mentioned: Iterable[str]) -> None:
         """Parameters from outside the model's own tree, and those of the loss, train too."""

@@ -172,23 +172,25 @@ class SymbolicTracer(fx.Tracer):
 
     def _placeholders(self, model: Any) -> tuple[list[Any], dict[str, Any]]:
         """One placeholder per tensor among the arguments; everything else is passed as it is."""
-
-        def placeholders(value: Any, name: str) -> Any:
-            if isinstance(value, Tensor):
-                return self.create_proxy("placeholder", name, (), {})
-            if type(value) is tuple or type(value) is list:
-                return type(value)(placeholders(v, f"{name}_{i}") for i, v in enumerate(value))
-            if isinstance(value, tuple) and hasattr(value, "_fields"):
-                return type(value)(*[placeholders(v, f"{name}_{f}") for f, v in zip(value._fields, value, strict=True)])
-            if type(value) is dict:
-                return {k: placeholders(v, f"{name}_{k}") for k, v in value.items()}
-            return value
-
         names = argument_names(model)
-        args = [placeholders(v, names[i] if i < len(names) else f"arg{i}") for i, v in enumerate(self._arguments.args)]
-        kwargs = {k: placeholders(v, k) for k, v in self._arguments.kwargs.items()}
+        args = [
+            self._placeholder(v, names[i] if i < len(names) else f"arg{i}") for i, v in enumerate(self._arguments.args)
+        ]
+        kwargs = {k: self._placeholder(v, k) for k, v in self._arguments.kwargs.items()}
         self.given = _as_nodes(tuple(args)), _as_nodes(kwargs)
         return args, kwargs
+
+    def _placeholder(self, value: Any, name: str) -> Any:
+        if isinstance(value, Tensor):
+            return self.create_proxy("placeholder", name, (), {})
+        if type(value) is tuple or type(value) is list:
+            return type(value)(self._placeholder(v, f"{name}_{i}") for i, v in enumerate(value))
+        if isinstance(value, tuple) and hasattr(value, "_fields"):
+            fields = zip(value._fields, value, strict=True)
+            return type(value)(*[self._placeholder(v, f"{name}_{f}") for f, v in fields])
+        if type(value) is dict:
+            return {k: self._placeholder(v, f"{name}_{k}") for k, v in value.items()}
+        return value
 
     @contextmanager
     def _routed(self, modules: Any) -> Iterator[None]:

@@ -73,6 +73,11 @@ class Storages:
         empty = torch.empty(0, dtype=spec.dtype, device=META)
         return empty.set_(storage, spec.offset, spec.shape, spec.stride)
 
+    def settle(self) -> None:
+        """All has run: no storage is watched any more, whose watchers would keep this alive in a circle."""
+        self.on_free = None
+        self._watched.clear()
+
     def let_go(self, storage: torch.UntypedStorage) -> int | None:
         """The memory of a storage is freed though it lives on: what it is given next has another number.
 

@@ -10,6 +10,7 @@ import dataclasses
 import inspect
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -147,24 +148,26 @@ def make_arguments(
         InputError: a shape has a negative size or is too large, a name stands in both `inputs` and `kwargs`, or they
             contain themselves.
     """
-
-    def on_meta(value: Any) -> Any:
-        if isinstance(value, Tensor):
-            return copier.tensor(value)
-        if isinstance(value, InputSpec):
-            return _empty(_check_shape(value.shape), _dtype(value, copier, float_dtype))
-        if is_shape(value):
-            return _empty(_check_shape(value), float_dtype)
-        if type(value) is tuple or type(value) is list:
-            return type(value)(map(on_meta, value))
-        if isinstance(value, tuple) and hasattr(value, "_fields"):
-            return type(value)(*map(on_meta, value))
-        if type(value) is dict:
-            return {k: on_meta(v) for k, v in value.items()}
-        return copier.value(value)
-
+    on_meta = partial(_on_meta, copier, float_dtype)
     given = as_given(inputs, kwargs)
     return Arguments(tuple(map(on_meta, given.args)), {k: on_meta(v) for k, v in given.kwargs.items()})
+
+
+def _on_meta(copier: MetaCopier, float_dtype: torch.dtype, value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return copier.tensor(value)
+    if isinstance(value, InputSpec):
+        return _empty(_check_shape(value.shape), _dtype(value, copier, float_dtype))
+    if is_shape(value):
+        return _empty(_check_shape(value), float_dtype)
+    again = partial(_on_meta, copier, float_dtype)
+    if type(value) is tuple or type(value) is list:
+        return type(value)(map(again, value))
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*map(again, value))
+    if type(value) is dict:
+        return {k: again(v) for k, v in value.items()}
+    return copier.value(value)
 
 
 def as_given(inputs: Any, kwargs: dict[str, Any] | None) -> Arguments:
