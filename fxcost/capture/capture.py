@@ -200,10 +200,12 @@ def record_step(
     real_limit: int = 2**30,
     loss: Loss | None = None,
     sharding: Sharding | None = None,
+    checkpointed: tuple[str, ...] | None = None,
 ) -> TrainingRecord:
     """Run one training step of a model that was recorded: its own code, or the graph that was given.
 
-    Of a model that was captured symbolically the nodes of the step are those of its graph.
+    Of a model that was captured symbolically the nodes of the step are those of its graph. With `checkpointed`, names
+    of modules to run under activation checkpointing (perhaps none), they are those of its own code.
 
     Raises:
         TrainingError: there is nothing to train, the loss is no scalar, or the model raised.
@@ -218,7 +220,7 @@ def record_step(
         model, inputs, kwargs = exported(model, inputs, kwargs)
 
     def run(casts: bool) -> TrainingRecord:
-        job = Job(model, inputs, kwargs, dtype, leaf_modules, real_limit, loss, sharding)
+        job = Job(model, inputs, kwargs, dtype, leaf_modules, real_limit, loss, sharding, checkpointed or ())
         if recording.capture == "real":
             job.make_real(model, inputs, kwargs)
         if sharding is not None:
@@ -267,7 +269,7 @@ def record_step(
 
     with unchanged_state(), whole_units(), _told(sharding):
         ran = step(run)
-        if recording.capture != "symbolic":
+        if recording.capture != "symbolic" or checkpointed is not None:
             return ran
         named = _under_names_of(recording.nodes, ran)
         if named is not None:
