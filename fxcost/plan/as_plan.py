@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import takewhile
 from os import PathLike
 from typing import Any
 
 from ..memory.as_plot import figure_and_axes, save
 from ..text import files, units
 from ..text.tables import labelled, tabulated
-from .names import runs
+from .names import kind, runs
 
 _CODE = """\
 from functools import partial
@@ -40,6 +42,7 @@ def frontier_table(
     Raises:
         UnknownNameError: the format is not known.
     """
+    above = _above([name for _, _, names in points for name in names])
     rows = [
         (
             "→" if tuple(names) == tuple(answer) else "",
@@ -47,17 +50,28 @@ def frontier_table(
             units.count(flops),
             units.percent(flops, step_flops),
             units.exact(len(names)),
-            described(names),
+            described([name.removeprefix(above) for name in names]),
         )
         for peak, flops, names in points
     ]
-    columns = ("", "peak", "run again", "of a step", "modules", "which")
-    return tabulated(rows, columns, "srrrrw", format, drop=("which", "run again"))
+    columns = ("", "peak", "run again", "of a step", "modules", f"which, in {above[:-1]}" if above else "which")
+    return tabulated(rows, columns, "srrrrl", format, drop=("run again",))
+
+
+def _above(names: Sequence[str]) -> str:
+    """The modules that all are in, with a dot at the end; "" if there is none."""
+    steps = zip(*[name.split(".")[:-1] for name in names], strict=False)
+    return "".join(f"{parts[0]}." for parts in takewhile(lambda parts: len(set(parts)) == 1, steps))
 
 
 def described(names: Sequence[str]) -> str:
-    """Modules in few words."""
-    return ", ".join(map(str, runs(names))) or "none"
+    """Modules by their kinds.
+
+    >>> described(["stem", "layers.0.mlp", "layers.4.mlp"])
+    'stem, 2 layers.*.mlp'
+    """
+    kinds = Counter(map(kind, names))
+    return ", ".join(name if name in names else f"{times} {name}" for name, times in kinds.items()) or "none"
 
 
 def plan_text(plan: Mapping[str, Any], table: str, code: str) -> str:
@@ -67,7 +81,7 @@ def plan_text(plan: Mapping[str, Any], table: str, code: str) -> str:
     modules = plan["modules"]
     facts = [
         ("Plan", f"checkpoint {units.plural(len(modules), 'module')} of {plan['model_type']}" if modules else
-            f"{plan['model_type']} fits without a checkpoint"),
+            f"{plan['model_type']} fits without checkpoints"),
         ("Peak", f"{peak} of {limit}; {base} without checkpoints"),
         ("Run again", f"{units.count(again)} FLOPs, {units.percent(again, step)} of a step's {units.count(step)}"),
         *(("Note", note) for note in plan["notes"]),

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
@@ -146,10 +145,18 @@ class Plan:
 
         return as_json(self.to_dict(), path)
 
-    def __str__(self) -> str:
+    def text(self, format: str = "rounded_outline") -> str:  # noqa: A002
+        """All of it for people: the answer, the frontier in any format of tabulate, and the code.
+
+        Raises:
+            UnknownNameError: the format is not known.
+        """
         from .as_plan import plan_text
 
-        return plan_text(self.to_dict(), self.table(), self.code)
+        return plan_text(self.to_dict(), self.table(format), self.code)
+
+    def __str__(self) -> str:
+        return self.text()
 
     def __repr__(self) -> str:
         peak, base = units.byte_size(self.peak_bytes), units.byte_size(self.base_peak_bytes)
@@ -211,8 +218,10 @@ def plan(
     check_optimizer(chosen)
     if not isinstance(model, nn.Module):
         raise InputError(f"a {type(model).__name__} has no modules to checkpoint: give an nn.Module")
-    if find_spec("scipy") is None:
-        raise MissingLibraryError("a plan needs scipy: pip install 'fxcost[plan]'")
+    try:
+        import scipy.optimize  # noqa: F401
+    except ImportError as error:
+        raise MissingLibraryError("a plan needs scipy: pip install 'fxcost[plan]'") from error
     wanted = as_float_dtype(dtype) if dtype is not None else None
     with autocast_region(as_autocast_dtype(autocast)):
         recording, search = search_of(model, inputs, dict(kwargs or {}), chosen, loss, wanted)

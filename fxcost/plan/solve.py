@@ -14,8 +14,10 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 from .outlook import Outlook
 from .steps import within
 
-_EACH = 1e-7
-"""What a module costs beside its FLOPs, in parts of the dearest one's: of equal choices the one of fewer modules."""
+_SCALE, _EACH, _LATE = 1e4, 1e-3, 1e-4
+"""The cost of the dearest module, what each costs beside its FLOPs, and how much more of that the last one does.
+
+So of equal choices that of fewer modules is taken, and of these that of the first ones."""
 
 Chosen = tuple[int, ...]
 
@@ -35,7 +37,7 @@ class Solver:
     def cheapest(self, limit: int) -> Chosen | None:
         """The modules (numbers) that cost least with a peak of at most `limit` bytes; None if no choice reaches it."""
         costs = np.array(self._outlook.costs, float)
-        costs = costs / max(costs.max(), 1.0) + _EACH
+        costs = _SCALE * costs / max(costs.max(), 1.0) + _EACH + _LATE * np.linspace(0, 1, len(costs))
         room = limit - self._outlook.resident
         found = self._solved(costs, room)
         while found is not None and (over := self._outlook.peak(found) - limit) > 0:  # the solver has a tolerance

@@ -49,6 +49,7 @@ COMMANDS = {
     "diff": ("diff", "net.json", "wide.json"),
     "check": ("check", "net.json", "--max-macs", "1K", "--baseline", "wide.json"),
     "fit": ("fit", "net.py:Net", *SHAPE, "--memory", "1MiB"),
+    "plan": ("plan", "net.py:Net", *SHAPE, "--memory", "1MiB"),
     "solve": ("solve", "net.py:Net", "--input", "B,3,9,9", "--dim", "B=1..64", "--memory", "1MiB"),
     "sweep": ("sweep", "net.py:Net", "--input", "N,3,9,9", "--vary", "N=1,2", "--processes", "1"),
     "measure": ("measure", "net.py:Net", *SHAPE, "--runs", "1", "--warmup", "0", "--device", "h100"),
