@@ -18,6 +18,7 @@ import torch
 from torch import fx, nn
 
 from ..errors import CaptureError, FxcostError, InputError, MissingMetaKernelError, ModelRunError, TrainingError, shown
+from ..meta.cuda_regions import cuda_regions
 from ..meta.storages import Storages
 from ..meta.units import whole_units
 from ..meta.values import NeedsRealRunError
@@ -65,7 +66,9 @@ def record(
     notes: tuple[str, ...] = ()
     if sharding is None or not sharding.as_given:
         model, notes = unsharded(model)
-    found = _recorded(model, inputs, kwargs, capture, dtype, leaf_modules, real_limit, sharding)
+    with cuda_regions() as assumed:
+        found = _recorded(model, inputs, kwargs, capture, dtype, leaf_modules, real_limit, sharding)
+        notes = (*notes, *(assumed() if found.capture != "real" else ()))
     return replace(found, assumptions=(*notes, *found.assumptions)) if notes else found
 
 
@@ -267,7 +270,7 @@ def record_step(
         with without_gpu(lambda _: None):  # the recording has said it
             return with_casts(run)
 
-    with unchanged_state(), whole_units(), _told(sharding):
+    with unchanged_state(), whole_units(), _told(sharding), cuda_regions():
         ran = step(run)
         if recording.capture != "symbolic" or checkpointed is not None:
             return ran

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import takewhile
 from os import PathLike
@@ -70,8 +69,10 @@ def described(names: Sequence[str]) -> str:
     >>> described(["stem", "layers.0.mlp", "layers.4.mlp"])
     'stem, 2 layers.*.mlp'
     """
-    kinds = Counter(map(kind, names))
-    return ", ".join(name if name in names else f"{times} {name}" for name, times in kinds.items()) or "none"
+    kinds: dict[str, list[str]] = {}
+    for name in names:
+        kinds.setdefault(kind(name), []).append(name)
+    return ", ".join(same[0] if len(same) == 1 else f"{len(same)} {of}" for of, same in kinds.items()) or "none"
 
 
 def plan_text(plan: Mapping[str, Any], table: str, code: str) -> str:

@@ -41,8 +41,8 @@ def _swin() -> tuple[nn.Module, Any]:
     return swin([4, 4], 16, [2, 2, 2], [2, 2, 2], [4, 4], num_classes=10), (4, 3, 64, 64)
 
 
-def _timm(name: str, **options: Any) -> Callable[[], tuple[nn.Module, Any]]:
-    return lambda: (pytest.importorskip("timm").create_model(name, num_classes=10, **options), (4, 3, 64, 64))
+def _timm(name: str, batch: int = 4, **options: Any) -> Callable[[], tuple[nn.Module, Any]]:
+    return lambda: (pytest.importorskip("timm").create_model(name, num_classes=10, **options), (batch, 3, 64, 64))
 
 
 def _language(kind: str, **options: Any) -> Callable[[], tuple[nn.Module, Any]]:
@@ -76,6 +76,6 @@ LONG = (
     Case("vit", _vit, _in("encoder.layers")),
     Case("swin", _swin, _in("features.1", "features.3", "features.5")),
     Case("convnext", _timm("convnext_atto"), _in(*_STAGES)),
-    Case("mixer", _timm("mixer_s32_224", img_size=64), _in("blocks")),
+    Case("mixer", _timm("mixer_s32_224", batch=64, img_size=64), _in("blocks")),
     Case("bert", _language("bert", **_LAYERS), _in("encoder.layer")),
 )
