@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .formula.dims import Dim
     from .model.inputs import spec
     from .pipeline.stages import stages
+    from .plan.plan import plan
     from .ranks.world import fake_world
     from .records.cost import Cost
     from .records.recording import OpRecord
@@ -65,6 +66,7 @@ __all__ = [
     "parallel",
     "peak",
     "per_token",
+    "plan",
     "rule",
     "spec",
     "stages",
@@ -94,6 +96,7 @@ _HOMES = {
     "measure": "timing.measure",
     "peak": "speed.peaks",
     "per_token": "serving.per_token",
+    "plan": "plan.plan",
     "rule": "rules",
     "spec": "model.inputs",
     "stages": "pipeline.stages",
@@ -125,10 +128,10 @@ def __dir__() -> list[str]:
 
 
 class _Package(ModuleType):
-    """A package in which `analyze` and `fit` are the functions, also once submodules of these names are imported."""
+    """A package in which these names are functions, also once submodules of the same names are imported."""
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if not (name in ("analyze", "fit") and isinstance(value, ModuleType)):  # what importing a submodule would set
+        if not (name in ("analyze", "fit", "plan") and isinstance(value, ModuleType)):
             super().__setattr__(name, value)
 
 

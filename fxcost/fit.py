@@ -4,13 +4,16 @@ The peak is the maximum of sums each of which grows linearly with the batch (som
 batch it is convex. A line through two measured points therefore never overestimates beyond them: few analyses find the
 answer, one at the answer proves that it fits, and the line that the next batch does not.
 
-Not here: what an allocator wastes and kernels ask for beside their results; leave room for it with `reserve`.
+With a device it is what that reports, allocator and context included. That is not convex, since memory is taken in
+segments: the answer is closed in on from both sides.
+
+Not here: what kernels ask for beside their results; leave room for it with `reserve`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -22,6 +25,7 @@ from .errors.arguments import checked
 from .memory.optimizers import Optimizer
 from .model.inputs import InputSpec, check_nesting, is_shape
 from .report import Report
+from .speed.devices import Device
 from .text.amounts import parse_bytes
 
 LARGEST = 1 << 32
@@ -32,6 +36,7 @@ LARGEST = 1 << 32
 class Fit:
     """The largest batch that fits into `limit` bytes: 0 if none does.
 
+    `device` names the one that reports `peak_bytes`, the upper end of what it may; "" if they are storages alone.
     `report` is the analysis at that batch (at batch 1 if none fits), `peak_bytes` its peak; `bytes_per_sample` is what
     one more would add at least. `analyses` is how many were run.
     """
@@ -42,6 +47,7 @@ class Fit:
     bytes_per_sample: int
     analyses: int
     report: Report
+    device: str = ""
 
     @property
     def fits(self) -> bool:
@@ -53,7 +59,10 @@ class Fit:
 
         limit, peak, more = map(byte_size, (self.limit, self.peak_bytes, self.bytes_per_sample))
         if not self.fits:
-            return f"does not fit: a batch of 1 needs {peak}, and there are {limit}"
+            said = f" on {self.device}" if self.device else ""
+            return f"does not fit{said}: a batch of 1 needs {peak}, and there are {limit}"
+        if self.device:
+            return f"largest batch on {self.device}: {self.batch:,}; takes up to {peak} of {limit}, with the context"
         return f"largest batch: {self.batch:,}; needs {peak} of {limit}, one more sample at least {more} more"
 
     def __repr__(self) -> str:
@@ -71,7 +80,8 @@ def fit(
     inputs: Any = (),
     kwargs: Mapping[str, Any] | None = None,
     *,
-    memory: int | str,
+    memory: int | str | None = None,
+    device: Device | str | None = None,
     training: bool = False,
     optimizer: Optimizer | None = None,
     reserve: int | str = 0,
@@ -88,7 +98,9 @@ def fit(
         inputs: as for :func:`analyze`. Every tensor among inputs whose first dimension is as large as that of the first
             tensor is taken to have the batch there.
         kwargs: further keyword inputs.
-        memory: the limit: bytes, or text such as "24GiB" or "80GB".
+        memory: the limit: bytes, or text such as "24GiB" or "80GB"; by default all that the device has.
+        device: a :class:`fxcost.Device`, or the name of a known one: then what it reports must fit, at the upper end of
+            the range of :meth:`fxcost.Report.memory_on`.
         training: whether a training step must fit; else a forward pass, as eager Python holds it where that was seen.
         optimizer: as for :func:`analyze`; giving one implies `training`.
         reserve: bytes, or text, to leave free for what is not counted (CUDA's context, workspaces, fragmentation).
@@ -98,16 +110,34 @@ def fit(
         InputError: a size can't be read, no input has a batch, or the peak does not grow with it.
         FxcostError: as :func:`analyze`.
     """
-    limit = parse_bytes(memory) - parse_bytes(reserve)
+    limit, where = _limit(memory, device)
+    limit -= parse_bytes(reserve)
     training = training or optimizer is not None
     batched = _Batched(inputs, dict(kwargs or {}))
 
     def measure(batch: int) -> _Point:
         given, named = batched.at(batch)
         report = analyze(model, given, named, training=training, optimizer=optimizer, **options)
-        return _Point(batch, peak_of(report), report)
+        return _Point(batch, peak_of(report) if where is None else report.memory_on(where).high_bytes, report)
 
-    return _search(measure, limit)
+    return _search(measure, limit) if where is None else replace(_closed_in(measure, limit), device=where.name)
+
+
+def _limit(memory: int | str | None, device: Device | str | None) -> tuple[int, Device | None]:
+    """The limit in bytes, and the device.
+
+    Raises:
+        InputError: neither is given, or it is not known how much memory the device has.
+        DeviceError: there is no such device.
+    """
+    where = None if device is None else Device.named(device)
+    if memory is not None:
+        return parse_bytes(memory), where
+    if where is None:
+        raise InputError("there is no limit: give memory='24GiB', or device='rtx4090'")
+    if not where.memory_bytes:
+        raise InputError(f"how much memory {where.name} has is not known: give memory='24GiB' too")
+    return where.memory_bytes, where
 
 
 def peak_of(report: Report) -> int:
@@ -159,6 +189,36 @@ def _search(measure: Callable[[int], _Point], limit: int) -> Fit:
         limit=limit,
         peak_bytes=low.peak,
         bytes_per_sample=per_sample,
+        analyses=analyses,
+        report=low.report,
+    )
+
+
+def _closed_in(measure: Callable[[int], _Point], limit: int) -> Fit:
+    """A batch that fits, and the next of which does not: doubled, then halved between, along chords in turn."""
+    first = tried = measure(1)
+    low, refused, analyses = replace(first, batch=0), None, 1
+    while refused is None or refused.batch - low.batch > 1:
+        if tried.peak > limit:
+            refused = tried
+        else:
+            low = tried
+        if refused is None:
+            if low.batch >= LARGEST:
+                raise InputError("the peak of memory does not grow with the batch; is the first dimension the batch?")
+            ahead = low.batch
+        elif (between := refused.batch - low.batch) > 1:
+            chord = (limit - low.peak) * between // max(refused.peak - low.peak, 1)
+            ahead = min(max(chord if analyses % 2 else between // 2, 1), between - 1)
+        else:
+            break
+        tried = measure(low.batch + ahead)
+        analyses += 1
+    return Fit(
+        batch=low.batch,
+        limit=limit,
+        peak_bytes=low.peak,
+        bytes_per_sample=(refused.peak - first.peak) // max(refused.batch - 1, 1),
         analyses=analyses,
         report=low.report,
     )

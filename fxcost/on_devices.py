@@ -69,8 +69,24 @@ class OnDevices(Analysis):
 
         return estimate(self, device, mode, dtype, profile)
 
+    def _told_of(self, device: Device | str, mode: str) -> tuple[str, str, tuple[str, ...]]:
+        """A device's name, the time that is estimated there, and its range and the memory in words."""
+        from .text import units
+
+        found = self.estimate(device, mode)
+        what = "a training step" if found.training else "a forward pass"
+        notes = [f"{units.seconds(found.low)} to {units.seconds(found.high)} for {what}, {mode}"]
+        if found.profile.name != "cpu" and not (self.training is not None and self.training.storages is None):
+            memory = self.memory_on(device)
+            low, high, has = map(units.byte_size, (memory.low_bytes, memory.high_bytes, memory.memory_bytes))
+            notes.append(f"{low} to {high} of {has}{'' if memory.fits else ': does not fit'}")
+        return found.device.name, units.seconds(found.seconds), tuple(notes)
+
     def memory_on(self, device: Device | str) -> DeviceMemory:
-        """The forward pass's memory as a CUDA device reports it: allocated, reserved, and the process with its context.
+        """Memory as a CUDA device reports it: allocated, reserved, and the process with its context.
+
+        It is that of the forward pass; of a report with a training step that of training, in the second step, with
+        what the optimizer's own step takes for a moment (`foreach`, the default on CUDA).
 
         The allocator is simulated from births and deaths of all storages, as the model's code held them; in the order
         of the graph where that was not seen.
@@ -80,6 +96,8 @@ class OnDevices(Analysis):
 
         Raises:
             DeviceError: there is no such device.
+            ReportFileError: the report has a training step, and was read from a file.
+            TrainingError: the optimizer can't step on meta tensors.
         """
         from .footprint.on_device import on_device
 

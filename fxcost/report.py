@@ -245,14 +245,19 @@ class Report(OnDevices):
 
         return _written(to_dot(self, collapse=collapse, fold=fold), path)
 
-    def to_html(self, path: Path | None = None) -> str:
+    def to_html(self, path: Path | None = None, *, devices: Sequence[Device | str] = (), mode: str = "eager") -> str:
         """A page to look at: one file with everything inside, which works offline; written to `path` if one is given.
 
-        It has totals, icicle and treemap, tables, the graph, formulas, memory over time and other tools' numbers.
+        It has totals, icicle and treemap, tables, the graph, formulas, memory over time and other tools' numbers; for
+        each of `devices` the time that is estimated there in a `mode`, and the memory as that device reports it.
+
+        Raises:
+            DeviceError: as :meth:`estimate`.
+            UnknownNameError: there is no such mode.
         """
         from .views.as_html import page
 
-        return _written(page(self), path)
+        return _written(page(self, devices=[self._told_of(device, mode) for device in devices]), path)
 
     def to_networkx(self) -> nx.DiGraph[str]:
         """The graph for networkx: nodes carry their cost, edges the tensors' bytes and shapes."""

@@ -107,3 +107,42 @@ def test_a_peak_that_does_not_grow():
 def test_sizes(text, size):
     """Decimal and binary units, with and without the B."""
     assert parse_bytes(text) == size
+
+
+WIDE = nn.Sequential(nn.Linear(64, 4096), nn.ReLU(), nn.Linear(4096, 64))
+
+
+@pytest.mark.parametrize("options", [{}, {"optimizer": "adamw"}])
+def test_what_a_device_reports(options):
+    """The answer fits, the next batch does not, by the report's own memory; a limit of one's own goes first."""
+    found = fxcost.fit(WIDE, (1, 64), memory="800MiB", device="rtx4090", **options)
+    options = {**options, "training": True} if options else {}
+    here, beyond = (
+        fxcost.analyze(WIDE, (found.batch + more, 64), **options).memory_on("rtx4090").high_bytes for more in (0, 1)
+    )
+    assert found.peak_bytes == here <= found.limit < beyond
+    assert found.device == "NVIDIA GeForce RTX 4090"
+    assert str(found).startswith("largest batch on NVIDIA GeForce RTX 4090: ")
+    assert found.batch < fxcost.fit(WIDE, (1, 64), memory="800MiB", **options).batch
+    none = fxcost.fit(WIDE, (1, 64), memory="100MiB", device="rtx4090", **options)
+    assert (none.batch, none.fits) == (0, False)
+    assert str(none).startswith("does not fit on NVIDIA GeForce RTX 4090: a batch of 1 needs ")
+
+
+def test_all_that_a_device_has():
+    """Less what is reserved."""
+    device = fxcost.Device(name="small", memory_bytes=2**30, bytes_per_s=1e12, flops_per_s={"float32": 1e13})
+    assert fxcost.fit(WIDE, (1, 64), device=device, reserve="100MiB").limit == 2**30 - 100 * 2**20
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({}, "there is no limit: give memory='24GiB', or device='rtx4090'"),
+        ({"device": "rtx409"}, "did you mean"),
+    ],
+)
+def test_no_limit(options, said):
+    """Neither a size nor a device that is known."""
+    with pytest.raises(fxcost.FxcostError, match=said):
+        fxcost.fit(WIDE, (1, 64), **options)

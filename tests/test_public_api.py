@@ -37,6 +37,7 @@ NAMES = [
     "parallel",
     "peak",
     "per_token",
+    "plan",
     "rule",
     "spec",
     "stages",
@@ -80,7 +81,7 @@ def test_the_room_of_conventions_can_be_called(first: str) -> None:
     assert out.split() == ["True", "thop", "fxcost.conventions"]
 
 
-@pytest.mark.parametrize("name", ["analyze", "fit"])
+@pytest.mark.parametrize("name", ["analyze", "fit", "plan"])
 def test_a_function_is_not_hidden_by_its_module(name: str) -> None:
     """`fxcost.analyze` stays the function once the module of that name is imported."""
     code = f"import fxcost, importlib; importlib.import_module('fxcost.{name}'); print(callable(fxcost.{name}))"

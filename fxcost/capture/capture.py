@@ -18,6 +18,7 @@ import torch
 from torch import fx, nn
 
 from ..errors import CaptureError, FxcostError, InputError, MissingMetaKernelError, ModelRunError, TrainingError, shown
+from ..meta.cuda_regions import cuda_regions
 from ..meta.storages import Storages
 from ..meta.units import whole_units
 from ..meta.values import NeedsRealRunError
@@ -65,7 +66,9 @@ def record(
     notes: tuple[str, ...] = ()
     if sharding is None or not sharding.as_given:
         model, notes = unsharded(model)
-    found = _recorded(model, inputs, kwargs, capture, dtype, leaf_modules, real_limit, sharding)
+    with cuda_regions() as assumed:
+        found = _recorded(model, inputs, kwargs, capture, dtype, leaf_modules, real_limit, sharding)
+        notes = (*notes, *(assumed() if found.capture != "real" else ()))
     return replace(found, assumptions=(*notes, *found.assumptions)) if notes else found
 
 
@@ -200,10 +203,12 @@ def record_step(
     real_limit: int = 2**30,
     loss: Loss | None = None,
     sharding: Sharding | None = None,
+    checkpointed: tuple[str, ...] | None = None,
 ) -> TrainingRecord:
     """Run one training step of a model that was recorded: its own code, or the graph that was given.
 
-    Of a model that was captured symbolically the nodes of the step are those of its graph.
+    Of a model that was captured symbolically the nodes of the step are those of its graph. With `checkpointed`, names
+    of modules to run under activation checkpointing (perhaps none), they are those of its own code.
 
     Raises:
         TrainingError: there is nothing to train, the loss is no scalar, or the model raised.
@@ -218,7 +223,7 @@ def record_step(
         model, inputs, kwargs = exported(model, inputs, kwargs)
 
     def run(casts: bool) -> TrainingRecord:
-        job = Job(model, inputs, kwargs, dtype, leaf_modules, real_limit, loss, sharding)
+        job = Job(model, inputs, kwargs, dtype, leaf_modules, real_limit, loss, sharding, checkpointed or ())
         if recording.capture == "real":
             job.make_real(model, inputs, kwargs)
         if sharding is not None:
@@ -265,9 +270,9 @@ def record_step(
         with without_gpu(lambda _: None):  # the recording has said it
             return with_casts(run)
 
-    with unchanged_state(), whole_units(), _told(sharding):
+    with unchanged_state(), whole_units(), _told(sharding), cuda_regions():
         ran = step(run)
-        if recording.capture != "symbolic":
+        if recording.capture != "symbolic" or checkpointed is not None:
             return ran
         named = _under_names_of(recording.nodes, ran)
         if named is not None:

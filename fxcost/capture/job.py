@@ -18,6 +18,7 @@ from ..meta.autocast import above
 from ..meta.segments import is_plain
 from ..meta.storages import Storages
 from ..meta.values import ValueRecorder
+from ..model.checkpointed import checkpoint_modules
 from ..model.depth import room_for
 from ..model.inputs import Arguments, as_given, bind, make_arguments, objects_by_name, weights_dtype
 from ..model.isolate import MetaCopier
@@ -55,6 +56,7 @@ class Job:
         real_limit: int,
         loss: Callable[[Any], torch.Tensor] | None = None,
         sharding: Sharding | None = None,
+        checkpointed: tuple[str, ...] = (),
     ) -> None:
         as_given = sharding is not None and sharding.as_given
         self.reach = Reach(None) if as_given else Reach(model, objects_by_name(model, inputs, kwargs), loss)
@@ -72,6 +74,8 @@ class Job:
         self.loss = self.copier.value(loss)
         self.parts = parts_of(self.copier, model)
         self.root = self.parts.root
+        self._checkpointed = checkpointed
+        checkpoint_modules(self.parts, checkpointed)
         of_model = len(self.copier.real)
         self.arguments = make_arguments(inputs, kwargs, self.copier, weights_dtype(self.parts.tensors(), dtype))
         of_inputs = [(m, r) for m, r in self.copier.real[of_model:] if not r.is_floating_point()]
@@ -250,6 +254,7 @@ class Job:
         self.arguments = Arguments(copier.value(arguments.args), copier.value(arguments.kwargs))
         self.loss = copier.value(self.reach.loss)
         self.parts = parts_of(copier, model)
+        checkpoint_modules(self.parts, self._checkpointed)
         self.root = self.parts.root
 
     def recording(

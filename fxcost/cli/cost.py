@@ -67,10 +67,11 @@ def cost(*, strict: bool, formula: bool, devices: list[str] | None, mode: str, *
     for name in devices or ():
         if name != EVERYWHERE:
             check_device(name, None)
-    views = {**take_views(options), "formula": formula}
+    shown = [name for name in devices or () if name != EVERYWHERE]
+    views = {**take_views(options), "formula": formula, "estimated": (shown, mode)}
     report = analyse(ModelOptions(**options))
     show_views(report, views)
-    if devices:
+    if devices and "-" not in views.values():
         emit("\n" + _estimates(report, devices, mode, views["top"], views["format"] or "rounded_outline"))
     if strict and report.uncosted:
         operators = ", ".join(f"{op} ({times}×)" for op, times in report.uncosted.items())

@@ -10,6 +10,7 @@ import click
 
 from ..text.amounts import parse_bytes
 from .checks import check_numbers
+from .devices import find_device
 from .group import fxcost
 from .model import ModelOptions, load_model, model_options, parse_arguments, parse_optimizer
 from .output import FAILED, GOOD, present
@@ -18,7 +19,8 @@ from .progress import working
 
 @fxcost.command()
 @model_options
-@click.option("--memory", metavar="SIZE", required=True, help="The limit: 24GiB, 80GB, or bytes.")
+@click.option("--memory", metavar="SIZE", help="The limit: 24GiB, 80GB, or bytes.  [all of the device's]")
+@click.option("--device", metavar="NAME", help="What this device reports must fit: rtx4090, h100 …")
 @click.option(
     "--training",
     "optimizer",
@@ -34,7 +36,8 @@ from .progress import working
 @click.option("--kv", metavar="FORMAT", help="With --serve: how the cache is stored: fp8.")
 def fit(
     *,
-    memory: str,
+    memory: str | None,
+    device: str | None,
     optimizer: str | None,
     reserve: str,
     serve: bool,
@@ -47,14 +50,18 @@ def fit(
 
     \b
       fxcost fit torchvision:resnet50 --memory 24GiB --training adamw
+      fxcost fit torchvision:resnet50 --device rtx4090 --training adamw
       fxcost fit hf:llama --serve --context 32k --kv fp8 --memory 80GB
     """
-    for size in (memory, reserve):
+    for size in filter(None, (memory, reserve)):
         parse_bytes(size)
+    if memory is None and (device is None or serve):
+        raise click.UsageError("there is no limit: --memory 24GiB, or without --serve --device rtx4090")
+    where = None if device is None else find_device(device)
     check_numbers(dtype=options["dtype"], training=True, optimizer=parse_optimizer(optimizer))
     from ..fit import fit as find
 
-    if serve:
+    if serve and memory is not None:
         return _serving(options["model"], options["arguments"], context, weights, kv, memory, reserve)
     chosen = ModelOptions(**{**options, "train": options["train"] or optimizer is not None})
     with redirect_stdout(sys.stderr), working(f"fitting {chosen.model}"):
@@ -64,6 +71,7 @@ def fit(
             inputs.args,
             inputs.kwargs,
             memory=memory,
+            device=where,
             reserve=reserve,
             optimizer=parse_optimizer(optimizer),
             capture=chosen.capture,

@@ -130,6 +130,9 @@ def show_views(report: Report, views: dict[str, Any]) -> None:
 
 def _extra(option: str, views: dict[str, Any], roofline: Roofline | None) -> dict[str, Any]:
     """Arguments of the method that writes a file."""
+    if option == "html" and "estimated" in views:
+        devices, mode = views["estimated"]
+        return {"devices": [find_device(name) for name in devices], "mode": mode}
     if option == "speedscope" and roofline is not None:
         return {"device": roofline.device}
     if option in ("dot", *PICTURES):

@@ -57,6 +57,8 @@ PHRASES: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...
             r"ask for the bound \(roofline\)",
             "Fit one on your own measurements (benchmarks/estimates.py), or ask for the bound (--device)",
         ),
+        (r"memory='24GiB'", "--memory 24GiB"),
+        (r"device='rtx4090'", "--device rtx4090"),
         (r"weights='([\w:]+)'", r"--weights \1"),
         (r", or give fxcost\.Link\(bytes_per_s=…\)", ""),
         (

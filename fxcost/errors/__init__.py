@@ -63,6 +63,10 @@ class PipelineError(FxcostError, ValueError):
     """A model can't be cut into so many stages, or an argument that says how can't be."""
 
 
+class PlanError(FxcostError, ValueError):
+    """No choice of modules to checkpoint makes a training step fit, or there is none to choose."""
+
+
 class UncostedOperatorError(FxcostError):
     """`strict=True`, and at least one operator that ran has no rule."""
 

@@ -1,11 +1,13 @@
-"""A forward pass's memory as a device reports it: allocated, reserved, and what the process takes beside.
+"""Memory as a device reports it: allocated, reserved, and what the process takes beside.
 
-Not here: workspaces of cuDNN and of kernels that choose their own, other processes, training steps.
+Of a report with a training step it is that of training: forward, backward, and the optimizer's own step.
+
+Not here: workspaces of cuDNN and of kernels that choose their own, other processes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ..memory.analysis import Analysis
@@ -15,6 +17,7 @@ from ..speed.devices import Device
 from ..text import units
 from ..text.tables import labelled
 from .allocator import MIB, rounded, simulate
+from .step import two_steps
 
 CONTEXT_LOW, CONTEXT_HIGH = 250 * MIB, 600 * MIB
 """What a CUDA context and the kernels that are loaded into it took on the devices that this was seen on."""
@@ -22,16 +25,18 @@ CUBLAS, CUBLAS_HOPPER = 8_519_680, 32 * MIB
 """`CUBLAS_WORKSPACE_CONFIG` by default, ":4096:2:16:8", and ":4096:8" from Hopper on; taken through the allocator.
 
 Source: the notes on reproducibility in cuBLAS's documentation, and ATen/cuda/CublasHandlePool.cpp."""
+WORKSPACES = "workspaces of cuDNN and of kernels that choose their own"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceMemory:
-    """Bytes as `torch.cuda` and the driver report them at the peak of a forward pass.
+    """Bytes as `torch.cuda` and the driver report them at the peak of a forward pass, or of training.
 
     - `requested_bytes`: storages alive together, rounded to 512 bytes, and cuBLAS's workspace.
     - `allocated_bytes`: `torch.cuda.max_memory_allocated()`: the same in the blocks that the allocator had for them.
     - `reserved_bytes`: `torch.cuda.max_memory_reserved()`, by the allocator's rules; `reserved_expandable_bytes` with
       `PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True`.
+    - `optimizer_temporaries_bytes`: what the optimizer's step takes for a moment beside its state, among these.
     - `low_bytes` and `high_bytes`: what `nvidia-smi` shows for the process, with the context.
     """
 
@@ -43,6 +48,8 @@ class DeviceMemory:
     reserved_expandable_bytes: int
     workspace_bytes: int
     context_bytes: tuple[int, int]
+    optimizer_temporaries_bytes: int = 0
+    not_known: tuple[str, ...] = (WORKSPACES,)
 
     @property
     def low_bytes(self) -> int:
@@ -61,6 +68,8 @@ class DeviceMemory:
 
     def __str__(self) -> str:
         low, high = units.byte_size(self.low_bytes), units.byte_size(self.high_bytes)
+        taken = units.byte_size(self.optimizer_temporaries_bytes)
+        stepping = [("Optimizer's step", f"{taken} for a moment")] if self.optimizer_temporaries_bytes else []
         return labelled(
             [
                 ("Device", f"{self.device}, {units.byte_size(self.memory_bytes)}"),
@@ -68,20 +77,28 @@ class DeviceMemory:
                 ("Reserved", f"{units.byte_size(self.reserved_bytes)}"),
                 ("Reserved, expandable segments", f"{units.byte_size(self.reserved_expandable_bytes)}"),
                 ("cuBLAS workspace", f"{units.byte_size(self.workspace_bytes)}, among these"),
+                *stepping,
                 ("Process", f"{low} to {high}, with the context"),
-                ("Not known", "workspaces of cuDNN and of kernels that choose their own"),
+                *(("Not known", what) for what in self.not_known),
             ]
         )
 
 
 def on_device(report: Analysis, device: Device | str) -> DeviceMemory:
-    """The memory of a report's forward pass on a device. See :meth:`fxcost.Report.memory_on`.
+    """The memory of a report's forward pass, or of its training, on a device. See :meth:`fxcost.Report.memory_on`.
 
     Raises:
         DeviceError: there is no such device.
+        ReportFileError: the report has a training step, and was read from a file.
+        TrainingError: the optimizer can't step on meta tensors.
     """
     found = Device.named(device)
-    resident, lives = _storages(report.recording)
+    resident: Sequence[int]
+    taken, unknown = 0, tuple[str, ...]()
+    if report.training is None:
+        resident, lives = _storages(report.recording)
+    else:
+        resident, lives, taken, unknown = two_steps(report.training)
     workspace = CUBLAS_HOPPER if _from_hopper_on(found) else CUBLAS
     there = [*resident, workspace]
     plain, expandable = simulate(there, lives), simulate(there, lives, expandable=True)
@@ -94,6 +111,8 @@ def on_device(report: Analysis, device: Device | str) -> DeviceMemory:
         reserved_expandable_bytes=expandable.peak_reserved,
         workspace_bytes=workspace,
         context_bytes=(CONTEXT_LOW, CONTEXT_HIGH),
+        optimizer_temporaries_bytes=taken,
+        not_known=(*unknown, WORKSPACES),
     )
 
 

@@ -5,8 +5,7 @@ on meta tensors, and what it has then is counted: so any optimizer of `torch.opt
 interface, is right by construction. State that an optimizer keeps on the CPU while its parameters are elsewhere (Adam's
 step counters) takes no device memory and does not count.
 
-Not here: temporaries of the step itself. Run over many tensors at once (`foreach=True`, the default on CUDA), a step
-needs up to one more copy of all parameters for a moment.
+Not here: temporaries of the step itself (optimizer_step.py).
 """
 
 from __future__ import annotations
@@ -14,7 +13,8 @@ from __future__ import annotations
 import copy
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from fractions import Fraction
 from typing import Any
@@ -92,13 +92,18 @@ def state_bytes(optimizer: Optimizer, trained: Iterable[TensorSpec]) -> int:
 
 
 def _of_object(optimizer: torch.optim.Optimizer) -> int:
+    return sum(map(_bytes_of, _stepped(twin_of(optimizer)).values()))
+
+
+def twin_of(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
+    """The same optimizer without state, of parameters on meta that have gradients."""
     twin = copy.copy(optimizer)
     twin.state = defaultdict(dict)
     twin.param_groups = [
         {**group, "params": [_with_gradient(p) for p in group["params"] if p.requires_grad]}
         for group in optimizer.param_groups
     ]
-    return sum(map(_bytes_of, _stepped(twin).values()))
+    return twin
 
 
 def _with_gradient(like: Tensor) -> nn.Parameter:
@@ -107,7 +112,7 @@ def _with_gradient(like: Tensor) -> nn.Parameter:
     return param
 
 
-class _AnyNumber(TorchDispatchMode):
+class AnyNumber(TorchDispatchMode):
     """Where an optimizer asks a meta tensor for its number (Adafactor: the norm of a parameter), say 1."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -116,15 +121,25 @@ class _AnyNumber(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def _stepped(optimizer: torch.optim.Optimizer) -> dict[Any, dict[str, Any]]:
+@contextmanager
+def stepping(optimizer: torch.optim.Optimizer) -> Iterator[None]:
+    """Around a step on meta tensors: what the optimizer raises says so.
+
+    Raises:
+        TrainingError: it can't take one.
+    """
     try:
-        with _AnyNumber():  # type: ignore[no-untyped-call]
-            optimizer.step()
+        yield
     except Exception as error:
         raise TrainingError(
             f"{type(optimizer).__name__} can't take a step on meta tensors ({type(error).__name__}: {error}); give its "
             "state as bytes per parameter instead"
         ) from error
+
+
+def _stepped(optimizer: torch.optim.Optimizer) -> dict[Any, dict[str, Any]]:
+    with stepping(optimizer), AnyNumber():  # type: ignore[no-untyped-call]
+        optimizer.step()
     return dict(optimizer.state)
 
 

@@ -20,12 +20,13 @@ from ..errors.arguments import checked
 from ..records.communication import Collective
 from ..records.cost import Cost, OpCost
 from ..records.ranges import Count, Position
-from ..records.recording import ModuleRecord, OpRecord, TrainingRecord
+from ..records.recording import NO_DATA, ModuleRecord, OpRecord, TrainingRecord
 from ..rules.pricing import cost_operation
 from ..rules.registered import formula_assumptions
 from ..rules.registry import Registry
 from ..text import units
 from .lifetimes import Births, LiveTensor, Residents, alive, live_bytes
+from .optimizer_step import StepStorages
 from .optimizers import Optimizer, optimizer_name, state_bytes
 
 
@@ -89,6 +90,8 @@ class Training:
     assumptions: tuple[str, ...]
     collectives: tuple[Collective, ...] = ()
     """What a rank of a sharded model communicates in the step."""
+    storages: StepStorages | None = field(default=None, compare=False, repr=False, metadata=NO_DATA)
+    """When each storage was made and let go; None for a step that was read from a file."""
 
     @cached_property
     def communication(self) -> Communication:
@@ -219,7 +222,7 @@ def training_of(
     peak = live.index(max(live))
     forward_operators = births.starts[len(record.nodes)]
     at_peak = tuple(_named(t, record, forward_operators) for t in alive(tensors, peak))
-    state = state_bytes(optimizer, record.trained)
+    state, kept = state_bytes(optimizer, record.trained), set(record.gradients)
     resident = {kind: residents.bytes_of(kind) for kind in ("parameter", "buffer", "input")}
     modules_costs = ledger.modules()
     return Training(
@@ -239,6 +242,13 @@ def training_of(
         forward_operators=forward_operators,
         assumptions=(*record.assumptions, *ledger.assumptions()),
         collectives=tuple(of_step(record, record.rank)) if record.rank is not None else (),
+        storages=StepStorages(
+            tuple(record.storage_bytes[number] for number in residents.kinds),
+            tuple([(t.born, t.died if t.storage not in kept else births.ticks + 1, t.nbytes) for t in tensors]),
+            births.ticks,
+            optimizer,
+            record.trained,
+        ),
     )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
@@ -22,7 +22,7 @@ from ..memory.analysis import Analysis
 from ..text import units
 from ..text.version import VERSION
 from ..text.words import printable
-from .page.cards import cards
+from .page.cards import cards, device_card
 from .page.data import page_data
 from .page.memory import largest
 from .page.tools import tool_numbers
@@ -49,13 +49,16 @@ class Inline:
     source: str
 
 
-def page(report: Analysis, *, diff: Mapping[str, Any] | None = None) -> str:
+def page(
+    report: Analysis, *, diff: Mapping[str, Any] | None = None, devices: Iterable[tuple[str, str, tuple[str, ...]]] = ()
+) -> str:
     """The page as text.
 
     Args:
         report: what the page shows.
         diff: a comparison to show as well, side by side: what :meth:`fxcost.compare.diff.Diff.to_dict` gives.
             `report` should be the later of the two.
+        devices: what is estimated for devices: of each its name, the time, and further lines.
     """
     styles, scripts = _styles(), _scripts()
     sources = {
@@ -74,7 +77,7 @@ def page(report: Analysis, *, diff: Mapping[str, Any] | None = None) -> str:
         data=_as_json(data),
         report=report,
         header=header(report),
-        cards=cards(report),
+        cards=[*cards(report), *(device_card(*device) for device in devices)],
         caveats=list(caveats(report)),
         tools=tool_numbers(report),
         formula=shown(report.formulas),

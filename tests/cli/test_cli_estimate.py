@@ -19,6 +19,8 @@ def test_estimates(capsys: pytest.CaptureFixture[str]) -> None:
     out = capsys.readouterr().out
     assert "NVIDIA GeForce RTX 4090" in out
     assert "NVIDIA H100 SXM5 80GB" in out
+    assert main([MODEL, "--estimate", "rtx4090", "--html", "-"]) == 0
+    assert "On NVIDIA GeForce RTX 4090" in capsys.readouterr().out
     assert main([MODEL, "--estimate", "all"]) == 0
     assert "Without a profile" in capsys.readouterr().out
 

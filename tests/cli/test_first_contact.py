@@ -63,6 +63,8 @@ def said(capsys, tmp_path, monkeypatch):
         (("check", "net.py:Net", "--tolerance", "1%"), "--baseline PATH"),
         (("diff", "net.py:Net", "net.py:make", "--format", "mrkdown"), "did you mean 'markdown'?"),
         (("fit", "net.py:Net", "--memory", "lots"), "24GiB"),
+        (("plan", "net.py:Net", "--memory", "lots"), "24GiB"),
+        (("plan", "net.py:Net", "--memory", "1GiB", "--optimizer", "adm"), "did you mean 'adam'"),
     ],
 )
 def test_mistakes_are_found_before_anything_is_built(said, monkeypatch, args, words):

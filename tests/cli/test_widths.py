@@ -49,6 +49,7 @@ COMMANDS = {
     "diff": ("diff", "net.json", "wide.json"),
     "check": ("check", "net.json", "--max-macs", "1K", "--baseline", "wide.json"),
     "fit": ("fit", "net.py:Net", *SHAPE, "--memory", "1MiB"),
+    "plan": ("plan", "net.py:Net", *SHAPE, "--memory", "1MiB"),
     "solve": ("solve", "net.py:Net", "--input", "B,3,9,9", "--dim", "B=1..64", "--memory", "1MiB"),
     "sweep": ("sweep", "net.py:Net", "--input", "N,3,9,9", "--vary", "N=1,2", "--processes", "1"),
     "measure": ("measure", "net.py:Net", *SHAPE, "--runs", "1", "--warmup", "0", "--device", "h100"),
@@ -82,7 +83,8 @@ def shell(folder):
     """A terminal at which one process runs command lines."""
     hidden = ("NO_COLOR", "FORCE_COLOR", "CI", "COLUMNS", "LINES")
     env = {name: value for name, value in os.environ.items() if name not in hidden}
-    env |= {"PYTHONPATH": str(Path(__file__).parents[2]), "TERM": "xterm-256color", "OMP_NUM_THREADS": "1"}
+    paths = filter(None, (str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH")))
+    env |= {"PYTHONPATH": os.pathsep.join(paths), "TERM": "xterm-256color", "OMP_NUM_THREADS": "1"}
     child = pexpect.spawn(
         sys.executable, ["-c", SCRIPT], echo=False, cwd=str(folder), env=env, encoding="utf-8", timeout=120
     )
@@ -106,6 +108,8 @@ def terminal(request, shell):
 @pytest.mark.parametrize("command", [name for name in COMMANDS if name != "sweep"])
 def test_no_line_is_wider_than_the_terminal(terminal, command):
     """Whatever is printed fits, and something is."""
+    if command == "plan":
+        pytest.importorskip("scipy")
     quiet = [] if command in ("devices", "conventions", "models", "help") else ["--quiet"]
     width, lines, code = terminal(*COMMANDS[command], *quiet)
     assert code in (0, 1) or command == "error"

@@ -12,6 +12,7 @@ from base64 import b64encode
 from collections.abc import Callable
 from functools import cache
 from hashlib import sha256
+from html import unescape
 from html.parser import HTMLParser
 from importlib.resources import files
 from pathlib import Path
@@ -26,6 +27,7 @@ from fxcost.compare.diff import diff
 from fxcost.records.cost import Cost
 from fxcost.records.plain import COST_FIELDS
 from fxcost.report import Report
+from fxcost.text import units
 from fxcost.views.as_html import LIBRARIES, LICENCES, page
 from fxcost.views.blocks import Box, Cluster
 from fxcost.views.page.graph import MOST_MEMBERS, in_parts
@@ -282,6 +284,23 @@ def test_other_tools_stand_with_their_terms() -> None:
         assert term.why in words
     words = " ".join(Parsed(page(fxcost.analyze(lambda x: x @ x, (3, 3)))).words)
     assert "refuses" in words
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_devices_have_cards(training: bool) -> None:
+    """The estimated time with its range, and the memory as the device reports it; a CPU has no allocator of CUDA's."""
+    report = net_report(training=training)
+    text = unescape(report.to_html(devices=("rtx4090", "i9-10940x")))
+    for name in ("rtx4090", "i9-10940x"):
+        found = report.estimate(name)
+        assert f"On {found.device.name}" in text
+        what = "training step" if training else "forward pass"
+        assert f"{units.seconds(found.low)} to {units.seconds(found.high)} for a {what}" in text
+    memory = report.memory_on("rtx4090")
+    assert f"{units.byte_size(memory.low_bytes)} to {units.byte_size(memory.high_bytes)} of" in text
+    assert "On NVIDIA" not in report.to_html()
+    with pytest.raises(fxcost.FxcostError, match="rtx409"):
+        report.to_html(devices=("rtx409",))
 
 
 def test_hostile_names_stay_text() -> None:

@@ -36,6 +36,11 @@ def cards(report: Analysis) -> list[Card]:
     return made
 
 
+def device_card(name: str, time: str, notes: tuple[str, ...]) -> Card:
+    """What is estimated for a device."""
+    return replace(_card(f"On {name}", time, notes=notes), wide=True)
+
+
 def _card(label: str, shown: str, *, exact: str = "", notes: tuple[str, ...] = ()) -> Card:
     """A card whose number and unit stand in one text: "4.09 G"."""
     value, _, unit = shown.partition(" ")
