@@ -20,7 +20,8 @@ from estimates_operators import KINDS as OPERATORS
 from estimates_operators import fit_operator, read
 from estimates_records import read_table, record
 
-from fxcost.estimate.times import BY_VARIANT, VARIANTS
+from fxcost.estimate.profile import MODES
+from fxcost.estimate.times import BY_VARIANT, KINDS, VARIANTS
 from fxcost.estimate.work import LAYOUTS
 from fxcost.speed.devices import Device
 
@@ -83,7 +84,11 @@ def _records(cache: pathlib.Path, config: str) -> dict[str, dict]:  # type: igno
     found = {}
     for path in sorted((cache / config).glob("*.npz")):
         with np.load(path) as data:
-            found[path.stem] = {**json.loads(str(data["meta"])), "eager": data["eager"], "compiled": data["compiled"]}
+            meta, tables = json.loads(str(data["meta"])), {mode: data[mode] for mode in MODES}
+        numbers = np.array([KINDS.index(kind) for kind in meta["kinds"]], dtype=np.float64)
+        for works in tables.values():
+            works[:, 0] = numbers[works[:, 0].astype(int)]
+        found[path.stem] = {**meta, **tables}
     return found
 
 
@@ -173,15 +178,16 @@ def _written(parameters: dict[str, torch.Tensor], seen: list[int]) -> dict[str, 
 def _of_operators(name: str, base: dict, base_name: str, gpu: str, data: pathlib.Path, limit: int) -> dict[str, object]:  # type: ignore[type-arg]
     device, pooled = Device.named(gpu), []
     parameters = {key: dict(values) for key, values in base["parameters"].items()}
-    for what, kind in OPERATORS.items():
-        rows, seconds = read(data / "operators" / f"{gpu}_sxm-{what}_perf.parquet", what, limit)
-        fitted, error = fit_operator(rows, seconds, what, device)
-        error = error[seconds > 10e-6]
-        print(f"{name:18} {what:22} over 10 µs: {summary(error)}", flush=True)
-        pooled.append(error)
-        for key, value in fitted.items():
-            for layout in LAYOUTS:
-                parameters[key][f"{kind}/{layout}"] = float(f"{value:.4g}")
+    for what in OPERATORS:
+        errors_ = []
+        for kind, (rows, seconds) in read(data / "operators" / f"{gpu}_sxm-{what}_perf.parquet", what, limit).items():
+            fitted, error = fit_operator(rows, seconds, kind, device)
+            errors_.append(error[seconds > 10e-6])
+            for key, value in fitted.items():
+                parameters[key].update(dict.fromkeys((f"{kind}/{layout}" for layout in LAYOUTS), float(f"{value:.4g}")))
+        print(f"{name:18} {what:22} over 10 µs: {summary(np.concatenate(errors_))}", flush=True)
+        pooled += errors_
+    print(f"{name:18} all operators over 10 µs: {summary(np.concatenate(pooled))}", flush=True)
     return {
         **base,
         "source": f"{OPERATOR_SOURCE}, {device.name}; what is no product: the profile {base_name}",

@@ -15,7 +15,7 @@ from estimates_records import FIELDS, FULL, Row, half_of
 from torch import Tensor
 
 from fxcost.estimate.times import BY_VARIANT, KINDS, VARIANTS, Columns, kernel_seconds, vector_peak
-from fxcost.estimate.work import LAYOUTS, PRODUCTS
+from fxcost.estimate.work import LAYOUTS
 from fxcost.speed.devices import Device
 
 VIEW = 0.15
@@ -23,11 +23,12 @@ VIEW = 0.15
 _PRIOR = {
     "compute": (1.0, 0.8), "memory": (1.1, 0.8), "m0": (-2.0, 0.3), "n0": (2.5, 0.7), "k0": (3.0, 0.7),
     "unaligned": (-1.2, 0.7), "fill": (7.0, 0.5), "start_s": (-12.9, 0.4), "serial_s": (-21.0, 0.3),
-    "group_s": (-22.0, 0.3), "overlap": (0.7, 0.5),
+    "group_s": (-22.0, 0.3), "combine_s": (-13.0, 0.3), "overlap": (0.7, 0.5),
 }  # fmt: skip
 """Mean and width, before the sigmoid or exponential."""
 _LAUNCH = -12.0, 0.3
-_DEPTHWISE = PRODUCTS.index("conv_depthwise")
+_BESIDE, _STEP = math.log(3.0), math.log(3e-7)
+"""Where k0 of depthwise convolutions starts, and a step of an interpolation: it waits for memory, some 0.3 µs."""
 _TIED = ("overlap", "start_s")
 """Tables of whole models can't tell these apart by kind."""
 
@@ -94,8 +95,10 @@ def scaled(works: np.ndarray, factor: float) -> np.ndarray:
         w[:, at(name)] *= grow
     w[:, at("moved")] += w[:, at("moved_by_weights")]
     kind = w[:, at("kind")]
-    attention = (kind >= KINDS.index("attention")) & (kind <= KINDS.index("attention_decode"))
-    many = attention | ((kind == KINDS.index("gemm")) & (w[:, at("batch")] > 1))
+    attention = (kind >= KINDS.index("attention")) & (kind <= KINDS.index("attention_decode_grouped"))
+    many = (
+        attention | (kind == KINDS.index("interpolation")) | ((kind == KINDS.index("gemm")) & (w[:, at("batch")] > 1))
+    )
     w[:, at("batch")] *= np.where(many, grow, 1.0)
     w[:, at("m")] *= np.where(many, 1.0, grow)
     return w
@@ -108,8 +111,11 @@ def prior() -> dict[str, Tensor]:
     for name in BY_VARIANT:
         size = () if name in _TIED else (n,)
         found[name] = torch.full(size, _PRIOR[name][0], dtype=torch.float64)
-    for layout in range(len(LAYOUTS)):
-        found["k0"][_DEPTHWISE * len(LAYOUTS) + layout] = math.log(60.0)
+    for i, variant in enumerate(VARIANTS):
+        if variant.startswith("conv_depthwise"):
+            found["k0"][i] = _BESIDE
+        if variant.startswith("interpolation"):
+            found["group_s"][i] = _STEP
     found["launch"] = torch.tensor(_LAUNCH[0], dtype=torch.float64)
     return found
 
@@ -173,7 +179,7 @@ def held_out(tables: list[Table]) -> list[np.ndarray]:
 def bounds(table: Table) -> np.ndarray:
     """The roofline's bound of each row: every kernel at the peak, or at the full bandwidth."""
     c = table.columns
-    times = torch.maximum(c.flops / c.peak, c.moved / table.device.bytes_per_s) * table.count
+    times = torch.maximum(c.flops / (c.peak * table.device.clock), c.moved / table.device.bytes_per_s) * table.count
     return torch.zeros(len(table.rows), dtype=torch.float64).index_add(0, table.index, times).numpy()
 
 

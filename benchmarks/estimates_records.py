@@ -26,7 +26,8 @@ import fxcost
 from fxcost.estimate.fusion import Compiler, works
 from fxcost.estimate.steps import backward_works, optimizer_work
 from fxcost.estimate.times import KINDS
-from fxcost.estimate.work import LAYOUTS, Work, work_of, works_alone
+from fxcost.estimate.work import LAYOUTS, Work, as_run, works_alone
+from fxcost.speed.fusion import kernels as kernels_of
 
 HALF, FULL = 0, 1
 """How a kernel's dtype is kept: float16 (or bfloat16), or float32 and all else."""
@@ -152,7 +153,7 @@ def _record_one(path: pathlib.Path, config: str, model: str, size: int) -> None:
 def write(path: pathlib.Path, config: str, nodes, training, params: int, batch: int, took: float) -> None:  # type: ignore[no-untyped-def]
     """Keep the kernels of an analysis."""
     varying = _varying(nodes)
-    alone = [(work_of(op, i), [op]) for i, n in enumerate(nodes) for op in n.operations if works_alone(op)]
+    alone = [(as_run(k), [op for _, op in k.operations]) for k in kernels_of(nodes, "none")]
     kernels = Compiler(nodes).run()
     fused = [(w, [op for _, op in k.operations]) for w, k in zip(works(kernels), kernels, strict=True)]
     if training is not None:
@@ -161,7 +162,7 @@ def write(path: pathlib.Path, config: str, nodes, training, params: int, batch: 
         alone.append((optimizer_work(training, 0), None))  # type: ignore[arg-type]
         fused = []
     views = sum(not works_alone(op) for n in nodes for op in n.operations)
-    meta = json.dumps({"params": params, "batch": batch, "views": views, "took": took, "config": config})
+    meta = json.dumps({"params": params, "batch": batch, "views": views, "took": took, "kinds": KINDS})
     tables = {name: _table(w, varying) for name, w in (("eager", alone), ("compiled", fused))}
     np.savez_compressed(path, meta=np.array(meta), **tables)
 

@@ -22,7 +22,7 @@ from .work import LAYOUTS, PRODUCTS, Work, kind_of, work_of
 FUSED, FUSED_ROWS, FUSED_PLACES = "fused", "fused_rows", "fused_places"
 """Kinds of a compiler's kernels: element by element, normalizing rows, and with other sums."""
 _ROWS = ("row_norm", "softmax")
-_OWN = ("pointwise", "copy", "transpose", "batch_norm", "cat", "gather", "reduction", *_ROWS)
+_OWN = ("pointwise", "gelu", "copy", "transpose", "batch_norm", "cat", "gather", "reduction", "interpolation", *_ROWS)
 """What a compiler writes kernels for that others may join."""
 
 
@@ -33,6 +33,8 @@ def compiled(nodes: Sequence[NodeCost]) -> list[Work]:
 
 class Compiler(Fuser):
     """Fuses as Inductor does."""
+
+    norms_whole = False
 
     def __init__(self, nodes: Sequence[NodeCost]) -> None:
         super().__init__(nodes)
@@ -110,7 +112,7 @@ def as_work(kernel: Kernel) -> Work:
     kinds = {work.kind, *(kind_of(op) for _, op in kernel.operations[1:])}
     if work.kind in _OWN:
         work.kind = FUSED_ROWS if kinds & set(_ROWS) else FUSED_PLACES if "reduction" in kinds else FUSED
-        work.layout = LAYOUTS[0]
+        work.layout, work.batch = LAYOUTS[0], 1
     work.others = sum(op.cost.other_flops for _, op in kernel.operations)
     moved = kernel.bytes_moved
     work.reads, work.writes = moved - min(work.writes, moved // 2), min(work.writes, moved // 2)

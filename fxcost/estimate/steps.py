@@ -42,7 +42,7 @@ def backward_works(forward: Sequence[Work], nodes: Sequence[NodeCost], step: Tra
             reads=cost.bytes_read // kernels,
             writes=cost.bytes_written // kernels,
         )
-        if not cost.macs and like.kind in PRODUCTS:
+        if like.kind == "gelu" or (not cost.macs and like.kind in PRODUCTS):
             work = replace(work, kind="pointwise")
         found.extend([work] * kernels)
     return found

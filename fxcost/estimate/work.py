@@ -18,18 +18,21 @@ import torch
 from ..records.cost import NodeCost, OpCost
 from ..records.recording import OpRecord, TensorSpec
 from ..speed.dtypes import dtype_key
+from ..speed.fusion import Kernel, alone
 
 PRODUCTS = (
-    "gemm", "conv_1x1", "conv", "conv_grouped", "conv_depthwise", "attention", "attention_masked", "attention_unfused",
-    "attention_decode", "gemm_grouped",
+    "gemm", "conv_1x1", "conv", "conv_grouped", "conv_depthwise", "conv_depthwise_wide", "attention",
+    "attention_masked", "attention_unfused", "attention_decode", "attention_decode_grouped", "gemm_grouped",
 )  # fmt: skip
 """Kinds that multiply and accumulate; all others are bound by memory."""
 MOVES = (
     "pointwise", "copy", "transpose", "cat", "gather", "batch_norm", "row_norm", "softmax", "reduction", "pooling",
-    "interpolation", "other",
+    "interpolation", "gelu", "other",
 )  # fmt: skip
 LAYOUTS = ("channels_first", "channels_last")
 """How a convolution's input lies in memory."""
+NARROW_WINDOW = 25
+"""Windows of a depthwise convolution up to 5 × 5 have kernels of their own (`use_cudnn_depthwise` in PyTorch)."""
 FEW_QUERIES = 16
 """So many queries or fewer run in kernels that split the keys."""
 _BY_FAMILY = {
@@ -44,7 +47,7 @@ _BY_NAME = {
     "_softmax": "softmax", "_log_softmax": "softmax", "_softmax_backward_data": "softmax",
     "_log_softmax_backward_data": "softmax", "cat": "cat", "stack": "cat", "_to_copy": "copy", "copy_": "copy",
     "clone": "copy", "fill_": "copy", "zero_": "copy", "zeros": "copy", "constant_pad_nd": "cat", "repeat": "cat",
-    "native_dropout": "pointwise", "native_dropout_backward": "pointwise",
+    "gelu": "gelu", "gelu_": "gelu", "native_dropout": "pointwise", "native_dropout_backward": "pointwise",
 }  # fmt: skip
 
 
@@ -53,8 +56,10 @@ class Work:
     """A kernel: what it computes and moves, and the product that it is, if it is one.
 
     A product is `batch` products of (m × k) by (k × n): of a grouped convolution one for each group, where m are the
-    places of the output, n the channels and k what each is the sum of. `flops` are those of products, `others` beside
-    them. `node` is the position of the node in which it begins, `reads` and `writes` are bytes.
+    places of the output, n the channels and k what each is the sum of. Of attention to few queries `batch` are the
+    heads of keys, of an interpolation the maps that each thread walks along. `flops` are those of products, without
+    what a mask throws away, `others` beside them. `node` is the position of the node in which it begins, `reads` and
+    `writes` are bytes.
     """
 
     kind: str
@@ -82,13 +87,15 @@ def work_of(op: OpCost, node: int) -> Work:
         _layout(record),
         _dtype(record),
         node,
-        2 * cost.macs,
-        cost.other_flops,
+        2 * cost.masked_macs,
+        cost.other_flops - cost.skipped_flops,
         cost.bytes_read,
         cost.bytes_written,
     )
     if kind in PRODUCTS:
         _product(work, op)
+    elif kind == "interpolation":
+        _interpolation(work, record)
     return work
 
 
@@ -125,7 +132,8 @@ def _convolution(record: OpRecord) -> str:
     x, weight = (tensors[1], tensors[2]) if backward else (tensors[0], tensors[1])
     groups = next((a for a in reversed(record.args[3:]) if type(a) is int), 1)
     if groups > 1:
-        return "conv_depthwise" if groups == x.shape[1] else "conv_grouped"
+        wide = "_wide" if prod(weight.shape[2:]) > NARROW_WINDOW else ""
+        return f"conv_depthwise{wide}" if groups == x.shape[1] else "conv_grouped"
     return "conv_1x1" if prod(weight.shape[2:]) == 1 else "conv"
 
 
@@ -136,7 +144,9 @@ def _attention_kind(record: OpRecord) -> str:
         if str(record.op).startswith("fxcost") and len(query.shape) != 4:
             return "attention_unfused"
         if len(query.shape) == 4 and query.shape[-2] <= FEW_QUERIES:
-            return "attention_decode"
+            key = record.args[1]
+            shared = type(key) is TensorSpec and key.shape[1] < query.shape[1]
+            return "attention_decode_grouped" if shared else "attention_decode"
         mask = record.args[3] if len(record.args) > 3 else None
         return "attention_masked" if type(mask) is TensorSpec and mask.is_floating else "attention"
     return "attention"
@@ -208,11 +218,31 @@ def _attention(work: Work, record: OpRecord) -> None:
     work.m, work.k = query.shape[-2], query.shape[-1]
     work.n, work.batch = key.shape[-2], prod(query.shape[:-2])
     work.aligned = work.k % 8 == 0
+    if work.kind == "attention_decode_grouped":  # queries that share keys are one block
+        work.batch = prod(key.shape[:-2])
     if work.kind == "attention_unfused":  # in float32, and the scores go to memory and back twice
         passes = 4 * work.m * work.n * work.batch
         work.reads, work.writes, work.dtype = work.reads + 2 * passes, work.writes + 2 * passes, "float32"
 
 
+def _interpolation(work: Work, record: OpRecord) -> None:
+    """Linear and cubic ones on channels first: a thread for each place of a map walks along all maps."""
+    name, out = _name(record), record.out.shape
+    if work.layout == LAYOUTS[0] and ("linear" in name or "cubic" in name) and len(out) > 2:
+        work.batch = prod(out[:2])
+
+
 def eager(nodes: Sequence[NodeCost]) -> list[Work]:
     """The kernels of a run of the model's own code, in order."""
-    return [work_of(op, i) for i, node in enumerate(nodes) for op in node.operations if works_alone(op)]
+    return [as_run(kernel) for kernel in alone(nodes)]
+
+
+def as_run(kernel: Kernel) -> Work:
+    """The work of an eager kernel, which is an operator, or a norm that PyTorch took apart."""
+    work = work_of(kernel.operations[0][1], kernel.node)
+    if len(kernel.operations) > 1:
+        work.kind = "row_norm"
+        work.others = sum(op.cost.other_flops for _, op in kernel.operations)
+        work.writes = min(kernel.operations[-1][1].cost.bytes_written, kernel.bytes_moved)
+        work.reads = kernel.bytes_moved - work.writes
+    return work

@@ -37,6 +37,8 @@ def roofline_table(roofline: Times, top: int | None, format: str, sort: bool) ->
 def device_facts(device: Device) -> list[tuple[str, str]]:
     """What a device can do, and who says so."""
     peaks = ", ".join(f"{dtype} {units.rate(value, unit_of(dtype))}" for dtype, value in device.flops_per_s.items())
+    if device.clock != 1:
+        peaks += f"; bounds at {device.clock:g} × that, the highest clock"
     facts = [("Device", device.name), ("Peaks", peaks), ("Memory", memory_text(device))]
     if device.overhead_s:
         facts.append(("Overhead", f"{units.seconds(device.overhead_s)} for each operator at least"))

@@ -36,6 +36,8 @@ class Device:
     - `bytes_per_s` is the bandwidth of its memory, `memory_bytes` the size.
     - `source` is the document that says so, or how it was measured.
     - `overhead_s` is the least time that one operator takes, whatever its size; 0 where it is not known.
+    - `clock` is the highest clock that the device runs at, in units of the one that its peaks are printed for: bounds
+      are reckoned at it, shares of the peak at the printed one. 1 where it is not known to run faster.
     - `efficiency` has, by family of operators, the share of the roofline that is reached (1 where none is named);
       :meth:`fitted` fills it in. With it, a time is no lower bound any more but an estimate.
     """
@@ -47,10 +49,11 @@ class Device:
     source: str = ""
     keys: tuple[str, ...] = ()
     overhead_s: float = 0.0
+    clock: float = 1.0
     efficiency: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        rates = (*self.flops_per_s.values(), self.bytes_per_s, *self.efficiency.values())
+        rates = (*self.flops_per_s.values(), self.bytes_per_s, self.clock, *self.efficiency.values())
         possible = all(SLOWEST <= rate <= FASTEST for rate in rates) and 0 <= self.overhead_s <= FASTEST
         if not self.flops_per_s or not possible or not 0 <= self.memory_bytes <= FASTEST:
             raise DeviceError(

@@ -17,6 +17,7 @@ from ..records.cost import NodeCost, OpCost
 from ..records.recording import TensorSpec
 
 FUSIONS = ("none", "pointwise")
+_RMS_NORM = ["pow", "mean", "add", "rsqrt", "mul"]
 
 
 @dataclass(slots=True)
@@ -40,8 +41,36 @@ class Kernel:
 
 def kernels(nodes: Sequence[NodeCost], fusion: str) -> list[Kernel]:
     """The kernels of a graph in the order in which they start; operators that do nothing are left out."""
-    alone = [Kernel([(i, op)]) for i, node in enumerate(nodes) for op in node.operations if _works(op)]
-    return alone if fusion == "none" else Fuser(nodes).run()
+    return alone(nodes) if fusion == "none" else Fuser(nodes).run()
+
+
+def alone(nodes: Sequence[NodeCost]) -> list[Kernel]:
+    """A kernel for each operator, and one for each norm that PyTorch took apart."""
+    found = []
+    for i, node in enumerate(nodes):
+        norm = rms_norm(i, node)
+        found += [norm] if norm else [Kernel([(i, op)]) for op in node.operations if _works(op)]
+    return found
+
+
+def rms_norm(i: int, node: NodeCost) -> Kernel | None:
+    """A call of `rms_norm` as a kernel: without a device PyTorch takes it apart, GPUs run `_fused_rms_norm` since 2.9.
+
+    One in a model's own code has a node for each of its operators, and runs as they are.
+    """
+    working = [(i, op) for op in node.operations if _works(op)]
+    names = [str(op.record.op).split(".")[1].rstrip("_") for _, op in working]
+    if [name for name in names if name != "_to_copy"] not in (_RMS_NORM, [*_RMS_NORM, "mul"]):
+        return None
+    moved = sum(spec.stored_bytes for spec in (*_given(working), *working[-1][1].record.written))
+    return Kernel(working, max(0, sum(op.cost.bytes_moved for _, op in working) - moved))
+
+
+def _given(working: Iterable[tuple[int, OpCost]]) -> list[TensorSpec]:
+    """What operators read and none of them makes, each storage once."""
+    made = {spec.storage for _, op in working for spec in op.record.written}
+    reads = {spec.storage: spec for _, op in working for spec in op.record.inputs}
+    return [spec for storage, spec in reads.items() if storage not in made]
 
 
 def shares_memory_known(nodes: Iterable[NodeCost]) -> bool:
@@ -82,6 +111,9 @@ class Fuser:
     What joins what is up to :meth:`joins`, which the room `estimate` has its own for.
     """
 
+    norms_whole = True
+    """Norms that PyTorch took apart run as one kernel, as they do without a compiler."""
+
     def __init__(self, nodes: Sequence[NodeCost]) -> None:
         self._nodes = nodes
         self.kernels: list[Kernel] = []
@@ -95,8 +127,12 @@ class Fuser:
     def run(self) -> list[Kernel]:
         """Fuse, then count what need not be moved."""
         for i, node in enumerate(self._nodes):
-            for op in filter(_works, node.operations):
-                self._place(i, op)
+            norm = rms_norm(i, node) if self.norms_whole else None
+            if norm:
+                self._add(len(self.kernels), norm)
+            else:
+                for op in filter(_works, node.operations):
+                    self._place(i, op)
             if node.kind == "output":
                 for spec in node.inputs:
                     if spec.storage in self.latest:
@@ -117,6 +153,18 @@ class Fuser:
             at = len(self.kernels)
             self.kernels.append(Kernel([]))
         self.kernels[at].operations.append((i, op))
+        self._touch(at, reads, writes)
+
+    def _add(self, at: int, kernel: Kernel) -> None:
+        """A kernel that nothing joins."""
+        self.kernels.append(kernel)
+        i, last = kernel.operations[-1]
+        self._touch(
+            at, list(self._numbered(i, _given(kernel.operations))), list(self._numbered(i, last.record.written))
+        )
+
+    def _touch(self, at: int, reads: list[tuple[int, TensorSpec]], writes: list[tuple[int, TensorSpec]]) -> None:
+        """Note what a kernel reads and writes."""
         for storage, spec in dict(reads).items():
             self.last_use[storage] = at
             if storage in self.latest:

@@ -4,6 +4,8 @@ An operator takes at least as long as its arithmetic does at the device's peak, 
 device's bandwidth; the longer of the two is its time [1]. One after the other, the operators' times add up to a lower
 bound of the latency; along the longest path through the graph, to what unlimited parallelism would leave.
 
+The peak is that of the highest clock (`Device.clock`), which lies above the printed one for NVIDIA's RTX cards.
+
 All FLOPs are reckoned at the peak of the operator's dtype, but for those of pairs that a causal mask or a window throws
 away, which a kernel can leave out. Traffic goes to memory: what stays in a cache is faster.
 
@@ -129,7 +131,7 @@ def step_seconds(training: Training, device: Device, dtype: str) -> tuple[float,
     """
 
     def bound(cost: Cost) -> float:
-        return max(cost.masked_flops / device.peak(dtype), cost.bytes_moved / device.bytes_per_s)
+        return max(cost.masked_flops / (device.peak(dtype) * device.clock), cost.bytes_moved / device.bytes_per_s)
 
     forward = sum(bound(node.cost.forward) for node in training.nodes)
     return forward, sum(bound(node.cost.backward + node.cost.recomputed) for node in training.nodes)
@@ -204,9 +206,9 @@ class _Reckoner:
         dtype, rates = self._dtype(op), self.device.flops_per_s
         if dtype == "float32" and dtype not in rates and not op.cost.macs and not self.wanted:
             self.replaced.add(dtype)
-            return op.cost.masked_flops / max(rates.values())
+            return op.cost.masked_flops / (max(rates.values()) * self.device.clock)
         try:
-            return op.cost.masked_flops / self.device.peak(dtype)
+            return op.cost.masked_flops / (self.device.peak(dtype) * self.device.clock)
         except DeviceError as error:
             raise DeviceError(f"{error} (node {node.name!r}, {op.record.op})") from error
 

@@ -24,6 +24,7 @@ def kinds(model: Any, *inputs: Any, **options: Any) -> list[Work]:
         (nn.Conv2d(8, 16, 3, padding=1), "conv", (2 * 36, 16, 72, 1)),
         (nn.Conv2d(8, 16, 1), "conv_1x1", (2 * 36, 16, 8, 1)),
         (nn.Conv2d(8, 8, 3, padding=1, groups=8), "conv_depthwise", (2 * 36, 1, 9, 8)),
+        (nn.Conv2d(8, 8, 7, padding=3, groups=8), "conv_depthwise_wide", (2 * 36, 1, 49, 8)),
         (nn.Conv2d(8, 16, 3, padding=1, groups=2), "conv_grouped", (2 * 36, 8, 36, 2)),
     ],
 )
@@ -60,6 +61,50 @@ def test_products_of_a_transformer() -> None:
     assert attend(32, 2, 4, mask=True) == "attention_masked"
     assert attend(1, 2, 4) == "attention_decode"
     assert attend(32, 2, 3, 4) == "attention_unfused"
+
+
+def test_heads_that_share_keys_are_one_block() -> None:
+    """One new token of 8 heads over 2 heads of keys: each block walks along keys that four heads share."""
+
+    def attend(q: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.scaled_dot_product_attention(q, k, k, enable_gqa=True)
+
+    (work,) = [w for w in kinds(attend, (3, 8, 1, 16), (3, 2, 64, 16)) if w.kind.startswith("attention")]
+    assert (work.kind, work.batch, work.n) == ("attention_decode_grouped", 3 * 2, 64)
+
+
+def test_what_a_causal_mask_throws_away_is_not_computed() -> None:
+    """Of 64 keys a query sees 32.5 on average."""
+
+    def attend(causal: bool) -> int:
+        def run(q: torch.Tensor) -> torch.Tensor:
+            return torch.nn.functional.scaled_dot_product_attention(q, q, q, is_causal=causal)
+
+        return sum(w.flops for w in kinds(run, (1, 2, 64, 8)))
+
+    assert attend(causal=True) / attend(causal=False) == 32.5 / 64
+
+
+def test_maps_that_a_thread_of_an_interpolation_walks_along() -> None:
+    """Channels first, a thread for each place does all images and channels; nearest and channels last run elsewise."""
+
+    def walked(mode: str, layout: torch.memory_format = torch.contiguous_format) -> int:
+        x = torch.empty(2, 8, 4, 4).to(memory_format=layout)
+        (work,) = kinds(lambda x: torch.nn.functional.interpolate(x, scale_factor=2, mode=mode), x)
+        assert work.kind == "interpolation"
+        return work.batch
+
+    assert (walked("bilinear"), walked("bicubic")) == (2 * 8, 2 * 8)
+    assert (walked("nearest"), walked("bilinear", torch.channels_last)) == (1, 1)
+
+
+def test_a_norm_that_pytorch_takes_apart_is_a_norm() -> None:
+    """One kernel, with all of its arithmetic."""
+    report = fxcost.analyze(nn.RMSNorm(64), (8, 64))
+    (work,) = eager(report.nodes)
+    assert work.kind == "row_norm"
+    assert work.others == report.flops
+    assert work.reads + work.writes == 4 * (2 * 8 * 64 + 64)
 
 
 def test_copies_that_turn_memory_around_are_apart() -> None:

@@ -1,5 +1,6 @@
 """Devices: the table, names, peaks, and what is refused."""
 
+import dataclasses
 import subprocess
 import sys
 
@@ -118,3 +119,14 @@ def test_the_table_needs_no_torch():
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert "NVIDIA H100 SXM5 80GB" in out
     assert out.splitlines()[-1] == "False"
+
+
+def test_bounds_are_reckoned_at_the_highest_clock_and_shares_at_the_printed_one():
+    """A card that can run a tenth faster than its data sheet says has bounds a tenth lower, and the same peak."""
+    report = fxcost.analyze(torch.nn.Linear(512, 512), (4096, 512), training=True)
+    plain = fxcost.Device(name="mine", flops_per_s={"float32": 1e9}, bytes_per_s=1e12, memory_bytes=10**9)
+    fast = dataclasses.replace(plain, clock=1.1)
+    assert report.roofline(fast).latency_s == pytest.approx(report.roofline(plain).latency_s / 1.1)
+    assert fast.peak("float32") == plain.peak("float32")
+    assert "1.1 × that" in str(report.roofline(fast))
+    assert {device.clock for device in fxcost.Device.known() if "RTX" not in device.name} == {1.0}

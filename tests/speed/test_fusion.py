@@ -136,3 +136,28 @@ def test_nothing_is_lost(fusion):
         "aten.gelu.default",
         "aten.native_layer_norm.default",
     ]
+
+
+@pytest.mark.parametrize("dtype", [None, "float16"])
+@pytest.mark.parametrize("fusion", ["none", "pointwise"])
+def test_a_norm_that_pytorch_takes_apart_is_one_kernel(dtype, fusion):
+    """GPUs run `_fused_rms_norm`: each element is read and written once. Written by hand it stays in parts."""
+
+    def by_hand(x):
+        return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-6)
+
+    size = 2 if dtype else 4
+    (whole,) = kernels(fxcost.analyze(nn.RMSNorm(64), (8, 64), dtype=dtype).nodes, fusion)
+    assert whole.bytes_moved == size * (2 * 8 * 64 + 64)
+    apart = kernels(fxcost.analyze(by_hand, (8, 64), dtype=dtype).nodes, fusion)
+    assert sum(kernel.bytes_moved for kernel in apart) > whole.bytes_moved
+
+
+def test_what_follows_a_norm_still_sees_its_result():
+    """Additions after a norm can join it, as compilers do: one pass over memory for all."""
+
+    def model(x):
+        return F.rms_norm(x, (64,)) + 1.0 + 2.0
+
+    (whole,) = kernels(fxcost.analyze(model, (8, 64)).nodes, "pointwise")
+    assert whole.bytes_moved == 4 * 2 * 8 * 64
