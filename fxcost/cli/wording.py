@@ -58,6 +58,7 @@ PHRASES: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...
             "Fit one on your own measurements (benchmarks/estimates.py), or ask for the bound (--device)",
         ),
         (r"weights='([\w:]+)'", r"--weights \1"),
+        (r"head='(\w+)'", r"--head \1"),
         (r", or give fxcost\.Link\(bytes_per_s=…\)", ""),
         (
             r"as in fxcost\.analyze\(model, inputs, mesh=\{'dp': 8\}, parallelize=apply\)",
