@@ -102,6 +102,17 @@ def has_layers(cache: Any) -> bool:
     return isinstance(getattr(own, "layers", None), list) and bool(own.layers)
 
 
+def strange(cache: Any) -> str:
+    """The class of a layer that keeps more than is known here, so that it can't be lengthened; "" if there is none."""
+    known = {*_KEPT, *_STATES}
+    for layer in halves(cache)[0].layers:
+        for name, held in vars(layer).items():
+            tensors = held.values() if isinstance(held, dict) else (held,)
+            if name not in known and any(isinstance(t, Tensor) and t.dim() for t in tensors):
+                return type(layer).__name__
+    return ""
+
+
 def described(cache: Any, latent: frozenset[int] = frozenset()) -> tuple[CacheLayer, ...]:
     """What each layer of a cache keeps, for one request. `latent` are the layers whose keys are latents."""
     own, cross = halves(cache)

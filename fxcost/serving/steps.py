@@ -19,7 +19,7 @@ from ..model.inputs import InputSpec, parameter_dtype, spec
 from ..report import Report
 from ..storage.reads import Residents, reads_of
 from .attention import registered
-from .caches import CacheLayer, described, has_layers, lengthened
+from .caches import CacheLayer, described, has_layers, lengthened, strange
 from .general import Grown
 from .latent import absorb, latent_modules
 from .models import Served, cache_in, text_config, without_weights
@@ -141,6 +141,11 @@ class Steps:
         """The cache of a short prompt of one request."""
         if self._template is None:
             self._template = self._first_prompt()
+            if has_layers(self._template) and (kind := strange(self._template)):
+                raise InputError(
+                    f"{type(self.of.model).__name__} keeps a cache of its own kind ({kind}), of which only the model "
+                    "knows how it grows"
+                )
             if not has_layers(self._template):
                 self._grown = Grown(self._template, self._prompt(SHORT + 8), SHORT, SHORT + 8)
         return self._template

@@ -161,7 +161,10 @@ def _build_bare(name: str, config: Any) -> Any:
 
 
 def _made(model_class: Any, config: Any) -> Any:
-    return model_class._from_config(config)  # what AutoModel.from_config calls: sets dtype and attention
+    """What AutoModel.from_config makes, which sets dtype and attention; some classes take the text's part alone."""
+    part = getattr(config, "sub_configs", {}).get("text_config")
+    own = config.get_text_config() if part is not None and model_class.config_class is part else config
+    return model_class._from_config(own)
 
 
 def model_types() -> list[str]:

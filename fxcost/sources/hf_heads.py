@@ -1,4 +1,4 @@
-"""Which class of transformers' stands for a configuration: the one that it names, the one with a language-model head, or
+"""Which class of transformers' stands for a configuration: the one that it names, one with a language-model head, or
 the bare one.
 
 The head of a language model is as wide as the vocabulary, which the configuration says; so `hf:llama` has it. How wide
