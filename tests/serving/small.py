@@ -12,8 +12,8 @@ import transformers
 
 LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers", "decoder_layers")
 """What the number of layers is called."""
-WINDOWS = ("sliding_window", "attention_chunk_size")
-"""What the size of a window is called."""
+WINDOWS = {"sliding_window": 0, "attention_chunk_size": 1}
+"""What the size of a window is called, and how much more than asked for it gets: contexts are multiples of chunks."""
 _ZOO = Path(__file__).parents[2] / "benchmarks" / "zoo_hf.py"
 
 
@@ -53,9 +53,9 @@ def config_of(kind: str, layers: int | None, window: int | None) -> Any:
         for name in ("layer_types", "mlp_layer_types"):
             if len(getattr(text, name, None) or ()) > layers:
                 setattr(text, name, list(getattr(text, name))[:layers])
-    for name in WINDOWS:
+    for name, more in WINDOWS.items():
         if window is not None and isinstance(getattr(text, name, None), int):
-            setattr(text, name, window)
+            setattr(text, name, window + more)
     return config
 
 
