@@ -62,12 +62,11 @@ def _failed(gen: Generation, model: object) -> dict[str, list[int]]:
     """The laws that do not hold."""
     if gen._steps._latent:  # type: ignore[union-attr]  # expanding anew costs more than once: a real difference
         gen = fxcost.generation(model, prompt=LENGTH, new_tokens=LAST - LENGTH + 1, longest=64, latents="absorbed")
-    steps = gen._steps
-    head = steps.head_macs if "logits_to_keep" in steps.of.names else 0  # type: ignore[union-attr]
 
-    def macs(new: int, have: int, batch: int = 1) -> int:
-        return gen.step(new=new, have=have, batch=batch).cost.masked_macs
+    def macs(new: int, have: int, batch: int = 1, logits: str = "last") -> int:
+        return gen.step(new=new, have=have, batch=batch, logits=logits).cost.masked_macs
 
+    head = macs(2, LAST, logits="all") - macs(2, LAST)  # 0 where logits of all tokens are made anyway
     slope = (macs(1, 16) - macs(1, LAST)) // (16 - LAST)
     whole, last = macs(LENGTH, 0), macs(1, LENGTH - 1)
     tokens = sum(macs(1, t) for t in range(LENGTH - 1)) + last - (LENGTH - 1) * head

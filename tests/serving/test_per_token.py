@@ -213,7 +213,7 @@ def counted(model: torch.nn.Module, inputs: dict[str, Any]) -> Any:
 @pytest.mark.zoo
 @pytest.mark.parametrize("kind", VERL_VISION)
 def test_verls_figures_with_images_to_the_digit(kind: str) -> None:
-    """The text's part on tokens and the vision tower on patches, each by the same formula; the mergers see a quarter."""
+    """The text on tokens and the vision tower on patches, each by the same formula; its mergers see a quarter."""
     from fxcost.conventions.trainers import training_flops
 
     config, packed, full = VERL_VISION[kind]
