@@ -51,8 +51,9 @@ def skipped_pairs(op: OpRecord, batch: int, l_q: int, l_k: int) -> int:
     kept, mask = argument(op, "kept"), argument(op, "attn_mask")
     if kept is None or mask is None or not mask.numel:
         return 0
-    whole = batch * l_q * l_k
-    return whole - int(kept) * (whole // mask.numel)
+    whole: int = batch * l_q * l_k
+    numel: int = mask.numel
+    return whole - int(kept) * (whole // numel)
 
 
 def attention(op: OpRecord) -> Cost:

@@ -6,6 +6,7 @@ prefix and the check of tokens that were guessed are steps in between. Every rep
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any
@@ -258,11 +259,13 @@ def _only_attention_reads(report: Report, have: int) -> bool:
 def _run_plainly(model: torch.nn.Module, inputs: dict[str, Any]) -> Any:
     """What a model returns on meta without being recorded, which is quicker; None if it needs values for that."""
     given = {name: _plain(value, model) for name, value in inputs.items()}
-    try:
-        with torch.no_grad(), torch.device("meta"):
-            return without_weights(model, -1)(**given)
-    except Exception:  # the model's own code, which asks for a value; the recorder knows more of them
-        return None
+    for place in (nullcontext(), torch.device("meta")):  # the latter, which slows each call, for code that says none
+        try:
+            with torch.no_grad(), place:
+                return without_weights(model, -1)(**given)
+        except Exception:  # the model's own code, which asks for a value; the recorder knows more of them
+            continue
+    return None
 
 
 def _plain(value: Any, model: torch.nn.Module) -> Any:

@@ -126,6 +126,7 @@ OTHERWISE: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "sparse attention, as its code has it: an indexer, or latents that each step expands": (
         STARTS_ANEW, ("axk2", "deepseek_v32", "doge", "dots3_note", "dots3_note_text", "glm_moe_dsa", "hy_v4"),
     ),
+    "an indexer reads blocks of 16 tokens": ((*STARTS_ANEW, "affine"), ("qwen4_exp", "qwen4_exp_text")),
     "each step begins with 32 tokens of its own": (STARTS_ANEW, ("cpmant",)),
     "two streams, each of which attends to both": (STARTS_ANEW, ("prophetnet",)),
     "a prompt attends to more than the cache keeps": (STARTS_ANEW, ("moshi",)),
