@@ -74,9 +74,12 @@ def _all(transformers: Any, config: Any) -> list[Any]:
 
 def _first(transformers: Any, config: Any, names: tuple[str, ...]) -> Any:
     mapping = transformers.models.auto.modeling_auto
+    part = getattr(config, "sub_configs", {}).get("text_config")
     for table in (getattr(mapping, name, {}) for name in names):
-        if type(config) in table:
-            return _single(table[type(config)])
+        found = _single(table[type(config)]) if type(config) in table else None
+        own = getattr(found, "config_class", None)
+        if isinstance(own, type) and (issubclass(type(config), own) or own is part):
+            return found  # musicgen's causal LM, which is listed too, takes the configuration of its decoder
     return None
 
 
