@@ -17,6 +17,7 @@ from .errors import InputError, ShardingError, UncostedOperatorError, shown
 from .errors.arguments import checked
 from .memory.optimizers import Optimizer, check_optimizer
 from .memory.training import Training, training_of
+from .meta.places import uncounted
 from .model.graph_inputs import inputs_left
 from .model.inputs import as_autocast_dtype, as_float_dtype, check_nesting, has_names
 from .records.recording import TrainingRecord
@@ -269,13 +270,14 @@ def with_formulas(
     from .formula.analyses import opened
 
     own_code = replace(options, capture="concrete", training=False, optimizer=None, loss=None)
-    report, formulas = opened(
-        dims,
-        lambda point: run(point, options),
-        options.registry,
-        verify,
-        lambda point: run(point, own_code)[0],
-    )
+    with uncounted():
+        report, formulas = opened(
+            dims,
+            lambda point: run(point, options),
+            options.registry,
+            verify,
+            lambda point: run(point, own_code)[0],
+        )
     assert isinstance(report, Report)
     return replace(report, formulas=formulas)
 

@@ -58,11 +58,11 @@ class Report(OnDevices):
 
         return stored_report(self, weights, kv)
 
-    def assuming(self, text: str) -> Report:
-        """The same report with one more sentence under its assumptions; itself for none."""
-        if not text:
+    def assuming(self, *texts: str) -> Report:
+        """The same report with more sentences under its assumptions; itself for none."""
+        if not texts:
             return self
-        return replace(self, recording=replace(self.recording, assumptions=(*self.recording.assumptions, text)))
+        return replace(self, recording=replace(self.recording, assumptions=(*self.recording.assumptions, *texts)))
 
     @cached_property
     def formula(self) -> Formula:

@@ -106,7 +106,7 @@ def _passes(name: str, report: Report, limits: Mapping[str, Any], folder: Path, 
 
 def _check_no_options(options: dict[str, Any]) -> None:
     """Budgets in pyproject.toml say what they want themselves."""
-    given = [name for name, value in options.items() if value and (name, value) != ("capture", "auto")]
+    given = [name for name, value in options.items() if value and value != "auto"]
     if given:
         raise click.UsageError("options are for a MODEL; a budget in pyproject.toml says its own")
 

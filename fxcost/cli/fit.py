@@ -65,9 +65,9 @@ def fit(
         return _serving(options["model"], options["arguments"], context, weights, kv, memory, reserve)
     chosen = ModelOptions(**{**options, "train": options["train"] or optimizer is not None})
     with redirect_stdout(sys.stderr), working(f"fitting {chosen.model}"):
-        model, inputs = load_model(chosen)
+        loaded, inputs = load_model(chosen)
         found = find(
-            model,
+            loaded.model,
             inputs.args,
             inputs.kwargs,
             memory=memory,

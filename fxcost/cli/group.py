@@ -13,8 +13,8 @@ from ..text.version import VERSION
 from .output import terminal_width
 
 SECTIONS = {
-    "Model and inputs": ("inputs", "batch", "arguments", "dims", "dtype", "train", "real", "capture", "vary", "given",
-        "prompt", "new", "context", "weights", "kv", "experts", "speculate", "acceptance", "as_written"),
+    "Model and inputs": ("inputs", "batch", "arguments", "head", "dims", "dtype", "train", "real", "capture", "vary",
+        "given", "prompt", "new", "context", "weights", "kv", "experts", "speculate", "acceptance", "as_written"),
     "What is counted": ("training", "optimizer", "autocast", "strict", "operators"),
     "One rank of many": ("mesh", "parallel", "parallelize", "rank", "k", "balance", "slack", "microbatches"),
     "Where it runs": ("runs", "warmup", "place", "threads", "processes", "timeout", "retry"),

@@ -75,7 +75,8 @@ def _measured(*, device: str | None, threads: int | None, dtype: str | None, **o
     chosen = ModelOptions(**{**options, "dtype": dtype, "real": True})
     if threads is not None:
         torch.set_num_threads(threads)
-    model, inputs = load_model(chosen)
+    loaded, inputs = load_model(chosen)
+    model = loaded.model
     if dtype is not None:
         model, inputs = model.to(as_float_dtype(dtype)), converted(inputs, as_float_dtype(dtype))
     capture, training = chosen.capture, chosen.training

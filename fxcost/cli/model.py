@@ -19,9 +19,8 @@ from .progress import quiet_option, working
 from .ranks import sharding
 
 if TYPE_CHECKING:
-    import torch
-
     from ..report import Report
+    from ..sources.load import Loaded
     from ..sources.shapes import Inputs
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -35,7 +34,9 @@ def model_options(function: Function) -> Function:
 def input_options(function: Function) -> Function:
     """The options of :func:`model_options`, for commands that take no model, or two."""
     batch = click.option("--batch", type=click.IntRange(min=1), help="Batch size of the default inputs.  [default: 1]")
-    return batch(how_options(quiet_option(function)))
+    heads = click.Choice(["auto", "none"])
+    head = click.option("--head", type=heads, default="auto", help="none: hf:NAME without its language-model head.")
+    return batch(head(how_options(quiet_option(function))))
 
 
 def how_options(function: Function) -> Function:
@@ -94,6 +95,7 @@ class ModelOptions:
     capture: str
     dtype: str | None
     real: bool = False
+    head: str = "auto"
     training: bool = False
     optimizer: str | None = None
     dims: tuple[str, ...] = ()
@@ -109,12 +111,11 @@ def analyse(options: ModelOptions) -> Report:
     optimizer = parse_optimizer(options.optimizer)
     check_numbers(dtype=options.dtype, training=options.training, optimizer=optimizer)
     from ..analyze import analyze
-    from ..sources.hf import stored_otherwise
 
     with redirect_stdout(sys.stderr), working(f"analysing {options.model}"):  # a model's prints are not the answer
-        model, inputs = load_model(options)
+        loaded, inputs = load_model(options)
         report = analyze(
-            model,
+            loaded.model,
             inputs.args,
             inputs.kwargs,
             capture=options.capture,
@@ -125,7 +126,7 @@ def analyse(options: ModelOptions) -> Report:
             autocast=options.autocast,
             **sharding(options.mesh, options.parallel, options.parallelize, options.rank),
         )
-        return report.assuming(stored_otherwise(model))
+        return report.assuming(*loaded.notes)
 
 
 def parse_dims(texts: Sequence[str]) -> dict[str, tuple[int, int] | None]:
@@ -159,7 +160,7 @@ def report_of(name: str, options: dict[str, Any]) -> Report:
     return analyse(ModelOptions(model=name, **options))
 
 
-def load_model(options: ModelOptions) -> tuple[torch.nn.Module, Inputs]:
+def load_model(options: ModelOptions) -> tuple[Loaded, Inputs]:
     """The model and its inputs, as the options say.
 
     Raises:
@@ -177,9 +178,10 @@ def load_model(options: ModelOptions) -> tuple[torch.nn.Module, Inputs]:
         raise click.UsageError("--dim leaves sizes open, and --real needs all of them")
     given = parse_inputs(options.inputs, parse_dims(options.dims))
     train, real = options.train or options.training, options.real
-    loaded = load(options.model, parse_arguments(options.arguments), train=train, real=real)
+    arguments = parse_arguments(options.arguments)
+    loaded = load(options.model, arguments, train=train, real=real, head=options.head)
     inputs = given if options.inputs else loaded.default_inputs(options.batch or 1)
-    return loaded.model, with_data(inputs, parameter_dtype(loaded.model, None)) if real else inputs
+    return loaded, with_data(inputs, parameter_dtype(loaded.model, None)) if real else inputs
 
 
 def parse_arguments(texts: Sequence[str]) -> dict[str, Any]:

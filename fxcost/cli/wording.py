@@ -60,6 +60,10 @@ PHRASES: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...
         (r"memory='24GiB'", "--memory 24GiB"),
         (r"device='rtx4090'", "--device rtx4090"),
         (r"weights='([\w:]+)'", r"--weights \1"),
+        (r"head='(\w+)'", r"--head \1"),
+        (r"\(weights=\), or take more devices", "(--weights), or take more (--devices)"),
+        (r"\(peak=…, --peak\)", "(--peak)"),
+        (r"hf:CLASS or hf:FOLDER, or a module", "hf:CLASS or hf:FOLDER"),
         (r", or give fxcost\.Link\(bytes_per_s=…\)", ""),
         (
             r"as in fxcost\.analyze\(model, inputs, mesh=\{'dp': 8\}, parallelize=apply\)",

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ..report import Report
     from .check import Check
 
-MODEL_KEYS = ("model", "input", "batch", "arg", "train", "capture", "dtype", "real", "training", "optimizer")
+MODEL_KEYS = ("model", "input", "batch", "arg", "train", "capture", "dtype", "real", "head", "training", "optimizer")
 KEYS = (*MODEL_KEYS, *(name.replace("_", "-") for name in NAMES))
 """What a budget in pyproject.toml may say."""
 
@@ -46,6 +46,7 @@ class Budget:
     capture: str = "auto"
     dtype: str | None = None
     real: bool = False
+    head: str = "auto"
     training: bool = False
     optimizer: str | float | None = None
     limits: Mapping[str, Any] = field(default_factory=dict)
@@ -65,11 +66,12 @@ class Budget:
         if self.inputs and self.batch:
             raise BudgetError("batch is for the default inputs; give the batch size in input")
         with chdir(self.folder):
-            loaded = load(self.model, self.arguments, train=self.train or self.training, real=self.real)
+            train = self.train or self.training
+            loaded = load(self.model, self.arguments, train=train, real=self.real, head=self.head)
             inputs = parse_inputs(self.inputs) if self.inputs else loaded.default_inputs(self.batch or 1)
             if self.real:
                 inputs = with_data(inputs, parameter_dtype(loaded.model, None))
-            return analyze(
+            report = analyze(
                 loaded.model,
                 inputs.args,
                 inputs.kwargs,
@@ -78,6 +80,7 @@ class Budget:
                 training=self.training,
                 optimizer=self.optimizer,
             )
+        return report.assuming(*loaded.notes)
 
     def check(self, report: Report | None = None) -> Check:
         """Check the model, or a report on it that is there already.
@@ -212,6 +215,7 @@ KINDS: Mapping[str, Kind] = {
     "batch": (lambda value: _is_number(value) and isinstance(value, int) and value > 0, "a whole number above 0"),
     "arg": (lambda value: isinstance(value, dict), "a table such as { width = 64 }"),
     "capture": (lambda value: value in ("auto", "symbolic", "concrete"), '"auto", "symbolic" or "concrete"'),
+    "head": (lambda value: value in ("auto", "none"), '"auto" or "none"'),
     "optimizer": (_AMOUNT[0], f'{_AMOUNT[1]} "adamw"'),
     "tolerance": (_AMOUNT[0], f'{_AMOUNT[1]} "1%"'),
     **dict.fromkeys(("dtype", "baseline"), _TEXT),

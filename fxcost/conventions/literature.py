@@ -14,7 +14,6 @@ import torch
 
 from ..meta import units
 from ..records.cost import OpCost
-from ..rules.attention import attention
 from ..rules.common import argument
 from .convention import Convention, by_operator, rows, rule
 from .kinds import product_macs
@@ -54,25 +53,19 @@ def zero_sums(op: OpCost) -> int:
     return op.cost.zero_accumulators
 
 
-def triangle(op: OpCost) -> int:
-    """MACs of attention in which query i reads keys 0…i: as PyTorch aligns the mask, at the top left."""
-    record = op.record
-    if not argument(record, "is_causal", False):
-        return op.cost.macs
-    length, keys = record.args[0].shape[-2], record.args[1].shape[-2]
-    corner = min(length, keys)  # queries beyond the last key read all keys
-    pairs = corner * (corner + 1) // 2 + (length - corner) * keys
-    return attention(record).macs // (length * keys) * pairs if length * keys else 0
+def _masked(op: OpCost) -> int:
+    """MACs of the scores that are kept: up to the query's own place, or where a mask that is known is True."""
+    return op.cost.masked_macs
 
 
 CAUSAL = Convention(
     name="causal",
-    summary="MACs with causal attention counted as the triangle that it needs",
+    summary="MACs of attention only where its mask leaves a score: the triangle of causal attention, a window",
     unit="MACs",
     tallies={
         "macs": by_operator(
-            {units.attention: rule("attention", "causal attention needs query i with keys 0…i only", triangle)},
-            rule("", "as is", lambda op: op.cost.macs),
+            {units.attention: rule("attention", "attention needs the pairs that its mask leaves", _masked)},
+            rule("", "as is", _masked),
         )
     },
 )

@@ -103,9 +103,10 @@ def trained(seen: Seen) -> Trained:
 
 
 def _batch(seen: Seen) -> tuple[int, int]:
-    """Sequences, and tokens of each: of the first input of integers, or of the first attention."""
+    """Sequences, and tokens of each: of the integers that are looked up, or of the first attention."""
     given = [spec for node in seen.recording.nodes if node.kind == "placeholder" for spec in node.outputs]
-    ids = next((s for s in given if not s.is_floating and len(s.shape) == 2), None)
+    looked_up = {s.shape for _, op in seen.operations if "embedding" in str(op.record.op) for s in op.record.inputs}
+    ids = next((s for s in given if not s.is_floating and len(s.shape) == 2 and s.shape in looked_up), None)
     if ids is not None:
         return ids.shape[0], ids.shape[1]
     for _, op in seen.operations:

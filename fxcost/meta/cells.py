@@ -39,7 +39,7 @@ class Cell:
     Cells are never written: an in-place operator gets a copy, so that a pending evaluation sees what it saw then.
     """
 
-    __slots__ = ("evaluate", "sampled", "storage")
+    __slots__ = ("evaluate", "places", "sampled", "storage")
 
     def __init__(
         self,
@@ -50,6 +50,8 @@ class Cell:
         self.storage = storage
         self.sampled = sampled
         self.evaluate = evaluate
+        self.places: dict[Any, int] = {}
+        """How many places masks on it leave, by their offset, shape and strides: layers share a mask."""
 
     def get(self) -> torch.UntypedStorage:
         """The bytes, evaluated on first use."""

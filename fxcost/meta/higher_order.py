@@ -114,6 +114,16 @@ def run_on_one_score(score_mod: Callable[..., Any], query: Tensor, *captured: An
         score_mod(query.new_empty(()), *indices, *captured)
 
 
+def out_dtype(run: Runner, op: Operator, dtype: torch.dtype, *args: Any) -> Tensor:
+    """`out_dtype` of an operator, as torchao's int8 layers call it: int8 products summed in int32, else a cast."""
+    result: Tensor
+    if op is torch.ops.aten.mm.default and dtype == torch.int32 and args[0].dtype == torch.int8:
+        result = torch.ops.aten._int_mm.default(*args)
+    else:
+        result = op(*args).to(dtype)
+    return result
+
+
 def call_body(run: Runner, body: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """Operators that only wrap a function: its body, once."""
     return body(*args, **kwargs)
@@ -123,6 +133,7 @@ def _by_name() -> dict[str, Callable[..., Any]]:
     wrappers = ("wrap", "tag_activation_checkpoint", "wrap_activation_checkpoint", "wrap_with_set_grad_enabled")
     known: dict[str, Callable[..., Any]] = {"cond": cond, "while_loop": while_loop, "scan": scan, "map_impl": map_over}
     known["associative_scan"] = associative_scan
+    known["out_dtype"] = out_dtype
     return {**known, **dict.fromkeys(wrappers, call_body)}
 
 

@@ -22,7 +22,7 @@ _library = torch.library.Library("fxcost", "FRAGMENT")
 _library.define(
     "scaled_dot_product_attention_backward(Tensor grad, Tensor query, Tensor key, Tensor value, Tensor? attn_mask, "
     "Tensor out, Tensor logsumexp, float dropout_p, bool is_causal, float? scale, bool enable_gqa, bool fused, "
-    "bool[] needed) -> Tensor[]"
+    "int? kept, bool[] needed) -> Tensor[]"
 )
 _library.define(
     "rnn_backward(Tensor grad, Tensor input, Tensor output, Tensor[] hx, Tensor[] params, Tensor reserve, str mode, "
@@ -30,14 +30,14 @@ _library.define(
     "bool[] needed) -> Tensor[]"
 )
 
-_ATTENTION_ARGUMENTS, _RNN_ARGUMENTS = 9, 11
+_ATTENTION_ARGUMENTS, _RNN_ARGUMENTS = 10, 11
 
 
 def _attention_backward_meta(
     grad: Tensor, query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None, *rest: Any
 ) -> list[Tensor]:
     """Gradients of those of query, key, value and mask that are needed, in this order."""
-    enable_gqa, fused, needed = rest[-3:]
+    enable_gqa, fused, _, needed = rest[-4:]
     given = zip((query, key, value, attn_mask), needed, strict=True)
     wanted = [t for t, is_needed in given if t is not None and is_needed]
     if fused:

@@ -28,13 +28,14 @@ from . import sparse
 from .flex import FlexOnMeta
 from .iterator import row_major
 from .layouts import preserved
+from .places import kept
 
 aten = torch.ops.aten
 
 _library = torch.library.Library("fxcost", "DEF")
 _library.define(
     "scaled_dot_product_attention(Tensor query, Tensor key, Tensor value, Tensor? attn_mask, float dropout_p, "
-    "bool is_causal, float? scale, bool enable_gqa, bool fused) -> (Tensor, Tensor logsumexp)"
+    "bool is_causal, float? scale, bool enable_gqa, bool fused, int? kept=None) -> (Tensor, Tensor logsumexp)"
 )
 _library.define(
     "rnn(Tensor input, Tensor[] hx, Tensor[] params, str mode, bool has_biases, int num_layers, float dropout, "
@@ -59,11 +60,12 @@ def _attention_meta(
     scale: float | None,
     enable_gqa: bool,
     fused: bool,
+    kept: int | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Shapes of attention's output and of the log-sum-exp that its backward needs.
 
     The `fused` kernels (flash attention on CPU and CUDA) lay the output out in memory as the query is; a product of
-    matrices, which runs where no fused kernel fits, is row-major.
+    matrices, which runs where no fused kernel fits, is row-major. `kept` is how many places of the mask it leaves.
     """
     if query.shape[-1] != key.shape[-1] or key.shape[-2] != value.shape[-2]:
         raise RuntimeError(
@@ -140,7 +142,8 @@ def _attention(
     if attn_mask is None and not enable_gqa and hasattr(type(query), "_local_tensor"):
         return _sharded(query, key, value, dropout_p, is_causal, scale)
     fused = _is_fused(query, key, value, attn_mask, dropout_p)
-    out: Tensor = attention(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa, fused)[0]
+    how = (dropout_p, is_causal, scale, enable_gqa, fused, kept(attn_mask))
+    out: Tensor = attention(query, key, value, attn_mask, *how)[0]
     return out
 
 

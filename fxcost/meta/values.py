@@ -107,7 +107,8 @@ class ValueRecorder(OpRecorder):
         window(storage, meta).copy_(real)
         self.cells[number] = Cell(storage, sampled)
 
-    def _cell(self, tensor: Tensor) -> Cell | None:
+    def cell_of(self, tensor: Tensor) -> Cell | None:
+        """What is known of the storage that a tensor is on."""
         return self.cells.get(self.storages.number(tensor)) if tensor.layout is torch.strided else None
 
     def demand(self, tensor: Tensor, why: str, scalar: bool = False) -> Tensor:
@@ -120,7 +121,7 @@ class ValueRecorder(OpRecorder):
         self.values_used = True
         if not tensor.is_meta:
             return tensor
-        cell = self._cell(tensor)
+        cell = self.cell_of(tensor)
         if cell is None and not tensor.numel():
             return torch.empty(tensor.shape, dtype=tensor.dtype)
         if cell is None:
@@ -146,7 +147,7 @@ class ValueRecorder(OpRecorder):
         """The tensor's value if it is known without sampling."""
         if not tensor.is_meta:
             return tensor
-        cell = self._cell(tensor)
+        cell = self.cell_of(tensor)
         if cell is None or cell.storage is None or cell.sampled:
             return None
         self.values_used = True
@@ -215,7 +216,7 @@ class ValueRecorder(OpRecorder):
         if packet is aten._is_all_true and self.value_of(args[0]) is None:
             return self._found_valid()
         if packet is aten._nested_tensor_from_mask_left_aligned:
-            mask = self._cell(args[1])
+            mask = self.cell_of(args[1])
             return mask is not None and bool(left_aligned(self.demand(args[1], "a padding mask")))
         if func in BOUNDED:
             check_bounds(func, args, self.value_of)
@@ -252,7 +253,7 @@ class ValueRecorder(OpRecorder):
             if packet in EMPTY and all(map(is_integer, outputs)):
                 for tensor in filter(Tensor.numel, outputs):  # uninitialised integers count as zeros
                     self._attach(tensor, torch.zeros(tensor.shape, dtype=tensor.dtype), sampled=False)
-        elif all(self._cell(t) is not None for t in outputs):
+        elif all(self.cell_of(t) is not None for t in outputs):
             return  # a view of what is known
         else:
             self._computed(func, packet, args, kwargs, inputs, outputs)
@@ -262,7 +263,7 @@ class ValueRecorder(OpRecorder):
     ) -> None:
         if packet in VALUE_FREE:
             inputs = inputs[1:]  # of the first only the shape is asked for
-        cells = [self._cell(t) for t in inputs]
+        cells = [self.cell_of(t) for t in inputs]
         evaluate = self._evaluation(func, args, kwargs, outputs)
         if all(c is not None and c.storage is not None for c in cells):
             sampled = any(c is not None and c.sampled for c in cells)
@@ -287,7 +288,7 @@ class ValueRecorder(OpRecorder):
     def _source(self, tensor: Tensor) -> Source:
         if not tensor.is_meta:
             return Source(tensor, Cell(tensor.untyped_storage()), self._noise)
-        return Source(tensor, self._cell(tensor), self._noise, self.ranges.get(self.storages.number(tensor)))
+        return Source(tensor, self.cell_of(tensor), self._noise, self.ranges.get(self.storages.number(tensor)))
 
     def _written(
         self, func: Any, packet: Any, args: Any, kwargs: Any, written: list[Tensor], inputs: list[Tensor]
@@ -296,10 +297,10 @@ class ValueRecorder(OpRecorder):
         numbers = {self.storages.number(t) for t in written}
         for tensor in written:
             whole = tensor.numel() * tensor.element_size() == tensor.untyped_storage().nbytes()
-            if packet in OVERWRITING and whole and self._cell(tensor) is None:
+            if packet in OVERWRITING and whole and self.cell_of(tensor) is None:
                 self.cells[self.storages.number(tensor)] = Cell(torch.UntypedStorage(tensor.untyped_storage().nbytes()))
-        cells = [self._cell(t) for t in inputs]
-        integers = all(map(is_integer, written)) and all(self._cell(t) is not None for t in written)
+        cells = [self.cell_of(t) for t in inputs]
+        integers = all(map(is_integer, written)) and all(self.cell_of(t) is not None for t in written)
         known = all(c is not None and (c.storage is not None or integers) for c in cells)
         if packet in UNDEFINED or not (known or (integers and all(small(t) for t in inputs))):
             self._forget(numbers)
@@ -353,7 +354,6 @@ class ValueRecorder(OpRecorder):
     def _all_kept(self, boxes: Tensor) -> Tensor:
         """Non-maximum suppression, whose result depends on boxes and scores: as if no box overlapped another."""
         self.assume("non-maximum suppression keeps every box that it is given; fewer boxes would cost less afterwards")
-        self.values_used = True
         return self._meta_of(torch.arange(boxes.shape[0]))
 
     def _found_valid(self) -> Tensor:

@@ -70,7 +70,7 @@ class RankRecorder(ValueRecorder):
 
     def value_or_sample(self, tensor: Tensor) -> tuple[Tensor | None, bool]:
         """A tensor's value, and whether it comes from noise; None if nobody knows it."""
-        cell = self._cell(tensor) if tensor.is_meta else None
+        cell = self.cell_of(tensor) if tensor.is_meta else None
         if cell is None:
             return (None if tensor.is_meta else tensor), False
         value = window(cell.get(), tensor).clone()

@@ -44,6 +44,18 @@ def without(cost: Cost, skipped: int, d: int, each: int) -> Cost:
     return replace(cost, skipped_macs=skipped * d, skipped_flops=skipped * each)
 
 
+def skipped_pairs(op: OpRecord, batch: int, l_q: int, l_k: int) -> int:
+    """Scores that the mask of an attention throws away, as far as that is known without data (meta/places.py)."""
+    if argument(op, "is_causal", False) is True:
+        return batch * (l_q * l_k - formulas.causal_pairs(l_q, l_k))
+    kept, mask = argument(op, "kept"), argument(op, "attn_mask")
+    if kept is None or mask is None or not mask.numel:
+        return 0
+    whole: int = batch * l_q * l_k
+    numel: int = mask.numel
+    return whole - int(kept) * (whole // numel)
+
+
 def attention(op: OpRecord) -> Cost:
     """query (*, l_q, d), key (*, l_k, d), value (*, l_k, d_v) → (*, l_q, d_v); batch dimensions broadcast.
 
@@ -62,11 +74,10 @@ def attention(op: OpRecord) -> Cost:
         dropout=bool(argument(op, "dropout_p", 0.0)),
         scaled=argument(op, "scale") != 1,
     )
-    if argument(op, "is_causal", False) is True:
-        l_q, l_k, d = query.shape[-2], key.shape[-2], query.shape[-1] + value.shape[-1]
-        each = 5 + (argument(op, "scale") != 1) + 2 * bool(argument(op, "dropout_p", 0.0))
-        skipped = prod(out.shape[:-2]) * (l_q * l_k - formulas.causal_pairs(l_q, l_k))
-        cost = without(cost, skipped, d, each)
+    if skipped := skipped_pairs(op, prod(out.shape[:-2]), query.shape[-2], key.shape[-2]):
+        bias = mask is not None and mask.is_floating
+        each = 5 + bias + (argument(op, "scale") != 1) + 2 * bool(argument(op, "dropout_p", 0.0))
+        cost = without(cost, skipped, query.shape[-1] + value.shape[-1], each)
     cost = with_bytes(op, cost, bytes_of(query, key, value, mask), out.stored_bytes)
     return replace(cost, activations=out.numel)
 

@@ -21,8 +21,9 @@ import torch
 from ..meta import unit_gradients as _unit_gradients  # noqa: F401  (defines torch.ops.fxcost.*_backward)
 from ..records.cost import Cost
 from ..records.recording import OpRecord, TensorSpec, tensor_specs
+from .attention import skipped_pairs
 from .common import argument, arithmetic, contraction, higher_order, optional, rows_and_length
-from .formulas import causal_pairs, gradient
+from .formulas import gradient
 from .registry import OpKey, Rule
 
 aten = torch.ops.aten
@@ -86,10 +87,11 @@ def attention(op: OpRecord) -> Cost:
     l_q, l_k, d, d_v = query.shape[-2], key.shape[-2], query.shape[-1], value.shape[-1]
     batch = prod(grad.shape[:-2])
     cost = attention_gradient(op, batch, l_q, l_k, d, d_v, (*needed[:3], of_mask))
-    if argument(op, "is_causal", False) is not True:
+    skipped = skipped_pairs(op, batch, l_q, l_k)
+    if not skipped:
         return cost
     of_q, of_k, of_v = needed[:3]
-    through, skipped = of_q or of_k or of_mask, batch * (l_q * l_k - causal_pairs(l_q, l_k))
+    through = of_q or of_k or of_mask
     each = 2 * bool(argument(op, "dropout_p", 0.0))
     if through:
         each += 2 + (argument(op, "scale") != 1 and (of_q or of_k))

@@ -34,9 +34,13 @@ class Bounds(Floors):
             context: tokens that a request has; by default those at the end of the generation.
 
         Raises:
-            InputError: a number is not above 0, or the model has no room for so many tokens.
+            InputError: a number is not above 0, the model has no room for so many tokens, or memory for none of them.
         """
-        rows = rows_of(self, batch, context)
+        asked, wanted = list(batch), None if context is None else list(context)
+        rows = rows_of(self, asked, wanted)
+        if asked and not any(row.fits for row in rows):
+            smallest = min((n for n in asked if isinstance(n, int)), default=1)
+            raise InputError(_too_many(self, smallest, min(wanted or [self._prompt + self.generation.new_tokens])))
         return Sweep(model=self.generation.name, device=self.device.name, devices=self.devices, rows=rows)
 
     def summary(self) -> str:
@@ -53,7 +57,7 @@ def bounds(generation: Plan, device: Device | str, devices: int, peak: Any, rese
     if made.free_bytes < 0:
         raise InputError(_too_large(made))
     if made.batch > made.largest_batch:
-        raise InputError(_too_many(made))
+        raise InputError(_too_many(made, made.batch, made._prompt + generation.new_tokens))
     return made
 
 
@@ -116,14 +120,13 @@ def _too_large(made: Bounds) -> str:
     )
 
 
-def _too_many(made: Bounds) -> str:
+def _too_many(made: Bounds, batch: int, context: int) -> str:
     gen = made.generation
-    context = made._prompt + gen.new_tokens
-    need = gen.cache.bytes(context=context, batch=made.batch)
+    need = gen.cache.bytes(context=context, batch=batch)
     return (
-        f"a batch of {made.batch:,} requests of {context:,} tokens keeps {_gb(need)} beside "
+        f"a batch of {batch:,} requests of {context:,} tokens keeps {_gb(need)} beside "
         f"{_gb(gen.weights.stored_bytes)} of weights, and {_devices(made)} has {_gb(made.memory)}: "
-        f"at most {made.largest_batch:,} fit"
+        f"at most {made.fitting_batch(context):,} fit"
     )
 
 

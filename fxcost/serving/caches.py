@@ -23,6 +23,8 @@ KINDS = ("full", "sliding", "latent", "state", "cross")
 """What a layer of a cache can be; `cross` are keys and values of an encoder's output."""
 _KEPT = ("keys", "values", "indexer_keys")
 _STATES = ("conv_states", "recurrent_states")
+_PLACES = "indexer_position_ids"
+"""Places (kinds, batch, length) that one layer notes for an indexer; engines know them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +102,17 @@ def has_layers(cache: Any) -> bool:
     """True for a cache of layers, as transformers' are."""
     own = halves(cache)[0]
     return isinstance(getattr(own, "layers", None), list) and bool(own.layers)
+
+
+def strange(cache: Any) -> str:
+    """The class of a layer that keeps more than is known here, so that it can't be lengthened; "" if there is none."""
+    known = {*_KEPT, *_STATES, _PLACES}
+    for layer in halves(cache)[0].layers:
+        for name, held in vars(layer).items():
+            tensors = held.values() if isinstance(held, dict) else (held,)
+            if name not in known and any(isinstance(t, Tensor) and t.dim() for t in tensors):
+                return type(layer).__name__
+    return ""
 
 
 def described(cache: Any, latent: frozenset[int] = frozenset()) -> tuple[CacheLayer, ...]:
@@ -186,6 +199,9 @@ def _lengthened(layer: Any, have: int, new: int, batch: int, in_place: bool) -> 
             setattr(made, name, _resized(getattr(layer, name), batch, room, -2))
         if isinstance(getattr(layer, "indexer_keys", None), Tensor):
             made.indexer_keys = _resized(layer.indexer_keys, batch, room, 1)
+        if isinstance(getattr(layer, _PLACES, None), Tensor):
+            kinds = getattr(layer, _PLACES).shape[0]
+            setattr(made, _PLACES, torch.empty((kinds, batch, held), dtype=torch.int64, device="meta"))
         if hasattr(layer, "cumulative_length"):
             made.cumulative_length = have
         if in_place:

@@ -6,6 +6,7 @@ prefix and the check of tokens that were guessed are steps in between. Every rep
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any
@@ -19,7 +20,7 @@ from ..model.inputs import InputSpec, parameter_dtype, spec
 from ..report import Report
 from ..storage.reads import Residents, reads_of
 from .attention import registered
-from .caches import CacheLayer, described, has_layers, lengthened
+from .caches import CacheLayer, described, has_layers, lengthened, strange
 from .general import Grown
 from .latent import absorb, latent_modules
 from .models import Served, cache_in, text_config, without_weights
@@ -141,6 +142,11 @@ class Steps:
         """The cache of a short prompt of one request."""
         if self._template is None:
             self._template = self._first_prompt()
+            if has_layers(self._template) and (kind := strange(self._template)):
+                raise InputError(
+                    f"{type(self.of.model).__name__} keeps a cache of its own kind ({kind}), of which only the model "
+                    "knows how it grows"
+                )
             if not has_layers(self._template):
                 self._grown = Grown(self._template, self._prompt(SHORT + 8), SHORT, SHORT + 8)
         return self._template
@@ -253,11 +259,13 @@ def _only_attention_reads(report: Report, have: int) -> bool:
 def _run_plainly(model: torch.nn.Module, inputs: dict[str, Any]) -> Any:
     """What a model returns on meta without being recorded, which is quicker; None if it needs values for that."""
     given = {name: _plain(value, model) for name, value in inputs.items()}
-    try:
-        with torch.no_grad(), torch.device("meta"):
-            return without_weights(model, -1)(**given)
-    except Exception:  # the model's own code, which asks for a value; the recorder knows more of them
-        return None
+    for place in (nullcontext(), torch.device("meta")):  # the latter, which slows each call, for code that says none
+        try:
+            with torch.no_grad(), place:
+                return without_weights(model, -1)(**given)
+        except Exception:  # the model's own code, which asks for a value; the recorder knows more of them
+            continue
+    return None
 
 
 def _plain(value: Any, model: torch.nn.Module) -> Any:

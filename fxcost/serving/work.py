@@ -194,11 +194,12 @@ def work_of(
     """
     attends: Counter[Attends] = Counter()
     shared = own = 0
+    crosses = any(layer.kind == "cross" for layer in layers)
     for node in report.nodes:
         for op in node.operations:
             if not op.cost.macs:
                 continue
-            if str(op.record.op) == ATTENTION:
+            if str(op.record.op) == ATTENTION and _over_context(op.record, new, have, crosses):
                 attends[_attends(op.record, new, have)] += 1
             elif batch == 1 or _grows(op.record, batch):
                 own += op.cost.masked_macs
@@ -207,6 +208,12 @@ def work_of(
     states = sum(layer.fixed_bytes for layer in layers if layer.kind == "state")
     weights = tuple(_weights(report, batch * new, held))
     return StepWork(new, shared, -(-own // batch), attends, weights, states)
+
+
+def _over_context(op: OpRecord, new: int, have: int, crosses: bool) -> bool:
+    """Whether attention is that of the new tokens to what is cached; an encoder's own, or one over layers, is not."""
+    l_q, l_k = op.args[0].shape[-2], op.args[1].shape[-2]
+    return l_q == new and (bool(argument(op, "causal")) or l_k == have + new or crosses)
 
 
 def _grows(op: OpRecord, batch: int) -> bool:

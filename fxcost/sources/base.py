@@ -17,10 +17,15 @@ from .shapes import Inputs
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """How to build one model, and its default inputs for a batch size once it is built."""
+    """How to build one model, and its default inputs for a batch size once it is built.
+
+    `bare` builds it without its head, where its library has such a thing; `notes` is what a report is to say of it.
+    """
 
     build: Callable[[], Any]
     inputs: Callable[[torch.nn.Module, int], Inputs]
+    bare: Callable[[], Any] | None = None
+    notes: Callable[[torch.nn.Module], tuple[str, ...]] = lambda model: ()
 
 
 def library(name: str) -> Any:

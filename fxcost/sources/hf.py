@@ -2,7 +2,7 @@
 
 `hf:llama` is the default configuration of a model type, `hf:LlamaForCausalLM` that of a model class; `hf:folder` and
 `hf:config.json` are a configuration on disk, as a model's page on the hub offers for download. Nothing is ever
-downloaded here. What they are fed by default is in hf_defaults.py.
+downloaded here. Which class a type stands for is in hf_heads.py, what it is fed by default in hf_defaults.py.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 from ..errors import ModelLoadError
+from . import hf_heads
 from .base import Source, library, no_such_model
 from .hf_defaults import default_inputs
 
@@ -23,9 +24,13 @@ def source(name: str, arguments: dict[str, Any]) -> Source:
     Raises:
         ModelLoadError: transformers isn't installed, or there is no such type, folder or file.
     """
-    transformers = _transformers()
-    config = _config(transformers, name, arguments)
-    return Source(partial(_build, transformers, name, config), default_inputs)
+    config = _config(_transformers(), name, arguments)
+    return Source(
+        partial(_build, name, config),
+        default_inputs,
+        bare=partial(_build_bare, name, config),
+        notes=partial(_notes, name, config),
+    )
 
 
 def _transformers() -> Any:
@@ -51,18 +56,23 @@ def generating(name: str, config: Any) -> Any:
     Raises:
         ModelLoadError: transformers has none for this configuration.
     """
+    found = hf_heads.generating(_transformers(), config)
+    if found is None:
+        kind = type(config).__name__
+        raise ModelLoadError(f"hf:{name} does not generate text: transformers has no causal LM for {kind}")
+    return _made(found, config)
+
+
+def _notes(name: str, config: Any, model: Any) -> tuple[str, ...]:
+    """What is to be said of a model beside its class: no head, though there are some; weights that are quantized."""
+    found = [stored_otherwise(model)]
     transformers = _transformers()
-    for architecture in getattr(config, "architectures", None) or ():
-        model_class = getattr(transformers, architecture, None)
-        if model_class is not None and model_class.can_generate():
-            return model_class._from_config(config)
-    mapping = transformers.models.auto.modeling_auto
-    first = _GENERATING[2:] if getattr(config, "is_encoder_decoder", False) else ()
-    for table in (getattr(mapping, name, {}) for name in (*first, *_GENERATING)):
-        if type(config) in table:
-            found = table[type(config)]
-            return (found[0] if isinstance(found, tuple) else found)._from_config(config)
-    raise ModelLoadError(f"hf:{name} does not generate text: transformers has no causal LM for {type(config).__name__}")
+    if hf_heads.named(transformers, config) is None and hf_heads.with_head(transformers, config) is None:
+        known = hf_heads.heads(transformers, config)
+        if type(model).__name__ not in known and known:
+            listed = ", ".join(f"hf:{head}" for head in known[: hf_heads.MOST_NAMED])
+            found.append(f"hf:{name} says no head: {type(model).__name__} has none; with one: {listed}")
+    return tuple(filter(None, found))
 
 
 def stored_otherwise(model: Any) -> str:
@@ -76,16 +86,6 @@ def stored_otherwise(model: Any) -> str:
         f"the configuration says that weights are stored quantized ({method}); they are analysed in the model's own "
         "dtype (fxcost serve, or Report.stored, counts them as they are stored)"
     )
-
-
-_GENERATING = (
-    "MODEL_FOR_CAUSAL_LM_MAPPING",
-    "MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING",
-    "MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING",
-    "MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING",
-    "MODEL_FOR_MULTIMODAL_LM_MAPPING",
-)
-"""Tables of transformers, in the order in which a model with a head is looked for."""
 
 
 def _config(transformers: Any, name: str, arguments: dict[str, Any]) -> Any:
@@ -146,33 +146,28 @@ def _no_config(transformers: Any, name: str, path: str) -> ModelLoadError:
     return no_such_model("hf", name, transformers.CONFIG_MAPPING, "give a model type (hf:bert) or a folder")
 
 
-def _build(transformers: Any, name: str, config: Any) -> Any:
-    """The architecture that the configuration names, else the bare model of its type."""
-    for architecture in getattr(config, "architectures", None) or ():
-        model_class = getattr(transformers, architecture, None)
-        if model_class is not None:
-            return model_class._from_config(config)  # what AutoModel.from_config calls: sets dtype and attention
-    found = _models_for(transformers, type(config))
-    own = [model_class for model_class in found if model_class.config_class is type(config)]
-    if not found:
+def _build(name: str, config: Any) -> Any:
+    """The architecture that the configuration names, else the one with a language-model head, else the bare one."""
+    transformers = _transformers()
+    found = hf_heads.named(transformers, config) or hf_heads.with_head(transformers, config)
+    return _build_bare(name, config) if found is None else _made(found, config)
+
+
+def _build_bare(name: str, config: Any) -> Any:
+    found = hf_heads.bare(_transformers(), config)
+    if found is None:
         raise ModelLoadError(f"hf:{name}: transformers has no model for {type(config).__name__} alone")
-    return (own or found)[0]._from_config(config)  # that of musicgen's bare model is the configuration of its decoder
+    return _made(found, config)
 
 
-def _models_for(transformers: Any, config_class: type) -> list[Any]:
-    """Every model class that transformers lists for a class of configurations, in the order of :func:`_tables`."""
-    found = (table[config_class] for table in _tables(transformers) if config_class in table)
-    return [classes[0] if isinstance(classes, tuple) else classes for classes in found]
-
-
-def _tables(transformers: Any) -> list[Any]:
-    """Which model classes go with a configuration: the bare model's table first, then those of its tasks."""
-    mapping = transformers.models.auto.modeling_auto
-    names = (t for t in dir(mapping) if t.endswith("_MAPPING") and t.startswith("MODEL_"))
-    return [getattr(mapping, name) for name in sorted(names, key=len)]
+def _made(model_class: Any, config: Any) -> Any:
+    """What AutoModel.from_config makes, which sets dtype and attention; some classes take the text's part alone."""
+    part = getattr(config, "sub_configs", {}).get("text_config")
+    own = config.get_text_config() if part is not None and model_class.config_class is part else config
+    return model_class._from_config(own)
 
 
 def model_types() -> list[str]:
     """Every model type that there is a model for, sorted; other types configure a part of a model."""
     transformers = library("transformers")
-    return sorted({kind for table in _tables(transformers) for kind in table._model_mapping})
+    return sorted({kind for table in hf_heads.tables(transformers) for kind in table._model_mapping})

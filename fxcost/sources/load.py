@@ -43,6 +43,11 @@ class Loaded:
     model: torch.nn.Module
     source: Source | None = None
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a report on the model is to say under "Assumed"."""
+        return () if self.source is None else self.source.notes(self.model)
+
     def default_inputs(self, batch: int = 1) -> Inputs:
         """What the model is fed where the user says nothing, `batch` samples at once.
 
@@ -63,7 +68,14 @@ class Loaded:
             ) from error
 
 
-def load(spec: str, arguments: Mapping[str, Any] | None = None, *, train: bool = False, real: bool = False) -> Loaded:
+def load(
+    spec: str,
+    arguments: Mapping[str, Any] | None = None,
+    *,
+    train: bool = False,
+    real: bool = False,
+    head: str = "auto",
+) -> Loaded:
     """The model that `spec` names, built without weights.
 
     Args:
@@ -71,8 +83,10 @@ def load(spec: str, arguments: Mapping[str, Any] | None = None, *, train: bool =
         arguments: keyword arguments for the class, the builder or the configuration.
         train: leave the model in training mode; else it is in eval mode.
         real: build every tensor on the CPU, not only small ones.
+        head: "none" for a model of transformers without the head that it has.
 
     Raises:
+        InputError: `head` is neither "auto" nor "none".
         ModelLoadError: no such model (with the nearest names), a library is missing, or building it failed.
     """
     prefix, colon, name = spec.partition(":")
@@ -82,14 +96,19 @@ def load(spec: str, arguments: Mapping[str, Any] | None = None, *, train: bool =
         raise ModelLoadError(f"{spec!r} names no model; {hint}")
     arguments = dict(arguments or {})
     source = SOURCES[prefix](name, arguments) if prefix in SOURCES else None
+    if head not in HEADS:
+        raise InputError(f"head={head!r}: choose from {', '.join(HEADS)}")
+    if head == "none" and (source is None or source.bare is None):
+        raise ModelLoadError(f"{spec} has no form without a head that fxcost knows; head='none' is for hf:NAME")
     if source is not None:
-        model = build(spec, source.build, real=real)
+        model = build(spec, source.build if head == "auto" else source.bare or source.build, real=real)
     else:
         place, _, attribute = spec.rpartition(":")
         model = _from_python(spec, place, attribute, arguments, real)
     return Loaded(spec, model.train(train), source)
 
 
+HEADS = ("auto", "none")
 FORMS = "torchvision:NAME, timm:NAME, hf:TYPE_OR_FOLDER, file.py:NAME or package.module:NAME"
 
 

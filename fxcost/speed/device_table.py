@@ -42,6 +42,14 @@ _T4 = (
     "nvidia.com/content/dam/en-zz/Solutions/Data-Center/tesla-t4/t4-tensor-core-datasheet-951643.pdf"
 )
 _A10 = "NVIDIA A10 datasheet: nvidia.com/content/dam/en-zz/Solutions/Data-Center/a10/pdf/a10-datasheet.pdf"
+_A10G = (
+    "NVIDIA A10G datasheet, as AWS publishes it: "
+    "nvidia.com, d1.awsstatic.com/product-marketing/ec2/NVIDIA_AWS_A10G_DataSheet_FINAL_02_17_2022.pdf"
+)
+_QUADRO_RTX_5000 = (
+    "NVIDIA Quadro RTX 5000 data sheet: nvidia.com/content/dam/en-zz/Solutions/design-visualization/"
+    "quadro-product-literature/quadro-rtx-5000-data-sheet-us-nvidia-704120-r4-web.pdf"
+)
 _A100 = (
     "NVIDIA A100 datasheet: "
     "nvidia.com/content/dam/en-zz/Solutions/Data-Center/a100/pdf/nvidia-a100-datasheet-us-nvidia-1758950-r4-web.pdf"
@@ -196,8 +204,10 @@ DEVICES: tuple[dict[str, Any], ...] = (
         "AMD Instinct MI300X", "mi300x amd-instinct-mi300x-oam", 192, 5300, _MI300X,
         float64=163.4, float32=163.4, tf32=653.7, bfloat16=1307.4, float16=1307.4, float8=2614.9, int8=2614.9,
     ),
+    _device("Google TPU v2", "tpu-v2 tpuv2", 16 * 1.073741824, 700, f"{_TPU}v2", bfloat16=46),
+    _device("Google TPU v3", "tpu-v3 tpuv3", 32 * 1.073741824, 900, f"{_TPU}v3", bfloat16=123),
     _device("Google TPU v4", "tpu-v4 tpuv4", 32 * 1.073741824, 1200, f"{_TPU}v4", bfloat16=275, int8=275),
-    _device("Google TPU v5e", "tpu-v5e tpuv5e", 16, 819, f"{_TPU}v5e", bfloat16=197, int8=393),
+    _device("Google TPU v5e", "tpu-v5e tpuv5e v5litepod", 16, 819, f"{_TPU}v5e", bfloat16=197, int8=393),
     _device("Google TPU v5p", "tpu-v5p tpuv5p", 95, 2765, f"{_TPU}v5p", bfloat16=459),
     _device(
         "Google TPU v6e", "tpu-v6e tpuv6e trillium", 32, 1638, f"{_TPU}v6e", bfloat16=918, int8=1836
@@ -226,6 +236,12 @@ DEVICES: tuple[dict[str, Any], ...] = (
         "NVIDIA B300 SXM", "b300 b300-sxm6-ac", 270, 8000, _B300, halved=True,
         float64=1.25, float32=75, tf32=1125, bfloat16=2250, float16=2250, float8=4500, float4=13500,
     ),
+    _device(
+        "NVIDIA V100S PCIe 32GB", "v100s v100s-pcie tesla-v100s-pcie-32gb", 32, 1134, _V100,
+        float64=8.2, float32=16.4, float16=130,
+    ),
+    _device("NVIDIA A10G", "a10g", 24, 600, _A10G, float32=35, tf32=35, bfloat16=70, float16=70, int8=140),
+    _device("NVIDIA Quadro RTX 5000", "quadro-rtx-5000", 16, 448, _QUADRO_RTX_5000, float32=11.2, float16=89.2),
     _device(
         "NVIDIA L40", "l40", 48, 864, _L40,
         float32=90.5, tf32=90.5, bfloat16=181.05, float16=181.05, float8=362, int8=362,

@@ -135,3 +135,19 @@ def test_associative_scan_combines_halves(mode: str) -> None:
     for steps, combinations in ((8, 11), (1, 0)):
         report = fxcost.analyze(sums, (steps, 3))
         assert (report.flops, report.uncosted) == (combinations * 3, {})
+
+
+def test_out_dtype_is_an_integer_product() -> None:
+    """int8 products summed in int32, as torchao's layers with quantized activations run them; else a cast."""
+    from torch._higher_order_ops.out_dtype import out_dtype
+
+    report = fxcost.analyze(
+        lambda a, b: out_dtype(torch.ops.aten.mm.default, torch.int32, a, b),
+        [fxcost.spec(3, 8, dtype="int8"), fxcost.spec(8, 5, dtype="int8")],
+        strict=True,
+    )
+    assert report.macs == report.macs_by_dtype["int8"] == 3 * 8 * 5
+    summed = fxcost.analyze(
+        lambda a, b: out_dtype(torch.ops.aten.mul.Tensor, torch.int32, a, b), [fxcost.spec(3, dtype="int8")] * 2
+    )
+    assert summed.uncosted == {}

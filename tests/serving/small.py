@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import runpy
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -9,39 +12,59 @@ import transformers
 
 LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers", "decoder_layers")
 """What the number of layers is called."""
+WINDOWS = {"sliding_window": 0, "attention_chunk_size": 1}
+"""What the size of a window is called, and how much more than asked for it gets: contexts are multiples of chunks."""
+_ZOO = Path(__file__).parents[2] / "benchmarks" / "zoo_hf.py"
 
 
 def causal_types() -> list[str]:
     """Every model type that transformers has a causal LM for."""
-    mapping = transformers.models.auto.modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING
-    return sorted(mapping._model_mapping)
+    return sorted(_causal()._model_mapping)
 
 
-def config_of(kind: str, layers: int | None = 2) -> Any:
-    """The default configuration of a type with so many layers, where its class takes that."""
-    made = transformers.CONFIG_MAPPING[kind]
-    default = made()
-    text = default.get_text_config(decoder=True) if hasattr(default, "get_text_config") else default
-    name = next((n for n in LAYERS if isinstance(getattr(text, n, None), int)), None)
-    if layers is None or name is None or text is not default:
-        return default
-    try:
-        config = made(**{name: layers})
-    except Exception:
-        return default
-    kinds = getattr(config, "layer_types", None)
-    if isinstance(kinds, list) and len(kinds) > layers:
-        config.layer_types = kinds[:layers]
+def _causal() -> Any:
+    return transformers.models.auto.modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING
+
+
+@cache
+def published() -> dict[str, dict[str, Any]]:
+    """Entries that published checkpoints set, for types whose default configuration can't do without (zoo_hf.py)."""
+    found: dict[str, dict[str, Any]] = runpy.run_path(str(_ZOO))["ARGUMENTS"]
+    return {**found, "blt": {}}  # the zoo has no cache in one pass
+
+
+def config_of(kind: str, layers: int | None, window: int | None) -> Any:
+    """The configuration of a type with so many layers, or a few more so that every kind of layer is there."""
+    given = published().get(kind, {})
+    config = transformers.CONFIG_MAPPING[kind](**given)
+    text = config.get_text_config(decoder=True) if hasattr(config, "get_text_config") else config
+    if layers is not None:
+        kinds = list(getattr(text, "layer_types", None) or ())
+        layers = max([layers, *(1 + kinds.index(one) for one in set(kinds))])
+        names = [name for name in LAYERS if isinstance(getattr(text, name, None), int)]
+        fewer = {name: min(layers, getattr(text, name)) for name in names}
+        try:
+            if text is not config:
+                raise TypeError("its parts are configured by themselves")
+            text = config = type(config)(**{**given, **fewer})
+        except Exception:  # what a class derives from the number of layers is written out here
+            for name, number in fewer.items():
+                setattr(text, name, number)
+        for name in ("layer_types", "mlp_layer_types"):
+            if len(getattr(text, name, None) or ()) > layers:
+                setattr(text, name, list(getattr(text, name))[:layers])
+    for name, more in WINDOWS.items():
+        if window is not None and isinstance(getattr(text, name, None), int):
+            setattr(text, name, window + more)
     return config
 
 
-def model_of(kind: str, layers: int | None = 2) -> torch.nn.Module:
+def model_of(kind: str, layers: int | None = 2, window: int | None = None) -> torch.nn.Module:
     """The causal LM of a type, on meta, in bfloat16."""
-    config = config_of(kind, layers)
-    model_class = transformers.models.auto.modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
+    config = config_of(kind, layers, window)
     with torch.device("meta"):
-        model: torch.nn.Module = model_class._from_config(config, dtype=torch.bfloat16).eval()
-    return model
+        made: torch.nn.Module = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
+    return made.eval()
 
 
 def tiny(kind: str) -> torch.nn.Module:
@@ -76,7 +99,7 @@ def tiny(kind: str) -> torch.nn.Module:
         "gpt2": lambda: transformers.GPT2Config(n_embd=64, n_layer=2, n_head=4, vocab_size=100, n_positions=64),
     }  # fmt: skip
     config = made[kind]()
-    mapping = transformers.models.auto.modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING
+    mapping = _causal()
     classes = {"gemma3": transformers.Gemma3ForCausalLM, "llama4": transformers.Llama4ForCausalLM}
     with torch.device("meta"):
         model: torch.nn.Module = (

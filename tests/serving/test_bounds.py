@@ -190,7 +190,11 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     [
         (["hf:llama", "--batch", "none"], "give numbers above 0 and max"), (["hf:vit"], "does not generate text"),
         (["hf:nothing"], "no model 'nothing'"), (["hf:gpt2", "--prompt", "x"], "no number of tokens"),
-        (["hf:gpt2", "--csv", "x.csv"], "--csv needs a device"),
+        (["hf:gpt2", "--csv", "x.csv"], "--csv needs a device"), (["timm:resnet18"], "hf:CLASS or hf:FOLDER"),
+        (["hf:gpt2", "--device", "h100", "--batch", "999999"], "999,999 requests of 1,152 tokens keeps 3,538.94 GB"),
+        (["hf:gpt2", "--device", "v100"], "no peak for bfloat16, in which the model computes"),
+        (["hf:gpt2", "--weights", "int4:g100"], "groups of 100 do not divide the 768 numbers of a row"),
+        (["hf:bert", "--arg", "num_hidden_layers=1"], "returns no cache"),
     ],
 )  # fmt: skip
 def test_the_commands_errors_are_one_line(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -54,7 +54,7 @@ def test_causal_attention_backwards_skips_as_much() -> None:
 
 
 def test_windows_are_counted_as_they_are() -> None:
-    """What transformers' masks leave dense: a generation counts the window's pairs alone."""
+    """What transformers' masks leave: a plain report follows their values, a generation needs none."""
     model = tiny("gemma3")
     ids = {"input_ids": fxcost.spec(1, 40, dtype="int64"), "use_cache": False}
     dense = fxcost.analyze(model, ids)
@@ -62,6 +62,10 @@ def test_windows_are_counted_as_they_are() -> None:
     inside, whole = 8 * 9 // 2 + 32 * 8, 40 * 41 // 2
     assert dense.macs == exact.macs
     assert exact.macs - exact.cost.masked_macs == 2 * 64 * (3 * (1600 - inside) + 1600 - whole)
+    assert dense.cost.masked_macs == exact.cost.masked_macs == dense.count("causal")
+    by_operator = {str(op): cost for op, cost in dense.by_operator().items()}
+    attention = by_operator["fxcost.scaled_dot_product_attention.default"]
+    assert dense.macs - dense.cost.masked_macs == attention.skipped_macs
 
 
 class Box:

@@ -147,7 +147,8 @@ def test_mfu_is_flops_over_what_the_devices_could_have_done() -> None:
 
 
 # verl's tests/utils/test_flops_counter.py, commit 7de1304f: configurations of nine model types, and what it expects for
-# batches of [512, 1024, 2048] and [4096, 4096, 4096] tokens.
+# batches of [512, 1024, 2048] and [4096, 4096, 4096] tokens; of two more that read images of as many patches beside. Of
+# its figures two types are missing, whose delta rule it reckons from entries of their configuration.
 VERL: dict[str, tuple[Any, int, int]] = {
     "llama": (transformers.LlamaConfig(
         vocab_size=32000, hidden_size=4096, intermediate_size=11008, num_hidden_layers=32, num_attention_heads=32,
@@ -183,21 +184,60 @@ VERL: dict[str, tuple[Any, int, int]] = {
 }  # fmt: skip
 
 
+VISION = {
+    "deepstack_visual_indexes": [8, 16, 24], "num_heads": 16, "depth": 27, "hidden_size": 1152,
+    "intermediate_size": 4304, "out_hidden_size": 4096, "spatial_merge_size": 2, "temporal_patch_size": 2,
+    "in_channels": 3, "patch_size": 16,
+}  # fmt: skip
+VERL_VISION: dict[str, tuple[Any, int, int]] = {
+    "qwen3_vl": (transformers.Qwen3VLConfig(vision_config=VISION, text_config={
+        "vocab_size": 151936, "hidden_size": 4096, "intermediate_size": 12288, "num_hidden_layers": 36,
+        "num_attention_heads": 32, "num_key_value_heads": 8, "head_dim": 128}), 192792370348032, 700575167545344),
+    "qwen3_vl_moe": (transformers.Qwen3VLMoeConfig(vision_config=VISION, text_config={
+        "vocab_size": 151936, "hidden_size": 2048, "num_hidden_layers": 48, "num_attention_heads": 32,
+        "num_key_value_heads": 4, "head_dim": 128, "moe_intermediate_size": 768, "num_experts": 128,
+        "num_experts_per_tok": 8}), 90388001980416, 358751605358592),
+}  # fmt: skip
+
+
+def counted(model: torch.nn.Module, inputs: dict[str, Any]) -> Any:
+    """What trainers' formulas read of a model."""
+    from fxcost.conventions.seen import Seen
+    from fxcost.conventions.trainers import trained
+
+    use_fused(model)
+    with registered():
+        return trained(Seen(fxcost.analyze(model, inputs, capture="concrete")))
+
+
+@pytest.mark.zoo
+@pytest.mark.parametrize("kind", VERL_VISION)
+def test_verls_figures_with_images_to_the_digit(kind: str) -> None:
+    """The text on tokens and the vision tower on patches, each by the same formula; its mergers see a quarter."""
+    from fxcost.conventions.trainers import training_flops
+
+    config, packed, full = VERL_VISION[kind]
+    model_class = transformers.models.auto.modeling_auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING[type(config)]
+    with torch.device("meta"):
+        model = model_class._from_config(config, dtype=torch.bfloat16)
+    text = counted(model, {"input_ids": fxcost.spec(1, 64, dtype="int64"), "use_cache": False})
+    patches = {"hidden_states": fxcost.spec(64, 3 * 2 * 16 * 16), "grid_thw": torch.tensor([[1, 8, 8]])}
+    vision = counted(model.model.visual, patches)
+    for lengths, expected in (([512, 1024, 2048], packed), ([4096] * 3, full)):
+        assert training_flops(text, "verl", lengths) + training_flops(vision, "verl", lengths) == expected
+
+
 @pytest.mark.zoo
 @pytest.mark.parametrize("kind", VERL)
 def test_verls_own_test_figures_to_the_digit(kind: str) -> None:
     """Sizes are read off one analysis of the model, not off its configuration."""
-    from fxcost.conventions.seen import Seen
-    from fxcost.conventions.trainers import trained, training_flops
+    from fxcost.conventions.trainers import training_flops
 
     config, packed, full = VERL[kind]
     mapping = transformers.models.auto.modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING
     with torch.device("meta"):
         model = mapping[type(config)]._from_config(config, dtype=torch.bfloat16)
-    use_fused(model)
-    with registered():
-        ids = {"input_ids": fxcost.spec(1, 64, dtype="int64"), "use_cache": False}
-        seen = trained(Seen(fxcost.analyze(model, ids, capture="concrete")))
+    seen = counted(model, {"input_ids": fxcost.spec(1, 64, dtype="int64"), "use_cache": False})
     assert training_flops(seen, "verl", [512, 1024, 2048]) == packed
     assert training_flops(seen, "verl", [4096] * 3) == full
 

@@ -494,7 +494,47 @@ def test_images_in_the_place_of_tokens():
     assert inputs.kwargs["pixel_values"].shape == (2, 3, 28, 28)
     assert (ids == loaded.model.config.image_token_id).sum(1).tolist() == [4, 4]
     report = fxcost.analyze(loaded.model, inputs.args, inputs.kwargs)
-    assert report.cost_of("vision_tower").macs > 0
+    assert report.cost_of("model.vision_tower").macs > 0
+
+
+@pytest.mark.parametrize(
+    ("spec", "arguments", "head", "built"),
+    [
+        ("hf:llama", {"num_hidden_layers": 1}, "auto", "LlamaForCausalLM"),
+        ("hf:llama", {"num_hidden_layers": 1}, "none", "LlamaModel"),
+        ("hf:LlamaModel", {"num_hidden_layers": 1}, "auto", "LlamaModel"),
+        ("hf:LlamaForCausalLM", {"num_hidden_layers": 1}, "none", "LlamaModel"),
+        ("hf:t5", {"num_layers": 1}, "auto", "T5ForConditionalGeneration"),
+        ("hf:bert", {"num_hidden_layers": 1}, "auto", "BertForMaskedLM"),
+        ("hf:bert", {"num_hidden_layers": 1, "is_decoder": True}, "auto", "BertLMHeadModel"),
+    ],
+)
+def test_a_type_is_built_with_its_language_model_head(spec, arguments, head, built):
+    """The head is as wide as the vocabulary; --head none, or the bare class, leaves it out."""
+    pytest.importorskip("transformers")
+    loaded = load(spec, arguments, head=head)
+    assert type(loaded.model).__name__ == built
+    assert loaded.notes == ()
+
+
+def test_a_type_that_says_no_head_is_bare_and_says_so(tmp_path):
+    """Classes with one are named; a configuration that names its class needs no note."""
+    pytest.importorskip("transformers")
+    loaded = load("hf:vit", {"num_hidden_layers": 1})
+    assert type(loaded.model).__name__ == "ViTModel"
+    assert [note for note in loaded.notes if "hf:ViTForImageClassification" in note] == list(loaded.notes) != []
+    named = {"model_type": "vit", "architectures": ["ViTForImageClassification"], "num_hidden_layers": 1}
+    (tmp_path / "config.json").write_text(json.dumps(named))
+    loaded = load(f"hf:{tmp_path}")
+    assert (type(loaded.model).__name__, loaded.notes) == ("ViTForImageClassification", ())
+
+
+def test_only_models_of_transformers_have_heads_that_can_be_left_out():
+    """Said in the words of Python; any other value is refused."""
+    with pytest.raises(ModelLoadError, match=r"torchvision:alexnet has no form without a head .* head='none'"):
+        load("torchvision:alexnet", head="none")
+    with pytest.raises(InputError, match="head='all': choose from auto, none"):
+        load("torchvision:alexnet", head="all")
 
 
 @pytest.mark.parametrize("place", ["", "/config.json"])
