@@ -39,6 +39,8 @@ class StepRecorder(ValueRecorder):
         self.owners: list[int] = []
         """For each backward operator the position of its owner in `forward`, or NOBODY."""
         self.recomputed: list[bool] = []
+        self.turns: list[int] = []
+        """For each backward operator how many operators of the forward pass had run before it."""
         self.saved: list[tuple[int, Segment | None, int]] = []
         """Storage, segment that was open, and operators that had run, for each tensor saved for backward."""
         self.in_backward = False
@@ -75,6 +77,7 @@ class StepRecorder(ValueRecorder):
             again = self.repeats(record.op)
             self.owners.append(owner)
             self.recomputed.append(again)
+            self.turns.append(len(self.forward))
             if not again:
                 return
         self._numbers.append(torch.autograd._get_sequence_nr())  # type: ignore[attr-defined]
