@@ -51,12 +51,11 @@ class StepRecorder(ValueRecorder):
         self._owner = NOBODY
         """Of the operator of the backward pass that runs."""
 
-    def __torch_dispatch__(
-        self, func: Operator, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
+    def seen(self, func: Operator, types: Any, args: tuple[Any, ...], kwargs: dict[str, Any] | None) -> Any:
+        """An operator is called, in the backward pass with a segment of its own."""
         if self.in_backward:
             self._begin()
-        return super().__torch_dispatch__(func, types, args, kwargs)
+        return super().seen(func, types, args, kwargs)
 
     # ------------------------------------------------------------------------------------------------------- ownership
 

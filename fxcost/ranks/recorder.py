@@ -53,14 +53,13 @@ class RankRecorder(ValueRecorder):
         self._beside = 0
         """How many contexts are open in which collectives run beside the model's operators."""
 
-    def __torch_dispatch__(
-        self, func: Operator, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
+    def seen(self, func: Operator, types: Any, args: tuple[Any, ...], kwargs: dict[str, Any] | None) -> Any:
+        """An operator is called: of a rank, or while DTensor finds out shapes and placements."""
         if is_propagating(types):
             return func(*args, **(kwargs or {}))
         if communicates(func) and _PLAIN.issuperset(types):
             return self._communicate(func, *self._on_meta(func, args, kwargs or {}))
-        return super().__torch_dispatch__(func, types, args, kwargs)
+        return super().seen(func, types, args, kwargs)
 
     def held(self, tensor: Tensor) -> Tensor:
         """What the rank has in memory of a tensor."""

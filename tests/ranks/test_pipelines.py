@@ -96,8 +96,9 @@ def test_what_is_in_flight() -> None:
         buffers = BATCH * BETWEEN  # into which is received, one for each microbatch, from the start to the end
         each = (a.saved_bytes - buffers) // BATCH
         flying = [(step.peak_parts["saved activations"] - buffers) / each for step in (a, b)]
-        assert BATCH - 1 < flying[0] <= BATCH
-        assert ranks - i - 1 < flying[1] <= ranks - i
+        assert flying[0] in (BATCH, BATCH - 1)  # its peak may come once the first gradients are there
+        assert flying[1] == ranks - i
+    assert gpipe[2].peak_bytes - one[2].peak_bytes == each  # type: ignore[union-attr]
     assert one[1].peak_bytes > one[2].peak_bytes  # type: ignore[union-attr]
 
 
