@@ -18,12 +18,13 @@ from torch.utils import _pytree as pytree
 
 from ..capture.concrete import ConcreteTracer
 from ..capture.host import HostCalls
-from ..errors import ShardingError, nearest, shown
+from ..errors import FxcostError, ShardingError, nearest, shown
 from ..meta.storages import Storages
 from ..meta.values import ValueRecorder
 from ..model.blocks import LISTS, members
 from ..model.inputs import Arguments
 from ..model.parts import Parts
+from ..model.run_errors import model_raised
 from ..records.sketch import Interpreter, Node, Sketch, replaced
 from ..records.tree import named_modules, table
 
@@ -67,8 +68,13 @@ class Cut:
         blocks = _leaves(model, cuts or ())
         recorder = ValueRecorder(Storages())
         tracer = ConcreteTracer(Parts(model, {}), recorder, tuple(blocks))
-        with torch.no_grad(), recorder:
-            out = tracer.trace(model, arguments)
+        try:
+            with torch.no_grad(), recorder:
+                out = tracer.trace(model, arguments)
+        except FxcostError:
+            raise
+        except Exception as error:
+            raise model_raised(error, tracer.failed_in, arguments) from error
         self._leaves, self._structure = pytree.tree_flatten(out)
         nodes = tracer.sketch.nodes
         self.inputs = tuple(n.name for n in nodes if n.op == "placeholder")
