@@ -245,5 +245,5 @@ def _refuse_objects(body: Iterable[Node]) -> None:
             if isinstance(value, str) and value.startswith("<") and value.endswith(">"):
                 raise ShardingError(
                     f"{node.target} is given an object, {value[1:-1]}, which stages of a pipeline can't send each "
-                    "other; a cache of transformers is left out with use_cache=False in its configuration"
+                    "other; a model of transformers has no cache if use_cache is off in its configuration"
                 )
