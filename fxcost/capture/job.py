@@ -99,7 +99,7 @@ class Job:
         self.sharding = sharding
         if sharding is not None:
             self.real_possible = False
-            self.model, self.parts = sharding.apply(self.model, self.parts)
+            self.model, self.parts = sharding.apply(self.model, self.parts, self.arguments)
             self.root = self.parts.root
 
     # ------------------------------------------------------------------------------------------------------ ways to run

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from ..meta.storages import Storages
 from ..meta.values import ValueRecorder
+from ..model.inputs import Arguments
 from ..model.parts import Parts
 from ..records.communication import Rank
 
@@ -21,8 +22,8 @@ class Sharding(Protocol):
     rank: Rank | None
     """The rank that is run, once a model is sharded."""
 
-    def apply(self, model: Any, parts: Parts) -> tuple[Any, Parts]:
-        """The sharded model, and its parts.
+    def apply(self, model: Any, parts: Parts, arguments: Arguments) -> tuple[Any, Parts]:
+        """The sharded model, and its parts; `arguments` are those of a call.
 
         Raises:
             ShardingError: it can't be sharded.

@@ -9,6 +9,7 @@ Not here: which operator belongs to which node (step_recorder.py), costs (traini
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -51,7 +52,9 @@ def train_graph(
     runner = GraphRunner(parts.root, sketch, recorder)
     step = _Step(parts, recorder, list(tensors_in(list(values))))
     out = step.forward(lambda: runner.run(values))
-    return step.finish(out, loss, runner.records)
+    step.loss(out, loss)
+    step.backward()
+    return step.record(runner.records, (), loss is not None)
 
 
 def train_model(
@@ -64,18 +67,27 @@ def train_model(
 ) -> TrainingRecord:
     """A training step of a model, run as concrete capture runs it.
 
+    One that has a `whole_step` (a rank of a pipeline) runs backward passes itself, between forward passes: given a loss
+    of what the model returns, and whether it is the user's own, that is what is called.
+
     Raises:
         TrainingError: there is nothing to train, or the loss is no scalar; or what the model raised is chained.
     """
     tracer = ConcreteTracer(parts, recorder, leaf_modules)
     step = _Step(parts, recorder, list(arguments.tensors()))
+    whole = getattr(model, "whole_step", None)
+    function = model if whole is None else whole(lambda out: step.loss(out, loss, inside=True), loss is not None)
 
     def run() -> Any:
         with recorder:
-            return tracer.trace(model, arguments)
+            return tracer.trace(function, arguments)
 
     out = step.forward(run)
-    return step.finish(out, loss, tracer.records, tracer.mentioned())
+    if whole is not None:
+        return step.record(tracer.records, tracer.mentioned(), loss is not None)
+    step.loss(out, loss)
+    step.backward()
+    return step.record(tracer.records, tracer.mentioned(), loss is not None)
 
 
 class _Step:
@@ -86,34 +98,58 @@ class _Step:
         self._recorder, self._inputs = recorder, inputs
         self._parameters = parameter_records(inventory(self._root), recorder.spec)
         self._input_specs = tuple(recorder.spec(t) for t in inputs)
+        self._losses: list[NodeRecord] = []
 
     def forward(self, run: Callable[[], Any]) -> Any:
         hooks = torch.autograd.graph.saved_tensors_hooks(self._recorder.save, lambda t: t)
         with _Failing("the forward pass with gradients"), torch.enable_grad(), hooks:
             return run()
 
-    def finish(
-        self, out: Any, loss: Loss | None, nodes: Sequence[NodeRecord], mentioned: Iterable[str] = ()
-    ) -> TrainingRecord:
-        """Loss and backward; `mentioned` has names of what took part in the forward pass."""
+    def loss(self, out: Any, loss: Loss | None, *, inside: bool = False) -> Tensor:
+        """The loss of what the model returned; `inside` of the model's own step, which is being recorded."""
         recorder = self._recorder
-        nodes = [n for n in nodes if n.operations]
-        self._take_in(mentioned)
-        value, seed, loss_node = self._loss(out, loss)
-        nodes.append(loss_node)
+        segment = recorder.segment = Segment()
+        try:
+            with _Failing("the loss"), nullcontext() if inside else self._recording():
+                value = _checked(loss(out)) if loss is not None else sum_of_outputs(out)
+                if not inside:
+                    self._start = value, torch.ones_like(value)  # with which backward starts
+        finally:
+            recorder.segment = None
+        self._losses.append(_node("loss", "call_function", "loss", "", segment))
+        return value
+
+    @contextmanager
+    def _recording(self) -> Iterator[None]:
+        recorder = self._recorder
+        hooks = torch.autograd.graph.saved_tensors_hooks(recorder.save, lambda t: t)
+        with torch.enable_grad(), hooks, recorder, HostCalls(recorder):
+            yield
+
+    def backward(self) -> None:
+        """The backward pass of the loss."""
+        recorder = self._recorder
+        value, seed = self._start
         recorder.in_backward = True
         try:
             with _Failing("the backward pass"), recorder, HostCalls(recorder):
                 torch.autograd.backward(value, seed)
         finally:
             recorder.segment = None
+
+    def record(self, nodes: Sequence[NodeRecord], mentioned: Iterable[str], own_loss: bool) -> TrainingRecord:
+        """What ran, and what is left; `mentioned` has names of what took part in the forward pass."""
+        recorder = self._recorder
+        self._take_in(mentioned)
+        nodes = [*(n for n in nodes if n.operations), *self._losses]
         trained = tuple(recorder.spec(p) for p in self._held() if p.grad is not None)
         gradients = self._gradients()
         place = {id(op): i for i, node in enumerate(nodes) for op in node.operations}
         of_forward = [place.get(id(op), len(nodes) - 1) for op in recorder.forward]
+        backward = recorder.backward_nodes()
         found = TrainingRecord(
             nodes=tuple(nodes),
-            backward=recorder.backward_nodes(),
+            backward=backward,
             owners=tuple(of_forward[o] if o != NOBODY else NOBODY for o in recorder.owners),
             recomputed=tuple(recorder.recomputed),
             saved=tuple(self._saved(place, of_forward)),
@@ -123,10 +159,12 @@ class _Step:
             inputs=self._input_specs,
             storage_bytes=tuple(recorder.storages.nbytes),
             deaths=tuple(recorder.deaths.items()),
-            own_loss=loss is not None,
+            own_loss=own_loss,
+            losses=len(self._losses),
             assumptions=self._assumptions(),
             gathered=tuple(recorder.gathered),
             rank=recorder.rank,
+            order=_in_order(of_forward, len(nodes), backward, recorder.turns),
         )
         recorder.storages.settle()
         return found
@@ -137,19 +175,6 @@ class _Step:
         self._parts.attach(mentioned)
         records = parameter_records(inventory(self._root), self._recorder.spec)
         self._parameters += tuple(record for record in records if known.isdisjoint(record.names))
-
-    def _loss(self, out: Any, loss: Loss | None) -> tuple[Tensor, Tensor, NodeRecord]:
-        """The loss, the gradient that backward starts with, and the node of both."""
-        recorder = self._recorder
-        segment = recorder.segment = Segment()
-        hooks = torch.autograd.graph.saved_tensors_hooks(recorder.save, lambda t: t)
-        try:
-            with _Failing("the loss"), torch.enable_grad(), hooks, recorder, HostCalls(recorder):
-                value = _checked(loss(out)) if loss is not None else sum_of_outputs(out)
-                seed = torch.ones_like(value)
-        finally:
-            recorder.segment = None
-        return value, seed, _node("loss", "call_function", "loss", "", segment)
 
     def _assumptions(self) -> tuple[str, ...]:
         found = list(self._recorder.assumptions)
@@ -185,6 +210,32 @@ class _Step:
                 yield number, place.get(id(segment.operations[0]), of_forward[-1])
             else:  # by a function of the user's, once its own forward has run
                 yield number, of_forward[max(ran - 1, 0)]
+
+
+def _in_order(
+    of_forward: Sequence[int], forward: int, backward: Sequence[NodeRecord], turns: Sequence[int]
+) -> tuple[int, ...]:
+    """The order in which nodes ran, those of the backward pass counted on; nothing if all of it ran last.
+
+    Args:
+        of_forward: the node of each operator of the forward pass, in the order in which these ran.
+        forward: how many nodes the forward pass has.
+        backward: the nodes of the backward pass, in their order.
+        turns: for each operator of the backward pass, how many of the forward pass had run before it.
+    """
+    if not turns or turns[0] == len(of_forward):
+        return ()
+    order: dict[int, None] = {}
+    left, ran = iter(turns), 0
+    for i, node in enumerate(backward):
+        until = next(left)
+        for _ in node.operations[1:]:
+            next(left)
+        order.update(dict.fromkeys(of_forward[ran:until]))
+        order[forward + i] = None
+        ran = until
+    order.update(dict.fromkeys(of_forward[ran:]))
+    return tuple(order)
 
 
 class _Failing:

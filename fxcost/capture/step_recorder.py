@@ -39,6 +39,8 @@ class StepRecorder(ValueRecorder):
         self.owners: list[int] = []
         """For each backward operator the position of its owner in `forward`, or NOBODY."""
         self.recomputed: list[bool] = []
+        self.turns: list[int] = []
+        """For each backward operator how many operators of the forward pass had run before it."""
         self.saved: list[tuple[int, Segment | None, int]] = []
         """Storage, segment that was open, and operators that had run, for each tensor saved for backward."""
         self.in_backward = False
@@ -49,12 +51,11 @@ class StepRecorder(ValueRecorder):
         self._owner = NOBODY
         """Of the operator of the backward pass that runs."""
 
-    def __torch_dispatch__(
-        self, func: Operator, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
+    def seen(self, func: Operator, types: Any, args: tuple[Any, ...], kwargs: dict[str, Any] | None) -> Any:
+        """An operator is called, in the backward pass with a segment of its own."""
         if self.in_backward:
             self._begin()
-        return super().__torch_dispatch__(func, types, args, kwargs)
+        return super().seen(func, types, args, kwargs)
 
     # ------------------------------------------------------------------------------------------------------- ownership
 
@@ -75,6 +76,7 @@ class StepRecorder(ValueRecorder):
             again = self.repeats(record.op)
             self.owners.append(owner)
             self.recomputed.append(again)
+            self.turns.append(len(self.forward))
             if not again:
                 return
         self._numbers.append(torch.autograd._get_sequence_nr())  # type: ignore[attr-defined]

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import click
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-WAYS = ("fsdp", "hsdp", "ddp", "replicate", "tp", "transformers")
+WAYS = ("fsdp", "hsdp", "ddp", "replicate", "tp", "cp", "pp", "transformers")
 
 
 def rank_options(function: Function) -> Function:
@@ -19,7 +19,8 @@ def rank_options(function: Function) -> Function:
         click.option(
             "--parallel",
             metavar="WAY:DIM,…",
-            help="For --mesh: fsdp:dp, fsdp:dp:bfloat16, hsdp:dp+shard, ddp:dp, replicate:dp, tp:tp, transformers.",
+            help="For --mesh: fsdp:dp, fsdp:dp:bfloat16, hsdp:dp+shard, ddp:dp, replicate:dp, tp:tp, cp:cp, "
+            "pp:pp:SCHEDULE:MICROBATCHES, transformers.",
         ),
         click.option(
             "--parallelize", metavar="FILE.py:NAME", help="For --mesh: a function of a model and a DeviceMesh."
@@ -82,19 +83,40 @@ def _ready(text: str) -> Any:
 def _one(text: str, parallel: Any) -> Any:
     way, *rest = text.split(":")
     dims = rest[0].split("+") if rest else []
-    if way not in WAYS or len(rest) > 2 or (way == "transformers") == bool(dims) or len(dims) > 1 + (way == "hsdp"):
+    if (
+        way not in WAYS
+        or len(rest) > 2 + (way == "pp")
+        or (way == "transformers") == bool(dims)
+        or len(dims) > 1 + (way == "hsdp")
+    ):
         raise click.UsageError(
             f"--parallel {text!r}: give WAY:DIM,…, with one of {', '.join(WAYS)}, e.g. fsdp:dp,tp:tp"
         )
     dtype = rest[1] if len(rest) == 2 else None
+    if way == "pp":
+        return _pipeline(text, dims[0], rest[1:], parallel)
     if dtype is not None and way not in ("fsdp", "hsdp"):
         raise click.UsageError(f"--parallel {text!r}: a dtype is for fsdp and hsdp")
     if way == "hsdp" and len(dims) != 2:
         raise click.UsageError(f"--parallel {text!r}: hsdp takes two dimensions, hsdp:REPLICATED+SHARDED")
     if way in ("fsdp", "hsdp"):
         return parallel.fully_shard(dims[-1], replicate=dims[0] if way == "hsdp" else None, param_dtype=dtype)
-    made = {"ddp": parallel.ddp, "replicate": parallel.replicate, "tp": parallel.tensor_parallel}
+    made = {
+        "ddp": parallel.ddp,
+        "replicate": parallel.replicate,
+        "tp": parallel.tensor_parallel,
+        "cp": parallel.context_parallel,
+    }
     return parallel.transformers() if way == "transformers" else made[way](dims[0])
+
+
+def _pipeline(text: str, dim: str, options: list[str], parallel: Any) -> Any:
+    """A pipeline: its schedule and its number of microbatches, both of which may be missing."""
+    schedule, count = (*options, "", "")[:2]
+    if count and not count.isdecimal():
+        raise click.UsageError(f"--parallel {text!r}: give pp:DIM:SCHEDULE:MICROBATCHES, e.g. pp:pp:1F1B:8")
+    how = {"schedule": schedule} if schedule else {}
+    return parallel.pipeline(dim, microbatches=int(count) if count else None, **how)
 
 
 def _own(text: str) -> Any:

@@ -108,7 +108,7 @@ def _operations(report: Analysis, encoder: Encoder) -> Iterator[Item]:
 
 def _step_operations(report: Analysis, step: TrainingRecord, encoder: Encoder) -> Iterator[Item]:
     """Operators of both passes, booked as `memory/training.py` does."""
-    counted = step.nodes if step.own_loss else step.nodes[:-1]
+    counted = step.counted
     for node in counted:
         for op in node.operations:
             yield from encoder.item("step.forward", _module(report, node.module, op.scope), encoder.priced(op))
@@ -292,7 +292,7 @@ def memory_of(key: int, sizes: Iterable[int]) -> int:
 def _saved(
     report: Analysis, step: TrainingRecord, specs: Mapping[int, TensorSpec], resident: frozenset[int]
 ) -> Iterator[Item]:
-    counted = step.nodes if step.own_loss else step.nodes[:-1]
+    counted = step.counted
     for number, i in step.saved:
         if number not in resident and i < len(counted):
             module = _module(report, counted[i].module, "")

@@ -8,11 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
 from typing import Any
 
 from ..communication.communication import Communication
 from ..communication.reading import of_forward
+from ..errors import ShardingError, shown
 from ..records.communication import Rank
+from ..totals.repeated import Repeated, repeated
 from ..totals.sums import Sums
 from .memory import Memory, forward_memory
 from .training import Training
@@ -47,6 +50,34 @@ class Analysis(Sums):
         """How often each parameter is held: those of this rank times the ranks, over those of the whole model."""
         ranks = 1 if self.rank is None else self.rank.world_size
         return self.params * ranks / self.unsharded_params if self.unsharded_params else 1.0
+
+    def repeated(self, whole: Sums, over: str | tuple[str, ...] | None = None) -> Repeated:
+        """How often the ranks together do the work of the forward pass, in all and by module.
+
+        >>> import fxcost, torch
+        >>> model, inputs = torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.Linear(8, 8)), (2, 8)
+        >>> half = fxcost.parallel.tensor_parallel("tp", {"0": "colwise_gathered"})
+        >>> one = fxcost.analyze(model, inputs, mesh={"tp": 2}, parallelize=half)
+        >>> one.repeated(fxcost.analyze(model, inputs))
+        Repeated(macs=1.5, modules={'1': 2.0})
+
+        Args:
+            whole: the report of the model on the same inputs, not sharded.
+            over: the dimensions of the mesh whose ranks share these inputs ("tp", "pp"), and not those along which each
+                has inputs of its own ("dp"); by default all.
+
+        Raises:
+            ShardingError: this is no rank's report, or its mesh has no such dimension.
+        """
+        if self.rank is None:
+            raise ShardingError(
+                "repeated() is for the report of one rank: analyse the model with mesh= and parallelize="
+            )
+        sizes = dict(self.rank.mesh)
+        names = tuple(sizes) if over is None else (over,) if isinstance(over, str) else over
+        if odd := [name for name in names if name not in sizes]:
+            raise ShardingError(f"the mesh has no dimension {shown(odd[0])}; it has {', '.join(map(repr, sizes))}")
+        return repeated(self, whole, prod(sizes[name] for name in names))
 
     @cached_property
     def communication(self) -> Communication:

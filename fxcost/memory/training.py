@@ -69,7 +69,8 @@ class Training:
 
     `nodes` are those of the forward pass; a user's loss is the last of them, named "loss". Gradients that add up at
     a parameter belong to no node; they stand in `modules` at the root.
-    `live` are bytes of activations and gradients alive at each operator, forward then backward; `at_peak` lists what is
+    `live` are bytes of activations and gradients alive at each operator, in the order in which they ran; before the
+    first of the backward pass there are `forward_operators`. `at_peak` lists what is
     alive at the worst moment, `peak_parts` sums it up by kind, parameters and optimizer state included.
     """
 
@@ -88,6 +89,8 @@ class Training:
     live: tuple[Count, ...]
     forward_operators: Position
     assumptions: tuple[str, ...]
+    by_turns: bool = False
+    """True if passes take turns, as those of microbatches do in a pipeline; else the backward pass runs last."""
     collectives: tuple[Collective, ...] = ()
     """What a rank of a sharded model communicates in the step."""
     storages: StepStorages | None = field(default=None, compare=False, repr=False, metadata=NO_DATA)
@@ -173,7 +176,8 @@ class Training:
         from .as_memory import chart
 
         backward = len(self.live) - 1 - self.forward_operators
-        caption = f"{units.plural(self.forward_operators, 'operator')} forward, then {backward:,} backward"
+        rest = "of both passes by turns" if self.by_turns else "backward"
+        caption = f"{units.plural(self.forward_operators, 'operator')} forward, then {backward:,} {rest}"
         return chart(self.live, width, height, caption)
 
     def plot(self, path: str | PathLike[str]) -> None:
@@ -213,15 +217,14 @@ def training_of(
     ledger.price(registry)
     residents = Residents(record.parameters, record.inputs, (), record.storage_bytes)
     ledger.save(residents.kinds)
-    nodes = (*record.nodes, *record.backward)
-    births = Births(nodes, record.storage_bytes, residents.kinds)
+    births = Births(record.ran, record.storage_bytes, residents.kinds)
     tensors = births.lifetimes(dict(record.deaths))
     if record.rank is not None:  # what no operator made was there before: the buckets of DDP
         tensors = tuple([t if t.operator else replace(t, born=0) for t in tensors])
     live = live_bytes(tensors, births.ticks)
     peak = live.index(max(live))
-    forward_operators = births.starts[len(record.nodes)]
-    at_peak = tuple(_named(t, record, forward_operators) for t in alive(tensors, peak))
+    owners = _owners(record)
+    at_peak = tuple(_named(t, record, owners) for t in alive(tensors, peak))
     state, kept = state_bytes(optimizer, record.trained), set(record.gradients)
     resident = {kind: residents.bytes_of(kind) for kind in ("parameter", "buffer", "input")}
     modules_costs = ledger.modules()
@@ -239,7 +242,8 @@ def training_of(
         peak_parts=_parts(record, resident, state, at_peak),
         at_peak=at_peak,
         live=tuple(live),
-        forward_operators=forward_operators,
+        forward_operators=next((i for i, owner in enumerate(owners) if owner is not None), len(owners)),
+        by_turns=bool(record.order),
         assumptions=(*record.assumptions, *ledger.assumptions()),
         collectives=tuple(of_step(record, record.rank)) if record.rank is not None else (),
         storages=StepStorages(
@@ -279,8 +283,7 @@ class _Ledger:
     def __init__(self, record: TrainingRecord, modules: Iterable[ModuleRecord]) -> None:
         self.record = record
         self.uncosted: Counter[str] = Counter()
-        self.counted = record.nodes if record.own_loss else record.nodes[:-1]
-        """The sum of all outputs, which stands in for a loss, does not count."""
+        self.counted = record.counted
         self._priced: dict[tuple[int, int], OpCost] = {}
         self._nodes = [_Account() for _ in self.counted]
         self._modules = {"": _Account()}
@@ -361,12 +364,16 @@ def _summed(costs: list[StepCost]) -> StepCost:
     )
 
 
-def _named(tensor: LiveTensor, record: TrainingRecord, forward_operators: int) -> LiveTensor:
+def _owners(record: TrainingRecord) -> list[int | None]:
+    """For each operator that ran: None in the forward pass, in the backward pass the node that it belongs to."""
+    owners, backward = iter(record.owners), {id(node) for node in record.backward}
+    return [next(owners) if id(node) in backward else None for node in record.ran for _ in node.operations]
+
+
+def _named(tensor: LiveTensor, record: TrainingRecord, owners: list[int | None]) -> LiveTensor:
     """A tensor of the backward pass under the name of the forward node that it belongs to."""
-    if tensor.born < forward_operators:
-        return tensor
-    owner = record.owners[tensor.born - forward_operators]
-    if owner < 0:
+    owner = owners[tensor.born]
+    if owner is None or owner < 0:
         return tensor
     return replace(tensor, node=record.nodes[owner].name, module=record.nodes[owner].module)
 

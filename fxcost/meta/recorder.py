@@ -111,6 +111,10 @@ class OpRecorder(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Operator, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
+        return self.seen(func, types, args, kwargs)
+
+    def seen(self, func: Operator, types: Any, args: tuple[Any, ...], kwargs: dict[str, Any] | None) -> Any:
+        """An operator is called. For subclasses to override: PyTorch wraps each `__torch_dispatch__`, which is slow."""
         if not _PLAIN_TYPES.issuperset(types) and any(map(_runs_operators, types)):
             return NotImplemented  # a tensor subclass: it comes back as what it does with the tensors inside it
         kwargs = kwargs or {}

@@ -74,7 +74,8 @@ def _in_place(op: Any, named: Named) -> Any:
     from .private import finished_work
 
     written = sides(named, None)[1]
-    out = [finished_work(tensors_of(written)) if "Work" in str(r.type) else written for r in op._schema.returns]
+    held = [] if KINDS[packet_name(op)] == "send" else tensors_of(written)  # what is sent may go as soon as it is sent
+    out = [finished_work(held) if "Work" in str(r.type) else written for r in op._schema.returns]
     return out[0] if len(out) == 1 else tuple(out) if out else None
 
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from importlib import import_module
 from itertools import count
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -22,11 +22,27 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from ..errors import ShardingError
 
-Resized = Callable[[torch.UntypedStorage, Callable[[], Any]], None]
-"""Is given a storage and what changes its size."""
-Serving = Callable[[Any], Any]
-"""Is given a group of FSDP's parameters; a context in which work is done for its module."""
 
+class Follower(Protocol):
+    """What a recorder is told of a rank beside its operators."""
+
+    def resized(self, storage: torch.UntypedStorage, change: Callable[[], Any]) -> None:
+        """`change` is about to change a storage's size, which is no operator."""
+
+    def serving(self, group: Any) -> AbstractContextManager[None]:
+        """A context in which FSDP works for the module of a group of parameters."""
+
+    def going_back(self) -> AbstractContextManager[None]:
+        """A context in which a stage of a pipeline runs its backward pass."""
+
+    def sent_back(self, tensors: Iterable[Tensor]) -> None:
+        """Stages of a pipeline send or receive these in the backward pass."""
+
+
+_BACK = ("backward_one_chunk", "backward_weight_one_chunk", "perform_reduce_grad")
+"""Methods of a pipeline's stages that run a backward pass."""
+_SENT_BACK = ("get_bwd_send_ops", "get_bwd_recv_ops")
+"""Those that make ready what is sent and received in it."""
 _NEEDED = (
     ("torch.testing._internal.distributed.fake_pg", "FakeStore"),
     ("torch._C._distributed_c10d", "_create_work_from_future"),
@@ -48,6 +64,13 @@ _NEEDED = (
     ("torch.nn.parallel.distributed", "_verify_param_shape_across_processes"),
     ("torch.nn.parallel.distributed", "_sync_module_states"),
 )
+_OF_PIPELINES = (
+    ("torch.distributed.pipelining", "PipelineStage"),
+    ("torch.distributed.pipelining.schedules", "get_schedule_class"),
+    ("torch.distributed.pipelining.schedules", "_PipelineSchedule._warmup_p2p"),
+    ("torch.distributed.pipelining._utils", "InferenceMode.needs_dynamic"),
+    *(("torch.distributed.pipelining.stage", f"_PipelineStageBase.{name}") for name in (*_BACK, *_SENT_BACK)),
+)
 _SERVED = ("unshard", "wait_for_unshard", "post_backward")
 """Methods of FSDP's groups of parameters that communicate, each for the group's own module."""
 
@@ -60,8 +83,21 @@ def check() -> None:
     """
     if not torch.distributed.is_available():
         raise ShardingError("this PyTorch is built without torch.distributed, which shards models")
+    _check(_NEEDED, "a sharded model")
+
+
+def check_pipelining() -> None:
+    """See that this PyTorch has what pipelines need besides.
+
+    Raises:
+        ShardingError: it has not, and the message says what is missing.
+    """
+    _check(_OF_PIPELINES, "a pipeline")
+
+
+def _check(needed: Iterable[tuple[str, str]], of: str) -> None:
     missing = []
-    for module, path in _NEEDED:
+    for module, path in needed:
         try:
             found: Any = import_module(module)
             for step in path.split("."):
@@ -70,8 +106,8 @@ def check() -> None:
             missing.append(f"{module}.{path}")
     if missing:
         raise ShardingError(
-            f"PyTorch {torch.__version__} has no {', '.join(missing)}, which fxcost needs to run one rank of a sharded "
-            "model; it is tested with PyTorch 2.14"
+            f"PyTorch {torch.__version__} has no {', '.join(missing)}, which fxcost needs to run one rank of {of}; "
+            "it is tested with PyTorch 2.14"
         )
 
 
@@ -127,11 +163,8 @@ def finished_work(tensors: list[Tensor]) -> Any:
 
 
 @contextmanager
-def adapted(resized: Resized | None = None, serving: Serving | None = None) -> Iterator[None]:
-    """While active, on this thread FSDP and DDP take meta parameters.
-
-    `resized` is called where a storage changes its size, which is no operator; `serving` where FSDP works for a module.
-    """
+def adapted(follower: Follower | None = None) -> Iterator[None]:
+    """While active, on this thread FSDP and DDP take meta parameters, and a follower is told what a rank does."""
     groups = import_module("torch.distributed.fsdp._fully_shard._fsdp_param_group").FSDPParamGroup
     parallel = import_module("torch.nn.parallel.distributed")
     with ExitStack() as stack:
@@ -139,11 +172,17 @@ def adapted(resized: Resized | None = None, serving: Serving | None = None) -> I
         put(groups, "_validate_no_meta_params", lambda before: lambda self: None)
         put(parallel, "_verify_param_shape_across_processes", lambda before: lambda *a, **k: True)
         put(parallel, "_sync_module_states", lambda before: lambda *a, **k: None)
-        if resized is not None:
-            put(torch.UntypedStorage, "resize_", lambda before: _noting(before, resized))
-        if serving is not None:
+        if follower is not None:
+            put(torch.UntypedStorage, "resize_", lambda before: _noting(before, follower.resized))
             for name in _SERVED:
-                put(groups, name, lambda before: _served(before, serving))
+                put(groups, name, lambda before: _within(before, follower.serving))
+            if "torch.distributed.pipelining" in sys.modules:
+                stages = import_module("torch.distributed.pipelining.stage")._PipelineStageBase
+                put(import_module("torch.distributed.pipelining.schedules")._PipelineSchedule, "_warmup_p2p", _agreed)
+                for name in _BACK:
+                    put(stages, name, lambda before: _within(before, lambda stage: follower.going_back()))
+                for name in _SENT_BACK:
+                    put(stages, name, lambda before: _told(before, follower.sent_back))
         yield
 
 
@@ -165,7 +204,7 @@ class _Replacing:
         self._stack.callback(setattr, owner, name, before) if own else self._stack.callback(delattr, owner, name)
 
 
-def _noting(before: Any, resized: Resized) -> Any:
+def _noting(before: Any, resized: Callable[..., None]) -> Any:
     def resize_(storage: torch.UntypedStorage, size: int) -> Any:
         resized(storage, lambda: before(storage, size))
         return storage
@@ -173,10 +212,37 @@ def _noting(before: Any, resized: Resized) -> Any:
     return resize_
 
 
-def _served(before: Any, serving: Serving) -> Any:
-    def method(group: Any, *args: Any, **kwargs: Any) -> Any:
-        with serving(group):
-            return before(group, *args, **kwargs)
+def _within(before: Any, context: Callable[[Any], AbstractContextManager[None]]) -> Any:
+    def method(owner: Any, *args: Any, **kwargs: Any) -> Any:
+        with context(owner):
+            return before(owner, *args, **kwargs)
+
+    return method
+
+
+def _agreed(before: Any) -> Any:
+    """In the place of a vote among all stages, once, on whether they know the shapes of what they are sent."""
+
+    def warm_up(schedule: Any, stages: Any, has_backward: bool, *done: Any) -> None:
+        from torch.distributed.pipelining._utils import InferenceMode
+
+        for stage in stages:
+            known = getattr(stage, "_user_meta", None)
+            if known is not None and InferenceMode.needs_dynamic(known, has_backward):
+                raise ShardingError(
+                    f"stage {stage.stage_index} of the pipeline asks the stage before it for shapes, and nothing is "
+                    "received here: give PipelineStage its input_args and output_args"
+                )
+            stage._inference_mode = InferenceMode.STATIC
+
+    return warm_up
+
+
+def _told(before: Any, tell: Callable[[Iterable[Tensor]], None]) -> Any:
+    def method(stage: Any, *args: Any, **kwargs: Any) -> Any:
+        operations = before(stage, *args, **kwargs)
+        tell(op.tensor for op in operations)
+        return operations
 
     return method
 
@@ -244,10 +310,16 @@ def settle(model: Any) -> None:
         return
     from torch.distributed.fsdp import FSDPModule
 
-    modules = [module for module in model.modules() if isinstance(module, FSDPModule)]
-    if modules:
-        with adapted():
-            modules[0]._get_fsdp_state()._lazy_init()
+    for part in modules_run(model):
+        modules = [module for module in part.modules() if isinstance(module, FSDPModule)]
+        if modules:
+            with adapted():
+                modules[0]._get_fsdp_state()._lazy_init()
+
+
+def modules_run(model: Any) -> list[Any]:
+    """What is called of a model: itself, or the stages that a rank of a pipeline has of it."""
+    return getattr(model, "stage_modules", None) or [model]
 
 
 def resharded(model: Any) -> None:
@@ -258,6 +330,16 @@ def resharded(model: Any) -> None:
         for module in model.modules():
             if isinstance(module, FSDPModule):
                 module.reshard()
+
+
+_FORWARD = ("FORWARD", "SEND_F", "RECV_F", "UNSHARD", "RESHARD")
+
+
+def forward_alone(schedule: Any) -> None:
+    """Leave out the backward passes of a pipeline's schedule; PyTorch's `eval` fails where two neighbours are here."""
+    for rank, actions in getattr(schedule, "pipeline_order_with_comms", {}).items():
+        single = [part for action in actions for part in (action.sub_actions or (action,))]
+        schedule.pipeline_order_with_comms[rank] = [a for a in single if a.computation_type.name in _FORWARD]
 
 
 class _IntegersOnCpu(TorchDispatchMode):
@@ -276,4 +358,5 @@ def rebuild_buckets(model: Any) -> None:
     It does so once, in the second forward pass, for which ranks agree on the order: these are numbers, not on meta.
     """
     with _IntegersOnCpu():  # type: ignore[no-untyped-call]
-        model.reducer._rebuild_buckets()
+        for part in modules_run(model):
+            part.reducer._rebuild_buckets()

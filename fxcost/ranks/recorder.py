@@ -6,7 +6,7 @@ parameters so, and fills them again) dies and is born again: a record of `aten.e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from types import MappingProxyType
 from typing import Any
@@ -22,7 +22,7 @@ from ..meta.storages import META
 from ..meta.values import ValueRecorder
 from ..records.communication import NO_COLLECTIVES, Group
 from ..records.recording import Operator, OpRecord, TensorSpec
-from .collectives import Named, by_name, communicates, packet_name, result
+from .collectives import Named, by_name, communicates, packet_name, result, tensors_of
 from .experts import ALL_ROWS, EVEN, GROUPED, Key, computed
 from .private import held, is_propagating, recomputes
 from .symmetry import follow
@@ -48,17 +48,18 @@ class RankRecorder(ValueRecorder):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._shares: dict[int, tuple[int, int]] = {}
+        self._of_backward: set[int] = set()
+        """Numbers of the storages that stages of a pipeline send and receive in the backward pass."""
         self._beside = 0
         """How many contexts are open in which collectives run beside the model's operators."""
 
-    def __torch_dispatch__(
-        self, func: Operator, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        if is_propagating(types):
+    def seen(self, func: Operator, types: Any, args: tuple[Any, ...], kwargs: dict[str, Any] | None) -> Any:
+        """An operator is called: of a rank, or while DTensor finds out shapes, or to tell a profiler where a run is."""
+        if is_propagating(types) or getattr(func, "namespace", "") == "profiler":
             return func(*args, **(kwargs or {}))
         if communicates(func) and _PLAIN.issuperset(types):
             return self._communicate(func, *self._on_meta(func, args, kwargs or {}))
-        return super().__torch_dispatch__(func, types, args, kwargs)
+        return super().seen(func, types, args, kwargs)
 
     def held(self, tensor: Tensor) -> Tensor:
         """What the rank has in memory of a tensor."""
@@ -91,12 +92,27 @@ class RankRecorder(ValueRecorder):
         if packet_name(func) in NO_COLLECTIVES:
             return out
         follow(self, func, named, out, group)
+        back = self._of_backward and any(self.storages.number(t) in self._of_backward for t in tensors_of(args))
+        with self.going_back() if back else nullcontext():
+            self._noted_as(func, named, out, group, place)
+        return out
+
+    def _noted_as(self, func: Any, named: Named, out: Any, group: Group, place: str | None) -> None:
+        """Record a collective, its process group by the ranks that it has."""
         if place is not None:
             named[place] = group
         if self._beside and "async_op" in named:
             named["async_op"] = True  # FSDP's collectives run on a stream of their own
         self._note(func, named, out)
-        return out
+
+    @contextmanager
+    def going_back(self) -> Iterator[None]:
+        """While active, a stage of a pipeline runs its backward pass, which a forward pass alone has not."""
+        yield
+
+    def sent_back(self, tensors: Iterable[Tensor]) -> None:
+        """Stages of a pipeline send or receive these in the backward pass."""
+        self._of_backward.update(self.storages.number(held(t)) for t in tensors)
 
     def _note(self, func: Any, named: Named, out: Any) -> None:
         """Record an operator that ran here."""
@@ -184,11 +200,34 @@ class RankStepRecorder(RankRecorder, StepRecorder):
     """A recorder of a training step of one rank."""
 
     _served: str | None = None
+    detaches = False
+    """Whether what is saved is let go with the graph that saved it, also where no backward pass goes through all of it.
+
+    A result that its own node saves as it is, and not without a hook, would keep that node alive.
+    """
+    _by_turns = False
+    """True once a stage of a pipeline has run a backward pass."""
 
     def save(self, tensor: Tensor) -> Tensor:
         """The hook that autograd calls: what the rank holds of a tensor is saved."""
         super().save(held(tensor))
+        if self.detaches and type(tensor) is Tensor and tensor.grad_fn is not None:
+            with _disable_current_modes():
+                return tensor.detach()
         return tensor
+
+    @contextmanager
+    def going_back(self) -> Iterator[None]:
+        """While active, what runs belongs to the backward pass."""
+        if self.in_backward:
+            yield
+            return
+        before, self.segment = self.segment, Segment()  # so that calls of functions make no nodes
+        self.in_backward = self._by_turns = True
+        try:
+            yield
+        finally:
+            self.in_backward, self.segment = False, before
 
     def _open(self) -> Segment | None:
         if self.in_backward:
@@ -196,7 +235,12 @@ class RankStepRecorder(RankRecorder, StepRecorder):
         return self.segment
 
     def repeats(self, op: Operator) -> bool:
-        """As on one device; but collectives have gradients, and run without them as DTensor does between operators."""
+        """As on one device; but collectives have gradients, and run without them as DTensor does between operators.
+
+        What stages of a pipeline do around a backward pass repeats nothing.
+        """
+        if self._by_turns and torch._C._current_autograd_node() is None:
+            return False
         return torch.is_grad_enabled() or recomputes() or (not communicates(op) and super().repeats(op))
 
     def _find_owner(self) -> int:

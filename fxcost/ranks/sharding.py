@@ -13,12 +13,13 @@ from torch import nn
 from ..errors import FxcostError, ShardingError, shown
 from ..meta.storages import Storages
 from ..meta.values import ValueRecorder
+from ..model.inputs import Arguments
 from ..model.parts import Parts
 from ..model.sharded import is_sharded
 from ..records.communication import Rank
 from ..records.tree import held_tensors, named_modules
 from .experts import Key, spread, stacks
-from .private import adapted, held, rebuild_buckets, resharded, settle
+from .private import adapted, held, modules_run, rebuild_buckets, resharded, settle
 from .recorder import RankRecorder, RankStepRecorder
 from .world import World, is_open, same_world, sizes_of
 
@@ -86,8 +87,12 @@ class _Running:
     def running(self, recorder: Any, model: Any, parts: Parts) -> Iterator[None]:
         """While active, what the rank's code does is followed by the recorder."""
         recorder.names = {id(module): name for name, module in reversed(list(parts.named_modules()))}
+        recorder.names |= {id(part): "" for part in modules_run(model)}
+        recorder.detaches = hasattr(model, "whole_step")
+        for note in getattr(model, "notes", ()):
+            recorder.assume(note)
         settle(model)
-        with adapted(recorder.resized, recorder.serving):
+        with adapted(recorder):
             yield
 
 
@@ -96,10 +101,10 @@ class AsGiven(_Running):
 
     as_given = True
 
-    def apply(self, model: Any, parts: Parts) -> tuple[Any, Parts]:
+    def apply(self, model: Any, parts: Parts, arguments: Arguments) -> tuple[Any, Parts]:
         """The model as it is."""
         self.rank = self._world.record(_elements(model))
-        self.settles = isinstance(model, nn.parallel.DistributedDataParallel)
+        self.settles = _makes_buckets(model)
         return model, parts
 
     @contextmanager
@@ -131,7 +136,7 @@ class Sharding(_Running):
         self._around = getattr(recipe, "around", None)
         self._mesh: Any = None
 
-    def apply(self, model: Any, parts: Parts) -> tuple[Any, Parts]:
+    def apply(self, model: Any, parts: Parts, arguments: Arguments) -> tuple[Any, Parts]:
         """The model, sharded, and its parts. A wrapper around the model has the names of the model's parts.
 
         Raises:
@@ -143,7 +148,9 @@ class Sharding(_Running):
         before, whole = _state(model), stacks(model)
         try:
             with adapted(), torch.enable_grad():
-                made = self._recipe(model, self._device_mesh())
+                staged = getattr(self._recipe, "staged", None)
+                mesh = self._device_mesh()
+                made = self._recipe(model, mesh) if staged is None else staged(model, mesh, arguments, None)
         except FxcostError:
             raise
         except Exception as error:
@@ -161,7 +168,7 @@ class Sharding(_Running):
                 "its plan exist? It must change the model that it is given, or return another one"
             )
         self._experts = spread(whole, stacks(sharded))
-        self.settles = isinstance(sharded, nn.parallel.DistributedDataParallel)  # which makes its buckets anew once
+        self.settles = _makes_buckets(sharded)
         inside = any(module is model for _, module in named_modules(sharded))
         return sharded, parts if inside else Parts(sharded, {})
 
@@ -179,6 +186,11 @@ class Sharding(_Running):
             sizes = self._world.sizes
             self._mesh = init_device_mesh("cpu", tuple(sizes.values()), mesh_dim_names=tuple(sizes))
         return self._mesh
+
+
+def _makes_buckets(model: nn.Module) -> bool:
+    """True for DDP, which makes its buckets anew once."""
+    return any(isinstance(part, nn.parallel.DistributedDataParallel) for part in modules_run(model))
 
 
 def _sizes(sizes: Mapping[str, int]) -> str:

@@ -334,13 +334,15 @@ class Recording:
 class TrainingRecord:
     """A training step that was run: forward with gradients, loss, backward. Storages are numbered anew.
 
-    `nodes` are those of the forward pass that ran operators, then the loss (`own_loss`: a function of the user's, else
-    the sum of all outputs). `backward` holds the operators of the backward pass, one or few to a node of its own;
-    `owners` says of each operator which of `nodes` it belongs to (−1: to none, gradients that add up at a parameter),
-    `recomputed` whether it repeats the forward pass. `saved` has (storage, node) of what was saved for backward,
-    `gradients` the storages of the gradients that remain, `trained` the parameters that got one, `deaths` (storage,
-    operators that had run in all) of what was let go. `gathered` are the storages that parameters of a sharded model
-    have while they are whole, `rank` the number of the rank that was run.
+    `nodes` are those of the forward pass that ran operators, then the loss (`own_loss`: a function of the user's,
+    else the sum of all outputs), of which there are `losses`: one, or one for each microbatch of a pipeline.
+    `backward` holds the operators of the backward pass, one or few to a node of its own; `owners` says of each
+    operator which of `nodes` it belongs to (−1: to none, gradients that add up at a parameter), `recomputed` whether
+    it repeats the forward pass. `saved` has (storage, node) of what was saved for backward, `gradients` the storages
+    of the gradients that remain, `trained` the parameters that got one, `deaths` (storage, operators that had run in
+    all) of what was let go. `gathered` are the storages that parameters of a sharded model have while they are whole,
+    `rank` the number of the rank that was run. `order` has the positions of `nodes`, and on from there of `backward`,
+    in the order in which they ran, where they took turns; else it is empty.
     """
 
     nodes: tuple[NodeRecord, ...]
@@ -355,6 +357,19 @@ class TrainingRecord:
     storage_bytes: tuple[int, ...]
     deaths: tuple[tuple[int, int], ...]
     own_loss: bool
+    losses: int = 1
     assumptions: tuple[str, ...] = ()
     gathered: tuple[int, ...] = ()
     rank: int | None = None
+    order: tuple[int, ...] = ()
+
+    @property
+    def counted(self) -> tuple[NodeRecord, ...]:
+        """The nodes of the forward pass, without a sum of all outputs that stands in for a loss and costs nothing."""
+        return self.nodes if self.own_loss else self.nodes[: len(self.nodes) - self.losses]
+
+    @property
+    def ran(self) -> tuple[NodeRecord, ...]:
+        """All nodes, in the order in which they ran."""
+        nodes = (*self.nodes, *self.backward)
+        return tuple(nodes[i] for i in self.order) if self.order else nodes

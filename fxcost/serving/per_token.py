@@ -241,13 +241,13 @@ Parts = tuple[int, Counter[Scores]]
 
 def _forward(ran: TrainingRecord) -> Iterator[OpRecord]:
     """Operators of the forward pass, but for the sum that stands in for a loss."""
-    for node in ran.nodes if ran.own_loss else ran.nodes[:-1]:
+    for node in ran.counted:
         yield from node.operations
 
 
 def _backward(ran: TrainingRecord) -> Iterator[OpRecord]:
     """Operators of the backward pass that do not repeat the forward pass, nor belong to the stand-in."""
-    counted = len(ran.nodes) if ran.own_loss else len(ran.nodes) - 1
+    counted = len(ran.counted)
     operations = (op for node in ran.backward for op in node.operations)
     for op, owner, again in zip(operations, ran.owners, ran.recomputed, strict=True):
         if not again and owner < counted:

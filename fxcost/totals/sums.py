@@ -233,8 +233,8 @@ class Sums:
 
     @cached_property
     def expert_layers(self) -> tuple[ExpertLayer, ...]:
-        """The mixture-of-experts layers that ran; empty for dense models."""
-        return expert_layers(self.recording)
+        """The mixture-of-experts layers that ran; empty for dense models, and for a rank, which has a part of them."""
+        return expert_layers(self.recording) if self.recording.rank is None else ()
 
     @property
     def active_params(self) -> int:

@@ -265,6 +265,24 @@ def test_three_dimensions() -> None:
     assert report.macs == B * S * (L * BLOCK // 2 + V * H) + L * 2 * B * S * S * H // 2
 
 
+def test_work_that_all_ranks_do() -> None:
+    """What a plan leaves whole every rank does: 8 times in all; what it splits is done once."""
+    plan = {"layers.*.feed_forward.w1": "colwise", "layers.*.feed_forward.w3": "colwise"}
+    plan["layers.*.feed_forward.w2"] = "rowwise"
+    both = fxcost.parallel.together(fxcost.parallel.tensor_parallel("tp", plan), fxcost.parallel.fully_shard("dp"))
+    report = step({"dp": 2, "tp": 8}, both)
+    found = report.repeated(one_device(), over="tp")
+    split = B * S * L * 3 * H * F
+    assert found.macs == (split + 8 * (FORWARD - split)) / FORWARD
+    names = ("attention", "attention.wq", "attention.wk", "attention.wv", "attention.wo")
+    assert dict(found.modules) == dict.fromkeys((*(f"layers.{i}.{n}" for i in range(L) for n in names), "output"), 8.0)
+    assert report.repeated(one_device()).macs == 2 * found.macs
+    with pytest.raises(fxcost.ShardingError, match="no dimension 'pp'"):
+        report.repeated(one_device(), over="pp")
+    with pytest.raises(fxcost.ShardingError, match="for the report of one rank"):
+        one_device().repeated(report)
+
+
 def test_uneven_shards() -> None:
     """256 rows over 1,024 ranks: FSDP pads, so that more is sent than there is, and most ranks hold next to nothing."""
     first, last = (step({"dp": 1024}, shard, rank) for rank in (0, 1023))

@@ -12,6 +12,8 @@ import torch.distributed as dist
 from torch import nn
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp._fully_shard._fsdp_param_group import FSDPParamGroup
+from torch.distributed.pipelining.schedules import _PipelineSchedule
+from torch.distributed.pipelining.stage import _PipelineStageBase
 from torch.nn.parallel import distributed
 
 import fxcost
@@ -31,6 +33,8 @@ def state_of_the_process() -> list[Any]:
         DeviceMesh.__init__,
         distributed._verify_param_shape_across_processes,
         distributed._sync_module_states,
+        *(vars(_PipelineStageBase)[name] for name in (*private._BACK, *private._SENT_BACK)),
+        vars(_PipelineSchedule)["_warmup_p2p"],
         *(vars(FSDPParamGroup)[name] for name in ("_validate_no_meta_params", *private._SERVED)),
     ]
 
@@ -196,6 +200,29 @@ def test_what_does_not_divide() -> None:
     """Eight ranks for four heads: PyTorch's words, and on which rank of which mesh."""
     with pytest.raises(fxcost.ModelRunError, match=r"attention.*rank 0 of a mesh of tp=8: sizes that a plan splits"):
         analyzed(net(layers=1, heads=4), mesh={"tp": 8}, parallelize=tensor_parallel)
+
+
+class Breaks(nn.Module):
+    """A block that fails in its backward pass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.up = nn.Linear(4, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if x.requires_grad:
+            x.register_hook(lambda grad: 1 / 0)
+        return self.up(x)
+
+
+def test_a_pipeline_that_fails_leaves_nothing() -> None:
+    """Neither in the forward pass nor in the middle of the backward pass, and the message is the model's own."""
+    pipeline = fxcost.parallel.pipeline()
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4), Breaks(), nn.Linear(4, 4))
+    with pytest.raises(fxcost.TrainingError, match="division by zero"):
+        fxcost.analyze(model, (2, 4), training=True, mesh={"pp": 2}, parallelize=pipeline, rank=1)
+    with pytest.raises(fxcost.ModelRunError, match="module '1' raised"):
+        fxcost.analyze(nn.Sequential(nn.Linear(4, 4), nn.Linear(5, 4)), (2, 4), mesh={"pp": 2}, parallelize=pipeline)
 
 
 def test_an_optimizer_of_the_whole_model_is_refused() -> None:

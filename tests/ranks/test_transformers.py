@@ -80,6 +80,7 @@ def test_experts_by_all_reduce() -> None:
     report = step(model, {"tp": 4}, ep_size=4, ep_implementation="all_reduce")
     assert macs(report) == macs(split)
     assert any("2 of 8 experts" in text for text in report.assumptions)
+    assert not any("of 2 experts" in text for text in report.assumptions)  # each token goes to 2 of 8
 
 
 class Asks(nn.Module):
