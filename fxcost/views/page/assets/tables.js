@@ -229,7 +229,8 @@ const tables = (() => {
   /** One of the rows takes the focus by Tab, the arrows lead to the others. */
   function oneStop() {
     const rows = [...host.querySelectorAll(".tabulator-row")];
-    if (rows.length && !rows.some((row) => row.tabIndex === 0)) rows[0].tabIndex = 0;
+    const stop = rows.find((row) => row === document.activeElement) || rows[0];
+    for (const row of rows) row.tabIndex = row === stop ? 0 : -1;
   }
 
   function moveTo(row) {
