@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import gc
-import importlib.util
 import json
 import sys
 import warnings
@@ -26,7 +25,7 @@ import torchvision
 from tabulate import tabulate
 
 import fxcost
-from tests.conventions.tools import TOOLS
+from tests.conventions.tools import TOOLS, installed
 
 Row = dict[str, Any]
 SIZES = {"inception_v3": 299}
@@ -41,8 +40,8 @@ def compare(name: str, batch: int) -> Row:
     x = torch.randn(batch, 3, size, size)
     report = fxcost.analyze(model, (x,))
     found: Row = {}
-    for tool, (package, run) in TOOLS.items():
-        if importlib.util.find_spec(package) is None or (tool == "torchstat" and batch > 1):
+    for tool, (_, run) in TOOLS.items():
+        if not installed(tool) or (tool == "torchstat" and batch > 1):
             continue
         try:
             figures = run(model, (x,))

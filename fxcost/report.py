@@ -239,7 +239,8 @@ class Report(OnDevices):
             path: where to write.
             collapse: draw each module at this depth (children of the root are 1) as one box with all that is below
                 it. None picks the deepest level that makes a readable picture; a large number draws every node.
-            fold: draw a repeated block once, with the number of times.
+            fold: draw a repeated block once, with the number of times. Where nothing else fits on a page, blocks of
+                one structure and other sizes are one, too, which then says its sizes from the first to the last.
         """
         from .views.as_dot import to_dot
 

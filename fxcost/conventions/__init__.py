@@ -21,6 +21,7 @@ from . import (
     dispatch,
     fvcore,
     literature,
+    profiler,
     ptflops,
     thop,
     torchinfo,
@@ -28,6 +29,7 @@ from . import (
     torchstat,
     torchsummary,
     trainers,
+    ultralytics,
 )
 from .convention import Convention, Counted, CountRule, Tally, by_function, by_module, by_operator, rows, rule
 from .seen import FunctionSeen, ModuleSeen, Seen
@@ -53,7 +55,9 @@ __all__ = [
 _FILES = (
     literature,
     dispatch,
+    profiler,
     thop,
+    ultralytics,
     ptflops,
     torchstat,
     torchsummary,

@@ -29,7 +29,7 @@ from ..rules.conv import convolution
 from ..rules.matmul import addmm, baddbmm, bmm, mm
 from ..rules.rnn import rnn
 from .convention import Convention, Counted, by_operator, rule
-from .running import Run, children
+from .running import Run, children, differentiable
 from .seen import Seen
 
 aten = torch.ops.aten
@@ -82,21 +82,34 @@ def biased_convolution(op: OpCost) -> int:
     return convolution(op.record).macs + (op.record.out.numel if op.record.args[2] is not None else 0)
 
 
-def math_attention(op: OpCost) -> int:
-    """MACs where PyTorch takes its math path on a CPU; 0 for its flash kernel: 4-D, equal head sizes, no dropout."""
-    record = op.record
-    query, key, value = record.args[:3]
-    fused = len(query.shape) == 4 and query.shape[-1] == key.shape[-1] == value.shape[-1]
-    return 0 if fused and not argument(record, "dropout_p") else attention(record).macs
+def fused_attention(seen: Seen) -> set[int]:
+    """Numbers of the attention operators for which PyTorch takes its flash kernel on a CPU; else its math path."""
+    records = [(number, op.record) for number, (_, op) in enumerate(seen.operations)]
+    fused = {number for number, record in records if record.op is units.attention and argument(record, "fused")}
+    if any(_mask(records[number][1]) for number in fused):  # no kernel has a mask's gradient
+        trained, _ = differentiable(seen.report.nodes, seen.recording.parameters, _mask)
+        fused = {number for number in fused if not trained[number]}
+    return fused
+
+
+def _mask(record: OpRecord) -> tuple[TensorSpec, ...]:
+    mask = argument(record, "attn_mask") if record.op is units.attention else None
+    return () if mask is None else (mask,)
+
+
+def is_fused_lstm(record: OpRecord) -> bool:
+    """True for an LSTM that PyTorch runs as one oneDNN operator on a CPU: float32, no projection, not packed."""
+    x, params, mode, packed = record.args[0], record.args[2], record.args[3], record.args[10]
+    matrices = [p.shape for p in params if len(p.shape) == 2]
+    projected = len(matrices) > 2 and matrices[2][0] != matrices[0][0]
+    return mode == "lstm" and not projected and packed is None and x.dtype == torch.float32
 
 
 def decomposed_rnn(op: OpCost) -> int:
     """MACs and bias additions of the steps; 0 for an LSTM that runs as oneDNN's operator."""
     record = op.record
-    x, params, mode, packed = record.args[0], record.args[2], record.args[3], record.args[10]
-    matrices = [p.shape for p in params if len(p.shape) == 2]
-    projected = len(matrices) > 2 and matrices[2][0] != matrices[0][0]
-    if mode == "lstm" and not projected and packed is None and x.dtype == torch.float32:
+    x, params, packed = record.args[0], record.args[2], record.args[10]
+    if is_fused_lstm(record):
         return 0
     rows = x.numel // x.shape[-1]
     biases = sum(prod(p.shape) for p in params if len(p.shape) == 1)
@@ -132,7 +145,7 @@ _aten = by_operator(
         aten.bmm: rule("matmul", "as is", _macs(bmm)),
         aten.addmm: rule("linear", "one addition per output for the bias", biased_addmm),
         aten.convolution: rule("convolution", "one addition per output for a bias", biased_convolution),
-        units.attention: rule("attention", "a fused CPU kernel is not counted", math_attention),
+        units.attention: rule("attention", "as is", _macs(attention)),
         units.rnn: rule("recurrent", "steps with bias additions; LSTM as one oneDNN operator: 0", decomposed_rnn),
     }
 )
@@ -153,7 +166,8 @@ def aten_tally(seen: Seen) -> Iterator[Counted]:
                 f"whether ptflops counts the bias of {call.module!r} hangs on the memory layout that PyTorch's "
                 "fast path gives its input, which was not recorded"
             )
-    yield from _aten(seen)
+    fused = fused_attention(seen)
+    yield from (counted for counted in _aten(seen) if counted.span[0] not in fused)
 
 
 PTFLOPS_ATEN = Convention(

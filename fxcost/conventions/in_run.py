@@ -16,6 +16,8 @@ from .seen import PROJECTIONS, FunctionSeen, ModuleSeen, Seen
 
 _DROPOUT = 4
 """Where attention's arguments have the probability of dropout."""
+_FUSED = 8
+"""Where attention's arguments say whether it runs as one kernel on a CPU."""
 _BATCH_STATISTICS = 5
 """Where batch norm's arguments say whether the batch's own statistics are used."""
 
@@ -77,7 +79,10 @@ class SeenInRun(Seen):
         module = self.modules[name]
         if not (isinstance(module, nn.MultiheadAttention) or uses_name(type(module), "training")):
             return op
-        args = (*op.record.args[:_DROPOUT], 0.0, *op.record.args[_DROPOUT + 1 :])
+        *given, mask = op.record.args[:_DROPOUT]
+        shapes = [(spec.shape, spec.stride) for spec in given]
+        fused = units.one_kernel_fits(shapes, None if mask is None else mask.shape)
+        args = (*given, mask, 0.0, *op.record.args[_DROPOUT + 1 : _FUSED], fused)
         return replace(op, record=replace(op.record, args=args))
 
     @cached_property

@@ -47,11 +47,15 @@ def children(root: nn.Module, module: nn.Module) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """How a tool runs a model: does it call `eval()`, are gradients on, and which modules does it hook?"""
+    """How a tool runs a model: does it call `eval()`, are gradients on, and which modules does it hook?
+
+    `fast_path` is False if it runs the model under a `TorchFunctionMode`, which keeps PyTorch from its fast path.
+    """
 
     evaluates: bool
     gradients: bool = True
     hooked: Hooked = everything
+    fast_path: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +87,20 @@ def check_mode(tool: str, modules: dict[str, nn.Module]) -> None:
             )
 
 
-def differentiable(nodes: Iterable[NodeCost], parameters: Iterable[ParameterRecord]) -> tuple[list[bool], bool]:
+Specs = Callable[[OpRecord], Iterable[TensorSpec | None]]
+
+
+def _inputs(record: OpRecord) -> Iterable[TensorSpec | None]:
+    return record.inputs
+
+
+def differentiable(
+    nodes: Iterable[NodeCost], parameters: Iterable[ParameterRecord], asked: Specs = _inputs
+) -> tuple[list[bool], bool]:
     """Of each operation whether it reads something that asks for a gradient; and whether any such thing is detached.
 
-    It is told by memory: what is computed from a trainable parameter asks for a gradient, and so do its views.
+    `asked` picks what of the operation is meant, instead of all that it reads. It is told by memory: what is computed
+    from a trainable parameter asks for a gradient, and so do its views.
     """
     asking = {p.spec.storage for p in parameters if p.trainable and p.spec.storage >= 0}
     found, detached = [], False
@@ -95,7 +109,7 @@ def differentiable(nodes: Iterable[NodeCost], parameters: Iterable[ParameterReco
         for op in node.operations:
             record = op.record
             reads = not asking.isdisjoint(_memory(record.inputs, storages))
-            found.append(reads)
+            found.append(reads if asked is _inputs else not asking.isdisjoint(_memory(asked(record), storages)))
             if not reads or _makes_anew(record):
                 continue
             detached = detached or getattr(record.op, "overloadpacket", None) is aten.detach
@@ -128,7 +142,7 @@ class FastPaths:
         Raises:
             ConventionError: what the tool sees hangs on values.
         """
-        if not torch.backends.mha.get_fastpath_enabled():
+        if not (self._run.fast_path and torch.backends.mha.get_fastpath_enabled()):
             return
         for call in calls:
             if isinstance(call.module, nn.TransformerEncoder):

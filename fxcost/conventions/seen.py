@@ -106,8 +106,11 @@ class ModuleSeen:
 
 @dataclass(frozen=True, slots=True)
 class FunctionSeen:
-    """One call of a torch function. `module` is the FQN of the innermost module running; `live` is False where
-    nothing uses the result."""
+    """One call of a torch function.
+
+    `module` is the FQN of the innermost module running; `live` is False where nothing uses the result; `whole` is the
+    range of the `F.multi_head_attention_forward` that it is, or that it is a step of.
+    """
 
     name: str
     args: tuple[Any, ...]
@@ -116,6 +119,7 @@ class FunctionSeen:
     module: str
     span: Span
     live: bool = True
+    whole: Span | None = None
 
     def arg(self, position: int, name: str = "", default: Any = None) -> Any:
         """An argument by position or name."""
@@ -230,12 +234,13 @@ class Seen:
         weights = bool(call.arg(14, "need_weights", True))
         steps = [(i, op, _attention_step(op, weights)) for i, op in self.records(call.span)]
         projections = sum(step is not None and step[0] == "F.linear" for _, _, step in steps)
-        yield replace(call, span=(call.span[0], call.span[0]), kwargs={**call.kwargs, PROJECTIONS: projections})
+        nowhere = call.span[0], call.span[0]
+        yield replace(call, span=nowhere, kwargs={**call.kwargs, PROJECTIONS: projections}, whole=call.span)
         for number, op, step in steps:
             if step is not None:
                 live = call.live and (step[0] != "Tensor.mean" or self._uses_weights(node))
                 span = number, number + 1
-                yield FunctionSeen(step[0], step[1], {}, (op.out,), call.module, span, live)
+                yield FunctionSeen(step[0], step[1], {}, (op.out,), call.module, span, live, call.span)
 
     def _uses_weights(self, node: NodeCost) -> bool:
         """True if the second result of an attention module's node is used."""
@@ -255,7 +260,7 @@ class Seen:
             name = stack.pop()
             if name not in found:
                 found.add(name)
-                stack.extend(inputs[name])
+                stack.extend(inputs.get(name, ()))  # a value that is no tensor has no node here
         return frozenset(found)
 
     @cached_property

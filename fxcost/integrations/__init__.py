@@ -1,10 +1,12 @@
 """Reports in the tools around: plain numbers for a log, callbacks for trainers, writers for experiment trackers.
 
-`metrics` needs no library. `lightning.py` and `transformers.py` have a callback each, imported from there, because each
-is a class of its library: `from fxcost.integrations.lightning import CostCallback`. Trackers are handed in: nothing is
-imported for them but mlflow.
+`metrics` needs no library, and neither does `throughput.py`, which times a plain loop. `lightning.py` and
+`transformers.py` have a `CostCallback` and a `ThroughputCallback` each, imported from there, because each is a class of
+its library: `from fxcost.integrations.lightning import CostCallback`. Trackers are handed in: nothing is imported for
+them but mlflow.
 
-In: a report. Out: numbers by name, or calls of the library's own functions. May use `report` and `analyze`.
+In: a report, or `PerToken`. Out: numbers by name, or calls of the library's own functions. May use `report`, `analyze`
+and `serving`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A callback for Lightning's Trainer: prints what the model costs when fitting starts, and logs the totals."""
+"""Callbacks for Lightning's Trainer: what the model costs, when fitting starts; how fast it trains, and MFU."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from ..analyze import analyze
 from ..errors import MissingLibraryError
 from ..report import Report
 from . import metrics
+from .throughput import Throughput, lengths_of
 
 try:
     from lightning.pytorch import Callback
@@ -54,3 +55,21 @@ class CostCallback(Callback):  # type: ignore[misc, unused-ignore]  # which of b
             rank_zero_only(print)(self.report)
         for logger in trainer.loggers:
             logger.log_metrics(metrics(self.report), step=trainer.global_step)
+
+
+class ThroughputCallback(Callback):  # type: ignore[misc, unused-ignore]
+    """Log `tokens_per_second`, `flops_per_second` and `mfu` after each batch."""
+
+    def __init__(self, meter: Throughput) -> None:
+        super().__init__()
+        self.meter = meter
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        """A batch begins here."""
+        self.meter.start()
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """And ends here."""
+        lengths = lengths_of(batch)
+        if lengths:
+            pl_module.log_dict(self.meter.step(lengths))

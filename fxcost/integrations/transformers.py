@@ -1,4 +1,4 @@
-"""A callback for the Trainer of transformers: prints what the model costs as training begins, and notes it."""
+"""Callbacks for the Trainer of transformers: what the model costs, as training begins; how fast it trains, and MFU."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from ..errors import MissingLibraryError
 from ..report import Report
 from ..sources.hf_defaults import default_inputs
 from . import metrics
+from .throughput import Throughput, lengths_of
 
 try:
     from transformers import TrainerCallback
@@ -44,3 +45,43 @@ class CostCallback(TrainerCallback):  # type: ignore[misc, unused-ignore]  # tra
         if self.show and state.is_world_process_zero:
             print(self.report)
         state.log_history.append({**metrics(self.report), "step": state.global_step})
+
+
+class ThroughputCallback(TrainerCallback):  # type: ignore[misc, unused-ignore]
+    """The logs get `tokens_per_second`, `flops_per_second` and `mfu` of each step.
+
+    The lengths of a step are those of what the model was called with, over all steps that are accumulated.
+    """
+
+    def __init__(self, meter: Throughput) -> None:
+        self.meter = meter
+        self.lengths: list[int] = []
+        self.rates: dict[str, float] = {}
+        self._hook: Any = None
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
+        """Watch what the model is called with, from now on."""
+        self._hook = model.register_forward_pre_hook(self._seen, with_kwargs=True)
+        self.meter.start()
+
+    def _seen(self, module: Any, args: Any, kwargs: Any) -> None:
+        if module.training:
+            self.lengths += lengths_of(kwargs or args)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Measure the step."""
+        if self.lengths:
+            self.rates = self.meter.step(self.lengths)
+            self.lengths = []
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+        """Add the rates to what is logged."""
+        if logs is not None and "loss" in logs:
+            logs.update(self.rates)
+            if state.log_history:
+                state.log_history[-1].update(self.rates)
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Watch no longer."""
+        if self._hook is not None:
+            self._hook.remove()

@@ -155,13 +155,25 @@ def _sharded(q: Tensor, k: Tensor, v: Tensor, dropout_p: float, is_causal: bool,
 
 
 def _is_fused(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropout_p: float) -> bool:
-    """True if the CPU has one kernel for this attention. Source: ATen/native/transformers/sdp_utils_cpp.cpp."""
-    given = (query, key, value)
-    alike = len({(t.dim(), t.shape[-1], *t.shape[: t.dim() - 3]) for t in given}) == 1 and query.dim() in (3, 4)
-    rows = all(t.dim() and t.stride(-1) == 1 for t in given)
-    fits = mask is None or mask.dim() in (2, query.dim()) or (mask.dim() == 4 and mask.shape[0] == 1)
+    """True if the CPU has one kernel for this attention."""
+    given = [(t.shape, t.stride()) for t in (query, key, value)]
     trained = mask is not None and mask.requires_grad
-    return alike and rows and fits and not trained and dropout_p == 0 and torch.backends.cuda.flash_sdp_enabled()
+    fits = one_kernel_fits(given, None if mask is None else mask.shape)
+    return fits and not trained and dropout_p == 0 and torch.backends.cuda.flash_sdp_enabled()
+
+
+def one_kernel_fits(
+    given: Sequence[tuple[Sequence[int], Sequence[int]]], mask_shape: Sequence[int] | None = None
+) -> bool:
+    """True if the CPU's kernel takes query, key and value of these shapes and strides, and such a mask.
+
+    Source: ATen/native/transformers/sdp_utils_cpp.cpp.
+    """
+    ranks = {len(shape) for shape, _ in given}
+    alike = ranks in ({3}, {4}) and len({(shape[-1], *shape[:-3]) for shape, _ in given}) == 1
+    if not alike or any(stride[-1] != 1 for _, stride in given):
+        return False
+    return mask_shape is None or len(mask_shape) in (2, *ranks) or (len(mask_shape) == 4 and mask_shape[0] == 1)
 
 
 def _dropout(input: Tensor, p: float, train: bool) -> Tensor:  # noqa: A002 - the schema's own name

@@ -1,5 +1,9 @@
 """The graph in Graphviz's DOT language: boxes in clusters, coloured by their share of the FLOPs.
 
+Arrows run through the titles of clusters, but go round nodes; so a title is a node, beside the first box in its
+cluster. A long graph stands in columns, and what leads from one to another jumps: it ends in a circle with a letter,
+and goes on from one with the same letter. The picture's own title is HTML-like text, for the scale of colours.
+
 Node names in the text are numbers of our own, and every label is escaped, so no name of a user can break a file.
 DOT needs little escaping, but `&` begins an HTML entity even in a plain label, which libraries leave alone; so the text
 is written out here. Calls that handle no tensor, such as arithmetic on sizes, are not drawn.
@@ -8,6 +12,7 @@ is written out here. Calls that handle no tensor, such as arithmetic on sizes, a
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from html import escape
 
 from ..records.cost import Cost, NodeCost
 from ..records.plain import COST_FIELDS
@@ -15,7 +20,7 @@ from ..text import units
 from ..text.words import printable, shortened
 from ..totals.sums import Sums
 from .blocks import Blocks, Box, Cluster, blocks, readable_blocks
-from .columns import broken, column_breaks, crosses
+from .columns import broken, column_breaks, column_of
 from .rows import operation_name, stepped_name
 from .summary import caveats, coverage
 
@@ -31,9 +36,14 @@ HEAD = (
     'margin="0.14,0.07" height=0.3]',
     'edge [color="#5a6675" arrowsize=0.6]',
 )
-CLUSTER = 'labeljust=l fontsize=11 margin=14 color="#9aa5b1" fontcolor="#3d4854"'
+CLUSTER = 'label="" margin=12 color="#9aa5b1"'
+TITLE = 'shape=plain style="" fontcolor="#3d4854"'
+JUMP = 'shape=circle style=filled fixedsize=true width=0.27 margin=0 fillcolor="#ffefc4" color="#a37c1a"'
 INPUT = 'style=filled fillcolor="#e9ebee"'
 UNCOSTED = 'color="#b3261e" penwidth=2'
+
+Jump = tuple[int, int]
+"""What jumps: the box that it comes from, and the column that it goes to."""
 
 
 def to_dot(report: Sums, *, collapse: int | None = None, fold: bool = True) -> str:
@@ -55,6 +65,16 @@ def quoted(text: str) -> str:
 def one_line(text: str) -> str:
     """A name of the user on one line, its middle left out if it is long."""
     return shortened(printable(text), LABEL_WIDTH)
+
+
+def letters(number: int) -> str:
+    """A name for a jump: A to Z, then AA, AB and so on.
+
+    >>> letters(0), letters(25), letters(26), letters(52)
+    ('A', 'Z', 'AA', 'BA')
+    """
+    more, last = divmod(number, 26)
+    return (letters(more - 1) if more else "") + chr(ord("A") + last)
 
 
 def _lines(lines: Iterable[str]) -> str:
@@ -85,32 +105,52 @@ class _Picture:
 
     def __init__(self, report: Sums, drawing: Blocks) -> None:
         self.report, self.drawing, self.nodes = report, drawing, drawing.nodes
-        self.costs = [Cost.total(node.cost for node in self._nodes(box)) * box.times for box in drawing.boxes]
+        self.members = drawing.members()
+        self.costs = [Cost.total(node.cost for node in nodes) for nodes in self.members]
         self.darkest = max((cost.flops for cost in self.costs), default=0)
         self.number = {box.start: i for i, box in enumerate(drawing.boxes)}
         self.edges = drawing.edges()
         self.breaks = column_breaks(drawing.frames, self.edges, _folded(drawing.root))
         self.unframed = broken(drawing.frames, self.breaks)
-
-    def _nodes(self, box: Box) -> Sequence[NodeCost]:
-        return self.nodes[box.start : box.stop]
+        self.titled: set[int] = set()
+        column = [column_of(self.breaks, i) for i in range(len(drawing.boxes))]
+        jumps: dict[Jump, None] = {(a, column[b]): None for a, b in self.edges if column[a] != column[b]}
+        self.column, self.jumps = column, {jump: letters(i) for i, jump in enumerate(jumps)}
 
     def lines(self) -> Iterator[str]:
         """The text, line by line."""
-        yield "digraph {"
+        title = self._title()
+        yield 'digraph "\\G" {' if "\\G" in title else "digraph {"  # Graphviz puts the graph's name for `\G`
         yield from (f"  {line}" for line in HEAD)
-        yield f"  label={_lines(shortened(printable(line), TITLE_WIDTH) for line in self._title())}"
+        yield f"  label=<{title}>"
         yield from self._clusters()
+        yield from self._titles()
+        yield from self._jumps()
         yield from self._edges()
         yield "}"
 
-    def _title(self) -> Iterator[str]:
+    def _title(self) -> str:
+        """What the picture shows, the scale of its colours, and what the numbers leave out."""
         report = self.report
-        yield report.model_type
         size = f"{units.count(report.params)} parameters, {units.count(report.macs)} MACs"
-        yield f"{size}, {units.count(report.flops)} FLOPs (1 MAC = 2 FLOPs)"
-        yield f"{coverage(report)}; darkest box: {units.percent(self.darkest, report.flops)} of the FLOPs"
-        yield from (f"{name}: {text}" for name, text in caveats(report))
+        lines = [
+            report.model_type,
+            f"{size}, {units.count(report.flops)} FLOPs (1 MAC = 2 FLOPs)",
+            coverage(report),
+            *(f"{name}: {text}" for name, text in caveats(report)),
+        ]
+        rows = [_cell(shortened(printable(line), TITLE_WIDTH)) for line in lines]
+        return (
+            f"<table border='0' cellborder='0' cellspacing='0' cellpadding='1'>{''.join(rows)}{self._scale()}</table>"
+        )
+
+    def _scale(self) -> str:
+        """The colours from the lightest to the darkest, and what share of the FLOPs each end is."""
+        if not self.darkest:
+            return ""
+        most = units.percent(self.darkest, self.report.flops)
+        colours = "".join(f"<font color='{colour}'>█</font>" for colour in RAMP)
+        return f"<tr><td><font point-size='11'>0% {colours} {most} of the FLOPs</font></td></tr>"
 
     def _clusters(self) -> Iterator[str]:
         """Nested subgraphs with the boxes in them. A cluster that columns break has no frame."""
@@ -127,30 +167,36 @@ class _Picture:
                 stack.extend((inner, within, depth) for inner in reversed(item.items))
             else:
                 yield f"{indent}subgraph cluster_{item.number} {{"
-                yield f"{indent}  {self._frame(item, within)}"
+                yield from (f"{indent}  {line}" for line in self._frame(item, within))
                 stack.append((None, "", depth))
                 stack.extend((inner, item.module or within, depth + 1) for inner in reversed(item.items))
 
-    def _frame(self, cluster: Cluster, within: str) -> str:
-        """Attributes of a cluster: dashed if it is drawn once for several."""
-        label = (
-            self._module_label(cluster.module, cluster.last_module, within, cluster.repeats) if cluster.module else ""
-        )
-        if cluster.repeats > 1:
-            label = f"{label} ×{cluster.repeats}".strip()
-        style = "rounded,dashed" if cluster.repeats > 1 else "rounded"
-        return f'graph [label={quoted(label)} {CLUSTER} style="{style}"]'
+    def _frame(self, cluster: Cluster, within: str) -> Iterator[str]:
+        """A cluster's frame, dashed if it is drawn once for several, and its title beside the first box."""
+        repeats, last = cluster.repeats, cluster.last_module
+        names = self._module_names(cluster.module, last, within, cluster.steps) if cluster.module else ()
+        lines = [*names, f"×{repeats}"] if repeats > 1 else [*names]
+        yield f'graph [{CLUSTER} style="{"rounded,dashed" if cluster.repeats > 1 else "rounded"}"]'
+        if lines:
+            text = quoted("\n".join((*lines, ""))).replace("\\n", "\\l")
+            self.titled.add(cluster.number)
+            yield f"t{cluster.number} [label={text} {TITLE}]"
 
     def _attributes(self, box: Box, within: str) -> str:
         """Label, tooltip and colours of a box."""
-        nodes, cost = self._nodes(box), self.costs[self.number[box.start]]
-        shapes = [units.shape(spec.shape) for spec in nodes[-1].outputs]
-        label = [self._box_name(box, within), ", ".join(shapes[:MOST_SHAPES] + ["…"] * (len(shapes) > MOST_SHAPES))]
+        number = self.number[box.start]
+        nodes, cost = self.members[number], self.costs[number]
+        label = [self._box_name(box, within), self._shapes(self.nodes[box.stop - 1], nodes[-1])]
         if cost.flops:
             label.append(f"{units.count(cost.flops)} FLOPs · {units.percent(cost.flops, self.report.flops)}")
         numbers = (f"{name}: {units.exact(getattr(cost, name))}" for name in COST_FIELDS)
         tip = [printable(box.module or nodes[0].name), *numbers]
         return f"label={_lines(label)} tooltip={_lines(tip)} {' '.join(self._style(nodes, cost.flops))}"
+
+    def _shapes(self, first: NodeCost, last: NodeCost) -> str:
+        """What a box returns: of several that differ in size the first and the last."""
+        texts = [", ".join(_some([units.shape(spec.shape) for spec in node.outputs])) for node in (first, last)]
+        return " … ".join(dict.fromkeys(texts))
 
     def _style(self, nodes: Sequence[NodeCost], flops: int) -> Iterator[str]:
         """Colours of a box: grey for what is given or returned, a red frame where a price is missing."""
@@ -170,27 +216,59 @@ class _Picture:
             return f"{first} … {last}, {box.stop - box.start} operations"
         if box.module or node.kind == "call_module":
             module = box.module or node.target
-            label = self._module_label(module, box.last_module or module, within, box.times)
+            label = "  ".join(self._module_names(module, box.last_module or module, within, box.steps))
         else:
             operation = operation_name(self.report, node.kind, node.target)
             label = one_line(operation.rpartition(".")[2] or operation if node.record.is_call else node.name)
         return f"{label} ×{box.times}" if box.times > 1 else label
 
-    def _module_label(self, module: str, last: str, within: str, times: int) -> str:
+    def _module_names(self, module: str, last: str, within: str, times: int) -> tuple[str, ...]:
         """A module's name as seen from the cluster that it stands in, and its class."""
         prefix = f"{within}." if within and module.startswith(f"{within}.") else ""
         name = module[len(prefix) :]
         if last != module:
             name = stepped_name(name, last[len(prefix) :], times)
         known = self.report.modules.get(self.report.canonical(module))
-        return "  ".join(map(one_line, filter(None, (name, known.type_name if known else ""))))
+        return tuple(map(one_line, filter(None, (name, known.type_name if known else ""))))
 
     def _edges(self) -> Iterator[str]:
-        """One edge for each pair of boxes."""
-        for edge, sources in self.edges.items():
+        """One edge for each pair of boxes in one column; to another column they leave from a jump's second circle."""
+        for (start, stop), sources in self.edges.items():
             tensors = dict.fromkeys(f"{t}, {units.byte_size(t.nbytes)}" for node in sources for t in node.outputs)
-            free = " constraint=false headport=n" if crosses(self.breaks, edge) else ""
-            yield f"  n{edge[0]} -> n{edge[1]} [tooltip={_lines(tensors)}{free}]"
+            jump = self.jumps.get((start, self.column[stop]))
+            begin = f"n{start}" if jump is None else f"from_{jump}"
+            yield f"  {begin} -> n{stop} [tooltip={_lines(tensors)}]"
+
+    def _titles(self) -> Iterator[str]:
+        """Titles stand to the left of the boxes with which their clusters begin."""
+        inner = {(number, b) for a, b in self.edges for number in self.drawing.frames[a] if self._is_in(b, number)}
+        for box, frames in enumerate(self.drawing.frames):
+            for cluster in frames:
+                if cluster in self.titled and (cluster, box) not in inner:
+                    yield f"  t{cluster} -> n{box} [style=invis minlen=0 weight=9]"
+
+    def _is_in(self, box: int, cluster: int) -> bool:
+        return cluster in self.drawing.frames[box]
+
+    def _jumps(self) -> Iterator[str]:
+        """The pairs of circles; those at the tops of columns stand side by side, in the order of the columns."""
+        for (start, _), jump in self.jumps.items():
+            yield f"  to_{jump} [label={jump} {JUMP}]"
+            yield f"  from_{jump} [label={jump} {JUMP}]"
+            yield f"  n{start} -> to_{jump}"
+        first = {column: f"from_{jump}" for (_, column), jump in reversed(self.jumps.items())}
+        tops = [f"n{i}" for i in range(1) if self.jumps and not self.drawing.frames[i]]
+        tops += [first[column] for column in sorted(first)]
+        if len(tops) > 1:
+            yield f"  {{rank=same {' -> '.join(tops)} [style=invis weight=0]}}"
+
+
+def _some(texts: list[str]) -> list[str]:
+    return texts[:MOST_SHAPES] + ["…"] * (len(texts) > MOST_SHAPES)
+
+
+def _cell(line: str) -> str:
+    return f"<tr><td>{escape(line)}</td></tr>"
 
 
 def _folded(root: Cluster) -> set[int]:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 LIBRARIES = ("d3.min.js", "dagre.min.js", "tabulator.min.js")
 SCRIPTS = (
-    *("core.js", "details.js", "cells.js", "structure.js", "tables.js"),
+    *("core.js", "details.js", "cells.js", "structure.js", "rows.js", "tables.js"),
     *("layout.js", "picture.js", "graph.js", "memory.js", "diff.js", "main.js"),
 )
 """The page's own scripts, which are one together, in the order in which they run."""

@@ -1,8 +1,8 @@
 """What a picture of a graph draws: boxes inside clusters, with deep modules collapsed and repeated blocks folded.
 
 *Collapse* draws all nodes that ran inside one call of a module as one box. *Fold* draws a run of neighbours that do
-the same, such as the layers of a transformer, once. Both only map nodes to boxes, so that costs add up and no node is
-lost. Nothing here knows about DOT.
+the same, such as the layers of a transformer, once; if it is *loose*, their sizes may differ, as those of GoogLeNet's
+blocks do. All only map nodes to boxes, so that costs add up and no node is lost. Nothing here knows about DOT.
 """
 
 from __future__ import annotations
@@ -25,23 +25,31 @@ LONGEST_PATTERN = 8
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A drawn node: `nodes[start:stop]` of the drawing, `times` over; `module` is "" if it is one node as it is."""
+    """A drawn node: `nodes[start:stop]` of the drawing, `times` over; `module` is "" if it is one node as it is.
+
+    `last_module` is the last of so many in sequence (`steps`) that are drawn as one, within what is folded around them.
+    """
 
     start: int
     stop: int
     times: int
     module: str = ""
     last_module: str = ""
+    steps: int = 1
 
 
 @dataclass(slots=True)
 class Cluster:
-    """A frame around boxes: a module (`module` is not ""), or a pattern that is repeated."""
+    """A frame around boxes: a module (`module` is not ""), or a pattern that is repeated.
+
+    `repeats` is how many are drawn as one; `steps` how many there are up to `last_module`, in a pattern around it too.
+    """
 
     number: int
     module: str = ""
     last_module: str = ""
     repeats: int = 1
+    steps: int = 1
     items: list[Box | Cluster] = field(default_factory=list)
 
 
@@ -58,6 +66,13 @@ class Blocks:
     boxes: tuple[Box, ...]
     box_of: tuple[int, ...]
     frames: tuple[tuple[int, ...], ...]
+
+    def members(self) -> tuple[tuple[NodeCost, ...], ...]:
+        """For each box all nodes that it stands for, in order of execution."""
+        found: list[list[NodeCost]] = [[] for _ in self.boxes]
+        for node, box in zip(self.nodes, self.box_of, strict=True):
+            found[box].append(node)
+        return tuple(map(tuple, found))
 
     def edges(self) -> dict[tuple[int, int], tuple[NodeCost, ...]]:
         """Which box hands something to which later one, with the nodes whose results it hands on.
@@ -95,7 +110,7 @@ def call_paths(report: Sums, levels: int) -> list[tuple[Part, ...]]:
     Capture's own list of calls is used where there is one; else neighbours in one module count as one call.
     """
     paths: list[tuple[Part, ...]] = []
-    calls = sorted(enumerate(report.recording.calls), key=lambda call: (call[1].start, -call[1].stop, call[0]))
+    calls = sorted(enumerate(report.recording.calls), key=lambda call: (call[1].start, -call[1].stop, -call[0]))
     open_calls: list[tuple[str, int, tuple[Part, ...]]] = [("", len(report.nodes), ())]
     upcoming = 0
     for i, node in enumerate(report.nodes):
@@ -130,8 +145,9 @@ def _extended(path: tuple[Part, ...], outer: str, module: str, call: int, levels
 class _Layout:
     """Splits nodes into items level by level. One frame of the stack is the inside of one cluster."""
 
-    def __init__(self, report: Sums, collapse: int, fold: bool) -> None:
-        self.report, self.fold, self.levels = report, fold, max(1, min(collapse, MOST_LEVELS))
+    def __init__(self, report: Sums, collapse: int, fold: bool, loose: bool) -> None:
+        self.report, self.levels = report, max(1, min(collapse, MOST_LEVELS))
+        self.fold, self.loose = fold, loose
         paths = call_paths(report, self.levels + 1)
         drawn = [(node, path) for node, path in zip(report.nodes, paths, strict=True) if handles_tensors(node)]
         self.nodes, self.paths = tuple(node for node, _ in drawn), [path for _, path in drawn]
@@ -141,7 +157,7 @@ class _Layout:
         self.clusters = -1
         self.boxes: list[tuple[Box, tuple[int, ...]]] = []
         self.folds: list[tuple[int, int, int]] = []
-        self.node_kinds = [self._kind(_appearance(report, node)) for node in self.nodes]
+        self.node_kinds = [self._kind(_appearance(report, node, loose)) for node in self.nodes]
 
     def _kind(self, key: object) -> int:
         return self.kinds.setdefault(key, len(self.kinds))
@@ -165,7 +181,7 @@ class _Layout:
                     cluster.items.append(inner)
                     around = (*frames, inner.number)
                 for item, last in zip(run[:period], run[-period:], strict=True):
-                    drawn = self._draw(item, last, level, times * repeats, repeats if period == 1 else 1)
+                    drawn = self._draw(item, last, level, times * repeats, repeats, period)
                     inner.items.append(drawn)
                     if isinstance(drawn, Box):
                         self.boxes.append((drawn, around))
@@ -175,9 +191,9 @@ class _Layout:
                 at += len(run)
         return self._finished(root)
 
-    def _cluster(self, module: str = "", last_module: str = "", repeats: int = 1) -> Cluster:
+    def _cluster(self, module: str = "", last_module: str = "", repeats: int = 1, steps: int = 1) -> Cluster:
         self.clusters += 1
-        return Cluster(self.clusters, module, last_module, repeats)
+        return Cluster(self.clusters, module, last_module, repeats, steps)
 
     def _finished(self, root: Cluster) -> Blocks:
         """Number the boxes in order of execution and point every node, folded ones too, at its box."""
@@ -207,15 +223,15 @@ class _Layout:
             start = end
         return items
 
-    def _draw(self, item: _Item, last: _Item, level: int, times: int, repeats: int) -> Box | Cluster:
+    def _draw(self, item: _Item, last: _Item, level: int, times: int, repeats: int, period: int) -> Box | Cluster:
         """A lone node as itself, a module on the last level as one box, any other as a cluster."""
         module, last_module = (item.part or ("", 0))[0], (last.part or ("", 0))[0]
         if item.stop - item.start == 1:
-            called = self.nodes[item.start].kind == "call_module"
-            return Box(item.start, item.stop, times, "", last_module if called and repeats > 1 else "")
+            named = self.nodes[item.start].kind == "call_module" and repeats > 1
+            return Box(item.start, item.stop, times, "", self.nodes[last.start].target if named else "", repeats)
         if level + 1 >= self.levels:
-            return Box(item.start, item.stop, times, module, last_module)
-        return self._cluster(module, last_module, repeats)
+            return Box(item.start, item.stop, times, module, last_module, repeats)
+        return self._cluster(module, last_module, repeats if period == 1 else 1, repeats)
 
     def _repeats(self, items: Sequence[_Item], at: int) -> tuple[int, int]:
         """Length of the pattern that starts at an item, and how often it comes: the pair that saves most."""
@@ -238,13 +254,14 @@ class _Layout:
             return False
         length = first[-1].stop - first[0].start
         wires = self._wires(first[0].start + length, length, first[0].start)
-        can_be_parallel = period == 1 and first[0].part is not None
+        can_be_parallel = period == 1 and first[0].part is not None and not self.loose
         return (bool(wires) or can_be_parallel) and wires == self._wires(other[0].start, length, first[0].start)
 
     def _looks(self, part: Part | None) -> tuple[str, bool, str]:
         """What a module has in common with neighbours that are drawn as one with it: stem of its name, and class."""
         known = self.report.modules.get(self.report.canonical(part[0])) if part is not None else None
-        return (*_stem(part), known.type_name if known is not None else "")
+        named = ("", part is not None) if self.loose else _stem(part)
+        return (*named, known.type_name if known is not None else "")
 
     def _wires(self, start: int, length: int, first: int) -> list[tuple[int, int]]:
         """Which nodes of one copy read which nodes of the copies before it, relative to that copy."""
@@ -260,30 +277,44 @@ def _stem(part: Part | None) -> tuple[str, bool]:
     return stem, number is not None
 
 
-def _appearance(report: Sums, node: NodeCost) -> object:
+def _appearance(report: Sums, node: NodeCost, loose: bool) -> object:
     """All that must be equal for two nodes to be drawn as one, wiring aside."""
-    results = tuple((spec.shape, spec.dtype) for spec in node.outputs)
-    return node.kind, operation_name(report, node.kind, node.target), results, node.cost
+    what = node.kind, operation_name(report, node.kind, node.target)
+    if loose:
+        return *what, tuple((len(spec.shape), spec.dtype) for spec in node.outputs)
+    return *what, tuple((spec.shape, spec.dtype) for spec in node.outputs), node.cost
 
 
-def blocks(report: Sums, collapse: int, fold: bool = True) -> Blocks:
+def blocks(report: Sums, collapse: int, fold: bool = True, loose: bool = False) -> Blocks:
     """A report's graph as boxes in clusters; modules at depth `collapse` (1 and more) become one box per call."""
-    return _Layout(report, collapse, fold).build()
+    return _Layout(report, collapse, fold, loose).build()
 
 
 def readable_blocks(report: Sums, most: int, fold: bool = True) -> Blocks:
-    """The most detailed drawing of at most `most` boxes. If even the modules of the root are more than that,
-    neighbours among them are drawn as one box.
+    """The most detailed drawing of at most `most` boxes.
+
+    If nothing of what is in the root's modules can be shown, blocks of one structure and other sizes are folded too, to
+    show one level more. If even the root's modules are more than that, neighbours among them are drawn as one box.
     """
-    best = blocks(report, 1, fold)
+    best, depth = _deepest(report, most, fold)
+    if fold and depth < 2:
+        looser = blocks(report, depth + 1, fold, loose=True)
+        if len(looser.boxes) <= most:
+            return looser
+    return best if depth else _merged(best, -(-len(best.boxes) // most))
+
+
+def _deepest(report: Sums, most: int, fold: bool) -> tuple[Blocks, int]:
+    """The most detailed drawing of at most `most` boxes, and its depth; 0 if that of depth 1 has more."""
+    best, depth = blocks(report, 1, fold), 1
     if len(best.boxes) > most:
-        return _merged(best, -(-len(best.boxes) // most))
+        return best, 0
     for depth in range(2, MOST_LEVELS):
         deeper = blocks(report, depth, fold)
         if len(deeper.boxes) > most or deeper == best:
-            break
+            return best, depth - 1
         best = deeper
-    return best
+    return best, depth
 
 
 def _merged(drawing: Blocks, size: int) -> Blocks:

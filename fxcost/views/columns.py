@@ -1,8 +1,7 @@
 """Breaks a long chain of boxes into columns, as a newspaper does, so that a deep network fits on a page.
 
-Graphviz ranks boxes by the longest path of edges. An edge that must not count for that (`constraint=false`) lets what
-comes after it begin at the top again. So a column break is a place in the order of execution, and the edges that cross
-it do not count.
+Graphviz ranks boxes by the longest path of edges. Where no edge leads on, what comes after begins at the top again. So
+a column break is a place in the order of execution, and the edges that cross it are not drawn, but marked at both ends.
 """
 
 from __future__ import annotations
@@ -46,9 +45,9 @@ def column_breaks(frames: Sequence[tuple[int, ...]], edges: Collection[Edge], wh
     return breaks
 
 
-def crosses(breaks: Sequence[int], edge: Edge) -> bool:
-    """True if an edge leads from one column to another."""
-    return bisect_right(breaks, edge[0]) != bisect_right(breaks, edge[1])
+def column_of(breaks: Sequence[int], box: int) -> int:
+    """The number of the column that a box stands in."""
+    return bisect_right(breaks, box)
 
 
 def _ranks(boxes: int, edges: Collection[Edge]) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -178,18 +179,24 @@ def stepped_name(first: str, last: str, times: int) -> str:
 
     >>> stepped_name("0", "3", 4), stepped_name("0", "396", 199), stepped_name("block_1", "block_9", 3)
     ('0–3', '0, 2 … 396', 'block_1, block_5 … 9')
-    >>> stepped_name("0", "396", 1)
-    '0 … 396'
+    >>> stepped_name("0", "396", 1), stepped_name("block3a", "block3b", 2), stepped_name("conv", "head", 2)
+    ('0 … 396', 'block3a … 3b', 'conv … head')
     """
     (stem, low), (other, high) = stem_and_number(first), stem_and_number(last)
     if low is None or high is None or stem != other:
-        return run_name([first, last])
+        return f"{first} … {last[len(_before_digits(first, last)) :]}"
     if times < 2:
         return f"{first} … {high}"
     if (high - low) % (times - 1):
         return run_name([first, last])
     step = (high - low) // (times - 1)
     return run_name([first, last]) if step < 2 else f"{first}, {stem}{low + step} … {high}"
+
+
+def _before_digits(first: str, last: str) -> str:
+    """What both names begin with, if a digit follows in both."""
+    stems = [re.split(r"\d", name, maxsplit=1)[0] for name in (first, last) if re.search(r"\d", name)]
+    return stems[0] if len(set(stems)) == 1 and len(stems) == 2 else ""
 
 
 def flat_label(module: ModuleCost) -> str:

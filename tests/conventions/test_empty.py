@@ -13,7 +13,7 @@ from torch import nn
 
 import fxcost
 from fxcost.conventions import CONVENTIONS
-from tests.conventions.tools import TOOLS
+from tests.conventions.tools import runner
 
 CASES = (
     "seq_convbnrelu",
@@ -77,12 +77,14 @@ def test_what_is_divided_by_is_named() -> None:
     assert "<" in report.to_html()
 
 
-@pytest.mark.parametrize("tool", ["thop", "ptflops", "ptflops-aten", "fvcore", "torchinfo", "calflops", "deepspeed"])
+EMPTIED = ["thop", "ultralytics-thop", "ptflops", "ptflops-aten", "fvcore", "torchinfo", "calflops", "deepspeed"]
+
+
+@pytest.mark.parametrize("tool", [*EMPTIED, "torch-profiler"])
 @pytest.mark.filterwarnings("ignore")
 def test_the_tool_itself_on_an_empty_batch(tool: str) -> None:
     """Where it is installed: the same figures, or it gives up too."""
-    package, run = TOOLS[tool]
-    pytest.importorskip(package)
+    run = runner(tool)
     model, x = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU()).eval(), torch.empty(0, 3, 8, 8)
     report = fxcost.analyze(model, x)
     expected = run(model, (x,))

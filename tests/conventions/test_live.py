@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import fxcost
-from tests.conventions.tools import TOOLS
+from tests.conventions.tools import TOOLS, runner
 
 
 class Mixed(nn.Module):
@@ -87,8 +87,7 @@ MODELS = {
 @pytest.mark.filterwarnings("ignore")
 def test_the_tool_itself_prints_the_same(tool: str, name: str) -> None:
     """Every figure that the tool returns."""
-    package, run = TOOLS[tool]
-    pytest.importorskip(package)
+    run = runner(tool)
     kind, shape = MODELS[name]
     if tool == "torchstat":
         pytest.skip("takes one image, and fails on models of anything else")
@@ -133,8 +132,7 @@ def test_ptflops_on_classes_of_other_libraries() -> None:
 @pytest.mark.filterwarnings("ignore")
 def test_networks_of_torchvision(tool: str, name: str, batch: int) -> None:
     """Further networks than the recorded ones; benchmarks/live_agreement.py runs all of them."""
-    package, run = TOOLS[tool]
-    pytest.importorskip(package)
+    run = runner(tool)
     models = pytest.importorskip("torchvision").models
     if tool == "torchstat" and batch > 1:
         pytest.skip("takes one image")

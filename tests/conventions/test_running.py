@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import fxcost
-from tests.conventions.tools import TOOLS
+from tests.conventions.tools import TOOLS, runner
 
 
 def encoder(**options: Any) -> nn.TransformerEncoder:
@@ -142,8 +142,7 @@ STATES: dict[str, Callable[[nn.Module], nn.Module]] = {
 @pytest.mark.filterwarnings("ignore")
 def test_the_tool_prints_the_same_in_every_state(tool: str, name: str) -> None:
     """Every figure, of a model frozen or not, in training mode or not; what the tool raises on is refused."""
-    package, run = TOOLS[tool]
-    pytest.importorskip(package)
+    run = runner(tool)
     kind, shape = MODELS[name]
     for state, prepared in STATES.items():
         torch.manual_seed(0)

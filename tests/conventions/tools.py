@@ -8,8 +8,10 @@ import io
 import re
 from collections.abc import Callable
 from contextlib import redirect_stdout
+from importlib import metadata
 from typing import Any
 
+import pytest
 import torch
 from torch import nn
 
@@ -18,7 +20,7 @@ Inputs = tuple[torch.Tensor, ...]
 
 
 def thop(model: nn.Module, inputs: Inputs) -> Figures:
-    """thop.profile."""
+    """thop.profile: of thop, or of ultralytics-thop, which installs under the same name."""
     from thop import profile
 
     ops, params = profile(model, inputs=inputs, verbose=False)
@@ -150,8 +152,18 @@ def flop_counter(model: nn.Module, inputs: Inputs) -> Figures:
     return {"flops": counter.get_total_flops()}
 
 
+def profiler(model: nn.Module, inputs: Inputs) -> Figures:
+    """torch.profiler, whose events each say their FLOPs."""
+    from torch.profiler import ProfilerActivity, profile
+
+    with profile(activities=[ProfilerActivity.CPU], with_flops=True) as profiled:
+        model(*inputs)
+    return {"flops": sum(event.flops for event in profiled.key_averages())}
+
+
 TOOLS: dict[str, tuple[str, Callable[[nn.Module, Inputs], Figures]]] = {
     "thop": ("thop", thop),
+    "ultralytics-thop": ("ultralytics-thop", thop),
     "ptflops": ("ptflops", _ptflops("pytorch")),
     "ptflops-aten": ("ptflops", _ptflops("aten")),
     "fvcore": ("fvcore", fvcore),
@@ -161,7 +173,24 @@ TOOLS: dict[str, tuple[str, Callable[[nn.Module, Inputs], Figures]]] = {
     "deepspeed": ("deepspeed", deepspeed),
     "torchprofile": ("torchprofile", torchprofile),
     "torch": ("torch", flop_counter),
+    "torch-profiler": ("torch", profiler),
     "torchstat": ("torchstat", torchstat),
     "torchsummary": ("torchsummary", torchsummary),
 }
-"""Convention → (package, how to run it)."""
+"""Convention → (distribution, how to run it)."""
+
+
+def installed(tool: str) -> bool:
+    """True if the tool is here. thop and ultralytics-thop are one package to Python, so not both are."""
+    try:
+        metadata.version(TOOLS[tool][0])
+    except metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def runner(tool: str) -> Callable[[nn.Module, Inputs], Figures]:
+    """How to run a tool; skips the test where it isn't installed."""
+    if not installed(tool):
+        pytest.skip(f"{TOOLS[tool][0]} is not installed")
+    return TOOLS[tool][1]

@@ -332,7 +332,8 @@ def test_hostile_names_in_the_picture() -> None:
     assert not done.stderr, done.stderr.decode()
     svg = "{http://www.w3.org/2000/svg}"
     found = list(ET.fromstring(done.stdout).iter())
-    assert {e.tag.removeprefix(svg) for e in found} <= {"svg", "g", "title", "path", "polygon", "polyline", "text", "a"}
+    tags = {"svg", "g", "title", "path", "polygon", "polyline", "ellipse", "text", "a"}
+    assert {e.tag.removeprefix(svg) for e in found} <= tags
     assert [name for e in found for name in e.attrib if name.startswith("on")] == []
     links = [value for e in found for name, value in e.attrib.items() if name.endswith("href")]
     assert links == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from hand_made import ADD, ADD_COST, LINEAR, Builder, deep_chain, module, operation, residual_net, spec, transformer
 from torch import nn
 
@@ -10,8 +11,8 @@ import fxcost
 from fxcost.records.cost import Cost
 from fxcost.records.recording import ModuleCall
 from fxcost.report import Report
-from fxcost.views.blocks import MOST_LEVELS, Blocks, Box, Cluster, blocks, readable_blocks
-from fxcost.views.columns import broken, column_breaks, crosses
+from fxcost.views.blocks import MOST_LEVELS, Blocks, Box, Cluster, blocks, call_paths, readable_blocks
+from fxcost.views.columns import broken, column_breaks, column_of
 
 REPORTS = [residual_net(), transformer(5), transformer(5, calls=False), deep_chain(6)]
 
@@ -154,14 +155,16 @@ def test_a_flat_graph_of_many_nodes_is_merged() -> None:
     """2,000 different operations outside of any module become few boxes, and cost the same."""
     build = Builder().node("x", "placeholder", "x", out=(spec(1),))
     for i in range(2_000):
-        build.node(f"n{i}", "call_function", "f", "", (spec(i + 2),), (operation(ADD, Cost(other_flops=i)),))
+        build.node(
+            f"n{i}", "call_function", f"f{i * i % 1013}", "", (spec(i + 2),), (operation(ADD, Cost(other_flops=i)),)
+        )
     report = build.node("output", "output", "output").report((module("", "Net"),))
     drawing = readable_blocks(report, 40)
     assert 30 <= len(drawing.boxes) <= 42
     assert drawn_cost(drawing) == report.cost
     assert sorted(drawing.edges()) == [(i, i + 1) for i in range(len(drawing.boxes) - 1)]
     assert len([item for item in drawing.root.items if isinstance(item, Box)]) == len(drawing.boxes)
-    assert "f … f, 51 operations" in report.to_dot()
+    assert "f0 … f474, 51 operations" in report.to_dot()
 
 
 def test_deep_nesting_is_cut() -> None:
@@ -186,8 +189,7 @@ def test_a_break_goes_between_clusters() -> None:
     breaks = column_breaks(frames, edges)
     assert breaks == [10]
     assert broken(frames, breaks) == set()
-    assert crosses(breaks, (9, 10))
-    assert not crosses(breaks, (10, 11))
+    assert [column_of(breaks, i) for i in (0, 9, 10, 19)] == [0, 0, 1, 1]
 
 
 def test_a_frame_around_all_is_broken_unless_it_is_repeated() -> None:
@@ -216,6 +218,67 @@ def test_modules_of_two_classes_are_not_one() -> None:
     """Neighbours that alternate are a pattern of two, however alike their costs; each has its own numbers."""
     model = nn.Sequential(*((_Left, _Right)[i % 2](8, 8) for i in range(12)))
     text = fxcost.analyze(model, (1, 8)).to_dot()
-    assert "0 … 10  _Left" in text
-    assert "1 … 11  _Right" in text
+    assert "0, 2 … 10\\l_Left" in text
+    assert "1, 3 … 11\\l_Right" in text
     assert "×12" not in text
+
+
+class Branched(nn.Module):
+    """A block of two branches."""
+
+    def __init__(self, wide: int) -> None:
+        super().__init__()
+        self.left, self.right = nn.Linear(8, wide), nn.Sequential(nn.Linear(8, wide), nn.ReLU())
+        self.last = nn.Linear(wide, 8)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.last(self.left(x) + self.right(x))
+
+
+class Grown(nn.Module):
+    """Ten blocks of one structure, each of another width, under names that are no numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Linear(8, 8)
+        for i in range(10):
+            setattr(self, f"block{'ab'[i // 5]}{'vwxyz'[i % 5]}", Branched(3 + i))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for child in self.children():
+            x = child(x)
+        return x
+
+
+def test_blocks_of_other_sizes_fold_where_nothing_could_be_shown_else() -> None:
+    """Their branches are drawn once, cost what all of them cost, and say their sizes from the first to the last."""
+    report = fxcost.analyze(Grown(), (2, 8))
+    assert len(readable_blocks(report, 40, fold=False).boxes) == 13
+    drawing = readable_blocks(report, 40)
+    (folded,) = [item for item in drawing.root.items if isinstance(item, Cluster)]
+    assert (folded.module, folded.last_module, folded.repeats) == ("blockav", "blockbz", 10)
+    assert len(folded.items) == 4
+    costs = [Cost.total(node.cost for node in nodes) for nodes in drawing.members()]
+    assert Cost.total(costs) == report.cost
+    text = report.to_dot()
+    assert "left  Linear ×10\\n2×3 … 2×12" in text
+    assert "blockav … blockbz" in text
+    assert all(item.repeats == 1 for item in blocks(report, 2).root.items if isinstance(item, Cluster))
+
+
+def test_a_pattern_says_which_modules_it_takes() -> None:
+    """Layers in turn: every second one, which "0–18" would not say."""
+    report = fxcost.analyze(
+        nn.Sequential(*(f() for _ in range(10) for f in (lambda: nn.Linear(8, 8), nn.ReLU))), (2, 8)
+    )
+    text = report.to_dot()
+    assert "0, 2 … 18  Linear ×10" in text
+    assert "1, 3 … 19  ReLU ×10" in text
+
+
+def test_a_module_with_one_child_is_around_it() -> None:
+    """Both run through the same nodes; the outer one returns last."""
+    report = fxcost.analyze(nn.Sequential(nn.Sequential(nn.Linear(4, 4), nn.ReLU()), nn.Linear(4, 4)), (2, 4))
+    inside = nn.Sequential(nn.Sequential(nn.Sequential(nn.Linear(4, 4), nn.ReLU())), nn.Linear(4, 4))
+    assert [part for part, _ in call_paths(fxcost.analyze(inside, (2, 4)), 9)[1]] == ["0", "0.0", "0.0.0"]
+    assert [part for part, _ in call_paths(report, 9)[1]] == ["0", "0.0"]

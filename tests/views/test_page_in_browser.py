@@ -161,10 +161,16 @@ def test_sorting_and_searching(net: Browser) -> None:
     """A click on a heading sorts by exact numbers, another one turns it round; words narrow the rows down."""
     assert rows(net)[:2] == ["Net", "stem"]
     net.click("#tables-view .tabulator-col[tabulator-field=params]")
-    by_params = sorted(report().modules.values(), key=lambda m: -m.parameters.params)
-    net.wait(lambda: rows(net)[:4] == [m.name or "Net" for m in by_params][:4])
+    children = [report().modules[name] for name in report().modules[""].children]
+    costliest = max(children, key=lambda m: m.parameters.params).name
+    net.wait(lambda: rows(net)[:2] == ["Net", costliest])
     net.click("#tables-view .tabulator-col[tabulator-field=params]")
-    net.wait(lambda: "Net" not in rows(net)[:3])
+    net.wait(lambda: rows(net)[1] != costliest)
+    net.one("#tables-search").send_keys("stage2")
+    listed = [m.name for m in report().modules.values() if m.name.startswith("stage2")]
+    net.wait(lambda: set(rows(net)) == set(listed))  # a list, as long as something is searched for
+    net.run("arguments[0].value = ''; arguments[0].dispatchEvent(new Event('input'))", net.one("#tables-search"))
+    net.wait(lambda: rows(net)[0] == "Net")
     net.click("#tables-kind [data-key=node]")
     net.one("#tables-search").send_keys("STAGE2 conv2d")
     wanted = [n.name for n in report().nodes if n.module.startswith("stage2") and "conv" in n.module]
@@ -172,6 +178,101 @@ def test_sorting_and_searching(net: Browser) -> None:
     assert net.one("#tables-count").text == f"{len(wanted)} of {len(report().nodes)}"
     net.one("#tables-search").send_keys(" nothing like this")
     net.wait(lambda: rows(net) == [])
+
+
+class Repeating(nn.Module):
+    """Six layers alike, deep enough to be folded, and a head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(*(nn.Sequential(nn.Conv1d(4, 4, 3, padding=1), nn.ReLU()) for _ in range(6)))
+        self.head = nn.Linear(8, 2).requires_grad_(False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.layers(x))
+
+
+@pytest.fixture
+def folded(chromium: Browser, tmp_path: Path) -> Browser:
+    """The page of a model that repeats."""
+    fxcost.analyze(Repeating(), (2, 4, 8)).to_html(tmp_path / "folded.html")
+    chromium.open(tmp_path / "folded.html")
+    return chromium
+
+
+def cells(page: Browser, field: str) -> list[str]:
+    """What a column of the table shows."""
+    return list(
+        page.run(
+            """return [...document.querySelectorAll('#tables-view .tabulator-row')]
+            .sort((a, b) => a.getBoundingClientRect().top - b.getBoundingClientRect().top)
+            .map((row) => row.querySelector(`[tabulator-field=${arguments[0]}]`)?.innerText.trim() ?? null)""",
+            field,
+        )
+    )
+
+
+def test_modules_are_a_tree_with_repeats_folded(folded: Browser) -> None:
+    """One row for six layers, with their sum; it opens by arrow, and the sum is that of what stands below."""
+    from selenium.webdriver.common.keys import Keys
+
+    folded.show("tables")
+    folded.wait(lambda: "0–5 ×6 Sequential" in cells(folded, "label"))
+    report = fxcost.analyze(Repeating(), (2, 4, 8))
+    at = cells(folded, "label").index("0–5 ×6 Sequential")
+    assert cells(folded, "macs")[at] == units.count(report.cost_of("layers").macs)
+    row = folded.run("return document.querySelectorAll('#tables-view .tabulator-row')[arguments[0]]", at)
+    folded.run("arguments[0].focus()", row)
+    count, was_open = len(cells(folded, "label")), row.get_attribute("aria-expanded") == "true"
+    row.send_keys(Keys.ARROW_LEFT if was_open else Keys.ARROW_RIGHT)
+    folded.wait(lambda: len(cells(folded, "label")) == (count - 6 if was_open else count + 6))
+
+
+def test_columns_can_be_chosen(folded: Browser) -> None:
+    """Input shapes, kernels and what is trained are there to be ticked."""
+    folded.show("tables")
+    assert set(cells(folded, "kernel")) == {None}
+    folded.click(".choose summary")
+    for tick in folded.all("#tables-columns label"):
+        if tick.text in ("Input", "Kernel", "Trainable"):
+            tick.find_element("css selector", "input").click()
+    folded.click(".choose summary")
+    folded.one("#tables-search").send_keys("conv1d")
+    folded.wait(lambda: cells(folded, "kernel") == ["3"] * 6)
+    assert cells(folded, "input") == ["[2,4,8]"] * 6
+    assert cells(folded, "trainable") == ["52"] * 6
+    folded.one("#tables-search").clear()
+    folded.one("#tables-search").send_keys("head")
+    folded.wait(lambda: cells(folded, "trainable") == ["0"])
+
+
+def test_the_icicle_folds_repeats(folded: Browser) -> None:
+    """One cell for six layers, as wide as all of them; colours are on one scale."""
+    folded.show("structure")
+    labels = folded.run("return [...document.querySelectorAll('.cell')].map((cell) => cell.innerText)")
+    assert any("0–5 ×6" in label for label in labels), labels
+    wide, whole = (folded.run("return document.querySelector(arguments[0]).offsetWidth", cell) for cell in (CELL, TOP))
+    layers, all_ = (fxcost.analyze(Repeating(), (2, 4, 8)).cost_of(name).macs for name in ("layers", ""))
+    assert abs(wide / whole - layers / all_) < 0.01
+
+
+CELL, TOP = "[data-key='2']", "[data-key='0']"
+
+
+def test_a_name_is_found_in_the_graph(folded: Browser) -> None:
+    """What is around it opens; it is marked and in sight."""
+    folded.show("graph")
+    folded.click("#graph-close")
+    folded.one("#graph-search").send_keys("conv1d")
+    folded.wait(lambda: folded.one("#graph-count").text == "1 of 1")
+    shown = folded.run(
+        """const box = document.querySelector('.box.chosen').getBoundingClientRect();
+        const view = document.getElementById('graph-view').getBoundingClientRect();
+        return [box.left >= view.left, box.right <= view.right, box.top >= view.top, box.bottom <= view.bottom]"""
+    )
+    assert shown == [True] * 4
+    folded.one("#graph-search").send_keys(" nothing")
+    folded.wait(lambda: folded.one("#graph-count").text == "Nothing found")
 
 
 def test_headings_sort_by_keyboard(net: Browser) -> None:

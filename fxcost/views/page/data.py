@@ -9,12 +9,13 @@ from typing import Any
 
 from ...explain.explain import explained
 from ...memory.analysis import Analysis
-from ...records.cost import NodeCost
+from ...records.cost import NodeCost, OpCost
 from ...records.plain import COST_FIELDS
+from ...records.recording import TensorSpec, tensor_specs
 from ...text.words import printable
 from ...totals.module_tree import ModuleCost
 from ...totals.parameters import ParameterTotals
-from ..rows import operation_name
+from ..rows import operation_name, runs_of
 from .graph import graph_data
 from .memory import memory_data
 from .store import Store, number
@@ -25,12 +26,12 @@ def page_data(report: Analysis) -> dict[str, Any]:
     store = Store(explained)
     module_number = {name: i for i, name in enumerate(report.modules)}
     node_number = {node.name: i for i, node in enumerate(report.nodes)}
-    saved = _Saved(report)
+    saved, given = _Saved(report), _Given(report)
     data: dict[str, Any] = {
         "model": printable(report.model_type),
         "costFields": COST_FIELDS,
         "hasSaved": report.training is not None,
-        "modules": [_module(store, m, module_number, saved) for m in report.modules.values()],
+        "modules": [_module(store, report, m, module_number, saved, given) for m in report.modules.values()],
         "nodes": [_node(store, report, node, module_number, node_number, saved) for node in report.nodes],
         "operators": [
             [store.text(o.name), store.text(o.family), o.count, store.cost(o.cost)] for o in report.operators
@@ -62,8 +63,46 @@ class _Saved:
         return step.saved_bytes if step is not None else 0
 
 
-def _module(store: Store, module: ModuleCost, numbers: dict[str, int], saved: _Saved) -> list[Any]:
-    """[FQN, class, parent, calls, outputs, own cost, cost, own parameters, parameters, saved, operators, aliases]."""
+class _Given:
+    """What the first call of each module was given, and the size of the kernel that it moves over its input."""
+
+    def __init__(self, report: Analysis) -> None:
+        self.inputs: dict[str, tuple[TensorSpec, ...]] = {}
+        self.kernels: dict[str, str] = {}
+        for call in report.recording.calls:
+            self.inputs.setdefault(report.canonical(call.module), tuple(tensor_specs((call.args, call.kwargs))))
+        for node in report.nodes:
+            if node.kind == "call_module":
+                self.inputs.setdefault(report.canonical(node.target), node.inputs)
+            for op in node.operations:
+                kernel = _kernel(op)
+                if kernel:
+                    inside = f"{node.module}.{op.record.scope}".strip(".")
+                    self.kernels.setdefault(report.canonical(inside), kernel)
+
+
+def _kernel(op: OpCost) -> str:
+    """The size of a convolution's or a pool's kernel; "" for all else."""
+    schema = getattr(op.record.op, "_schema", None)
+    named = dict(zip((a.name for a in schema.arguments), op.record.args, strict=False)) if schema is not None else {}
+    size, weight = named.get("kernel_size"), named.get("weight")
+    if op.family == "convolution" and isinstance(weight, TensorSpec):
+        size = weight.shape[2:]
+    return "×".join(map(str, size)) if isinstance(size, tuple) else ""
+
+
+def _runs(report: Analysis, module: ModuleCost) -> list[int]:
+    """How many of a module's children, one after the other, are drawn as one; [] if each is alone."""
+    lengths = [len(run) for run in runs_of([report.modules[child] for child in module.children], fold=True)]
+    return lengths if any(length > 1 for length in lengths) else []
+
+
+def _module(
+    store: Store, report: Analysis, module: ModuleCost, numbers: dict[str, int], saved: _Saved, given: _Given
+) -> list[Any]:
+    """[FQN, class, parent, calls, outputs, own cost, cost, own parameters, parameters, saved, operators, aliases,
+    inputs, kernel, lengths of runs of children].
+    """
     operators = dict.fromkeys(name.split(".")[-2] if "." in name else name for name in module.own_operators)
     return [
         store.text(module.name),
@@ -78,6 +117,9 @@ def _module(store: Store, module: ModuleCost, numbers: dict[str, int], saved: _S
         saved.of_module(module.name),
         [store.text(name) for name in operators],
         [store.text(name) for name in module.aliases],
+        store.specs_of(given.inputs.get(module.name, ())),
+        store.text(given.kernels.get(module.name, "")),
+        _runs(report, module),
     ]
 
 

@@ -1,29 +1,35 @@
 // Positions of the cells of the icicle and the treemap: d3's hierarchy laid out for one metric.
 
 const cells = (() => {
-  /** The module tree with one leaf more for what a module with children does itself, so that parts fill the whole. */
+  /** The module tree, repeats folded, with one leaf more for what a module with children does itself: parts fill the whole. */
   function tree(metric) {
-    const children = (module) => {
-      if (module.ownOf !== undefined || !module.children.length) return null;
-      const below = module.children.map((id) => MODULES[id]);
-      const rest = metric.of(module) - d3.sum(below, metric.of);
-      return rest > 0 ? [...below, { ownOf: module.id, value: rest }] : below;
+    const folded = (ids, factor) => ({ ...MODULES[ids[0]], ids, factor: factor * ids.length });
+    const valueOf = (data) => (data.ownOf === undefined ? metric.of(MODULES[data.id]) * data.factor : data.value);
+    const children = (data) => {
+      if (data.ownOf !== undefined || !data.children.length) return null;
+      const below = runsOf(MODULES[data.id]).map((ids) => folded(ids, data.factor));
+      const rest = valueOf(data) - d3.sum(below, valueOf);
+      return rest > 0 ? [...below, { ownOf: data.id, value: rest }] : below;
     };
-    const root = d3.hierarchy(MODULES[0], children);
+    const root = d3.hierarchy(folded([0], 1), children);
     root.each((d) => {
-      d.value = d.data.ownOf === undefined ? metric.of(d.data) : d.data.value;
+      d.value = valueOf(d.data);
     });
     return root;
   }
 
+  const times = (d) => (d.data.ids && d.data.ids.length > 1 ? ` ×${d.data.ids.length}` : "");
   const title = (d) => {
-    if (d.data.ownOf === undefined) return d.data.local;
+    if (d.data.ownOf === undefined) return `${runName(d.data.ids)}${times(d)}`;
     return `[${MODULES[d.data.ownOf].operators.slice(0, 3).join(", ") || "its own"}]`;
   };
   const type = (d) => (d.data.ownOf === undefined ? d.data.type : "");
   const moduleId = (d) => (d.data.ownOf === undefined ? d.data.id : d.data.ownOf);
   const path = (d) =>
-    d.data.ownOf === undefined ? d.data.name || RAW.model : `${title(d)} of ${MODULES[d.data.ownOf].name || RAW.model}`;
+    d.data.ownOf === undefined ? `${d.data.name || RAW.model}${times(d)}` : `${title(d)} of ${MODULES[d.data.ownOf].name || RAW.model}`;
+
+  /** What details say of a module that stands for several; null for one. */
+  const alike = (d) => (times(d) ? `${d.data.ids.length} alike: ${title(d)}` : null);
 
   /** Rows from the focus down, as wide as their share of it; neighbours narrower than `least` are one `rest`. */
   function icicle(focus, width, { row, least, rows }) {
@@ -90,5 +96,5 @@ const cells = (() => {
     copy.each((d) => origin.set(d, byData.get(d.data.ownOf === undefined ? d.data.id : `own ${d.data.ownOf}`)));
   }
 
-  return { tree, title, type, moduleId, path, icicle, treemap };
+  return { tree, title, type, moduleId, path, alike, icicle, treemap };
 })();

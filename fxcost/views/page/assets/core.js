@@ -45,10 +45,26 @@ const MODULES = RAW.modules.map((m, id) => ({
   saved: num(m[9]) || 0,
   operators: m[10].map(text),
   aliases: m[11].map(text),
+  inputs: m[12],
+  kernel: text(m[13]),
+  lengths: m[14],
   children: [],
 }));
 for (const module of MODULES) if (module.parent >= 0) MODULES[module.parent].children.push(module.id);
 for (const module of MODULES) module.local = module.name.slice(module.name.lastIndexOf(".") + 1) || RAW.model;
+
+/** A module's children in runs of such as are alike: arrays of numbers, of which those with more than one fold. */
+function runsOf(module) {
+  if (!module.lengths.length) return module.children.map((id) => [id]);
+  let at = 0;
+  return module.lengths.map((length) => module.children.slice(at, (at += length)));
+}
+
+/** "0–31" for a run of modules, the name itself for one. */
+function runName(ids) {
+  const [first, last] = [MODULES[ids[0]].local, MODULES[ids[ids.length - 1]].local];
+  return ids.length > 1 ? `${first}–${last.match(/\d+$/)[0]}` : first;
+}
 
 const NODES = RAW.nodes.map((n, id) => ({
   id,

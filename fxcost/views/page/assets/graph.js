@@ -191,6 +191,43 @@ const graph = (() => {
     event.preventDefault();
   }
 
+  // Search ------------------------------------------------------------------------------------------------------------
+
+  const found = { text: "", items: [], at: -1 };
+
+  const namesOf = (item) => {
+    const full = item.isGroup ? (item.module >= 0 ? MODULES[item.module].name : "") : NODES[item.node].name;
+    const target = item.isGroup ? "" : NODES[item.node].target;
+    return `${item.name} ${item.type} ${full} ${target}`.toLowerCase();
+  };
+
+  /** All groups and boxes with every word of a text, in order of execution; the first is shown. */
+  function search(words) {
+    const terms = words.toLowerCase().split(/\s+/).filter(Boolean);
+    const all = [...groups.slice(1), ...boxes].sort((a, b) => a.first - b.first);
+    found.items = terms.length ? all.filter((item) => terms.every((term) => namesOf(item).includes(term))) : [];
+    found.at = -1;
+    next(1, terms.length > 0);
+  }
+
+  /** The next of what was found: what is around it opens, and it moves into the middle. */
+  function next(step, isSearched = true) {
+    const { items } = found;
+    const count = byId("graph-count");
+    count.textContent = isSearched ? "Nothing found" : "";
+    picture.mark(null);
+    if (!items.length) return;
+    found.at = (found.at + step + items.length) % items.length;
+    const item = items[found.at];
+    count.textContent = `${exact(found.at + 1)} of ${exact(items.length)}`;
+    for (let at = item; at.parent >= 0; at = groups[at.parent]) groups[at.parent].isOpen = true;
+    state.isMoved = true;
+    draw();
+    const place = state.placed.items.find((placed) => placed.item === item);
+    if (place) picture.center(place);
+    picture.mark(item);
+  }
+
   function start() {
     picture.start();
     firstLevels();
@@ -217,6 +254,11 @@ const graph = (() => {
       full: fullPage,
     };
     for (const [name, act] of Object.entries(actions)) byId(`graph-${name}`).addEventListener("click", act);
+    const field = byId("graph-search");
+    field.addEventListener("input", () => search(field.value));
+    field.addEventListener("keydown", (event) => {
+      if (event.key === "Enter") next(event.shiftKey ? -1 : 1);
+    });
     addEventListener("keydown", (event) => {
       if (event.key === "Escape" && state.isFull && !event.defaultPrevented) fullPage();
     });

@@ -161,6 +161,13 @@ function graphPicture({ view, state, title, subtitle, select, toggle, press }) {
     d3.select(canvas).call(zoom.transform, d3.zoomIdentity.translate(x, y).scale(scale));
   }
 
+  /** Moves the view so that an item is in the middle of it, not smaller than can be read. */
+  function center({ x, y, width, height }) {
+    const scale = Math.max(d3.zoomTransform(canvas).k, 0.8);
+    const to = d3.zoomIdentity.translate(view.clientWidth / 2, view.clientHeight / 2).scale(scale);
+    d3.select(canvas).call(zoom.transform, to.translate(-x - width / 2, -y - height / 2));
+  }
+
   const by = (factor) => d3.select(canvas).call(zoom.scaleBy, factor);
   const focus = (item) => {
     const element = elements.get(item);
@@ -175,5 +182,5 @@ function graphPicture({ view, state, title, subtitle, select, toggle, press }) {
     return [el("span", {}, "0"), ...steps, el("span", {}, short(most, state.metric.unit))];
   }
 
-  return { start, draw, keep, fit, by, focus, mark };
+  return { start, draw, keep, center, fit, by, focus, mark };
 }

@@ -39,13 +39,19 @@ const structure = (() => {
     const id = state.focus ? cells.moduleId(state.focus) : 0;
     state.root = cells.tree(state.metric);
     state.index = new Map(state.root.descendants().map((d) => [keyOf(d), d]));
+    state.root.each((d) => (d.data.ids || []).forEach((id) => state.index.set(`${id}`, d)));
     state.focus = find(id) || state.root;
     draw();
   }
 
   /** A cell's key: the number of its module, or of the module whose own work it is. Keys are texts, as attributes are. */
   const keyOf = (d) => (d.data.ownOf === undefined ? `${d.data.id}` : `own ${d.data.ownOf}`);
-  const find = (id) => state.index.get(`${id}`);
+  /** The cell of a module; of one inside a repeat that is not drawn, the cell of the repeat. */
+  const find = (id) => {
+    let at = id;
+    while (at >= 0 && !state.index.has(`${at}`)) at = MODULES[at].parent;
+    return state.index.get(`${at}`);
+  };
 
   function draw() {
     const width = view.clientWidth;
@@ -56,15 +62,13 @@ const structure = (() => {
       layout === "icicle"
         ? cells.icicle(focus, width, { row: ROW, least: 2, rows })
         : cells.treemap(focus, width, Math.max(320, Math.min(560, width * 0.6)), { header: 22, least: 4, levels: 5 });
-    const inRow = (cell) => (layout === "icicle" ? cell.d.depth : 0);
-    const largest = d3.rollup(
-      made.filter((cell) => !cell.isOpen),
-      (row) => d3.max(row, (cell) => cell.d.value),
-      inRow,
+    const largest = d3.max(
+      made.filter((cell) => !cell.isOpen && cell.d !== focus),
+      (cell) => cell.d.value,
     );
     const before = drawn;
     drawn = new Map();
-    for (const cell of made) place(cell, before, largest.get(inRow(cell)));
+    for (const cell of made) place(cell, before, largest);
     for (const [key, element] of before) if (!drawn.has(key)) element.remove();
     for (const old of view.querySelectorAll(".rest")) old.remove();
     view.append(...rest.map(placeRest));
@@ -77,9 +81,8 @@ const structure = (() => {
   }
 
   function howToRead() {
-    const largest = state.layout === "icicle" ? "the largest in its row" : "the largest area";
     const click = "Click a module to go into it; a click on the top one goes back up.";
-    return `Size: ${state.metric.label}. Colour: in proportion to ${largest}. ${click}`;
+    return `Size: ${state.metric.label}. Colour: in proportion to the largest shown, from light to dark. ${click}`;
   }
 
   /** Makes or moves the element of a cell. */
@@ -152,7 +155,7 @@ const structure = (() => {
     tip.hide();
     if (d === state.focus && d.parent) focusOn(d.parent);
     else if (d.children) focusOn(d);
-    else details.module(cells.moduleId(d));
+    else details.module(cells.moduleId(d), cells.alike(d));
   }
 
   function focusOn(d) {
@@ -171,15 +174,15 @@ const structure = (() => {
           ? el(
               "strong",
               { "aria-current": "location" },
-              d.data.local,
+              cells.title(d),
               d.data.name && d.data.type ? el("span", { class: "dim" }, ` ${d.data.type}`) : null,
             )
-          : details.linkTo(d.data.local, () => focusOn(d));
+          : details.linkTo(cells.title(d), () => focusOn(d));
         return i ? [el("span", { class: "sep", "aria-hidden": "true" }, "/"), step] : [step];
       }),
       el(
         "button",
-        { type: "button", class: "link about", onclick: () => details.module(state.focus.data.id) },
+        { type: "button", class: "link about", onclick: () => details.module(state.focus.data.id, cells.alike(state.focus)) },
         "Details",
       ),
     );

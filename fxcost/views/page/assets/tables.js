@@ -8,6 +8,9 @@ const tables = (() => {
   let kind = "module";
   let module = null;
   let choose = null;
+  let isTree = false;
+  const components = new WeakMap(); // Tabulator's rows by their elements, those of a tree too
+  const hidden = new Set(["input", "kernel", "trainable"]);
 
   // Cells: texts and elements, never markup ---------------------------------------------------------------------------
 
@@ -68,28 +71,21 @@ const tables = (() => {
     sorterParams: { locale: false },
   });
 
-  const costRow = (cost) => ({
-    macs: cost.macs,
-    flops: cost.flops,
-    flopsShare: cost.flops,
-    bytes: cost.bytes,
-    activations: cost.activations,
-    raw: cost.raw,
-  });
-  const shapesText = (specs) => specs.map((spec) => specText(spec).replace(/^\w+/, "")).join(" ");
-
   const KINDS = {
     module: {
       label: "Modules",
       columns: () => [
         name("Module"),
+        words("Input", "input", 150),
         words("Output", "output", 150),
+        { ...words("Kernel", "kernel", 84), hozAlign: "right", headerHozAlign: "right", cssClass: "numeric" },
         column("Params", "params", "count"),
+        column("Trainable", "trainable", "count"),
         ...costColumns,
         ...saved,
       ],
-      rows: moduleRows,
-      open: (row) => details.module(row.id),
+      rows: rows.modules,
+      open: (row) => details.module(row.id, row.alike),
     },
     node: {
       label: "Nodes",
@@ -105,11 +101,12 @@ const tables = (() => {
         },
         name("Node"),
         words("Module", "module", 170),
+        words("Input", "input", 150),
         words("Output", "output", 150),
         ...costColumns,
         ...saved,
       ],
-      rows: nodeRows,
+      rows: () => rows.nodes(module),
       open: (row) => details.node(row.id),
     },
     operator: {
@@ -120,58 +117,10 @@ const tables = (() => {
         { ...column("Runs", "count", "count"), formatter: (cell) => exact(cell.getValue()) },
         ...costColumns,
       ],
-      rows: operatorRows,
+      rows: rows.operators,
       open: (row) => nodesWith(row.label),
     },
   };
-
-  function moduleRows() {
-    return MODULES.map((m) => ({
-      id: m.id,
-      label: m.name || RAW.model,
-      full: m.name || RAW.model,
-      type: m.type && m.name ? m.type : "",
-      output: shapesText(m.outputs),
-      params: m.params.params,
-      saved: m.saved,
-      ...costRow(m.cost),
-      find: `${m.name} ${m.type} ${m.aliases.join(" ")}`,
-    }));
-  }
-
-  const operatorOf = (operation) => text(RAW.operations[operation][0]);
-
-  function nodeRows() {
-    return NODES.filter((n) => module === null || n.module === module || within(n.module, module)).map((n) => ({
-      id: n.id,
-      label: n.name,
-      full: n.name,
-      type: n.calls === n.name ? "" : n.calls.split(".").pop(),
-      module: MODULES[n.module].name,
-      output: shapesText(n.outputs),
-      saved: n.saved,
-      ...costRow(n.cost),
-      find: [n.name, n.calls, MODULES[n.module].name, ...new Set(RAW.runs[n.run].map(operatorOf))].join(" "),
-    }));
-  }
-
-  function operatorRows() {
-    return OPERATORS.map((o) => ({
-      id: o.id,
-      label: o.name,
-      full: o.name,
-      type: "",
-      family: o.family,
-      count: o.count,
-      ...costRow(o.cost),
-      find: `${o.name} ${o.family}`,
-    }));
-  }
-
-  function within(id, ancestor) {
-    for (let at = id; at >= 0; at = MODULES[at].parent) if (at === ancestor) return true;
-    return false;
-  }
 
   // The table ---------------------------------------------------------------------------------------------------------
 
@@ -186,18 +135,28 @@ const tables = (() => {
         build();
       },
     );
-    search.addEventListener("input", filter);
+    search.addEventListener("input", () => (kind === "module" && isTree === isSearched() ? build() : filter()));
     build();
   }
 
+  const isSearched = () => search.value.trim() !== "";
+
+  /** A new table; of modules a tree, and a list while something is searched for. */
   function build() {
     if (table) table.destroy();
-    const rows = KINDS[kind].rows();
-    for (const row of rows) row.find = row.find.toLowerCase();
+    isTree = kind === "module" && !isSearched();
+    const listed = KINDS[kind].rows();
+    const first = isTree ? rows.tree() : listed;
+    const [levels, visible] = isTree ? rows.levels(first, 20) : [0, listed.length];
+    drawColumns();
     table = new Tabulator(host, {
-      data: rows,
-      columns: arranged(KINDS[kind].columns()),
-      height: Math.min(560, 46 + 34 * Math.max(rows.length, 3)),
+      data: first,
+      columns: shown(),
+      height: Math.min(560, 46 + 34 * Math.max(visible, Math.min(listed.length, 12), 3)),
+      dataTree: isTree,
+      dataTreeStartExpanded: (_row, level) => level < levels,
+      dataTreeChildIndent: 16,
+      dataTreeElementColumn: "label",
       rowHeight: 34,
       layout: "fitColumns",
       layoutColumnsOnNewData: false,
@@ -207,6 +166,8 @@ const tables = (() => {
       initialSort: kind === "operator" ? [{ column: "flops", dir: "desc" }] : [],
       rowFormatter: (row) => {
         row.getElement().tabIndex = -1;
+        components.set(row.getElement(), row);
+        if (isTree && row.getData()._children) row.getElement().setAttribute("aria-expanded", row.isTreeExpanded());
       },
     });
     table.on("rowClick", (_event, row) => KINDS[kind].open(row.getData()));
@@ -216,7 +177,35 @@ const tables = (() => {
       sortByKeyboard();
       filter();
     });
-    table.on("dataFiltered", (_filters, found) => say(found.length, rows.length));
+    table.on("dataFiltered", (_filters, found) => {
+      if (!isTree) say(found.length, listed.length);
+    });
+    for (const [event, isOpen] of [["dataTreeRowExpanded", true], ["dataTreeRowCollapsed", false]])
+      table.on(event, (row) => row.getElement().setAttribute("aria-expanded", isOpen));
+  }
+
+  const shown = () => arranged(KINDS[kind].columns()).filter(({ field }) => !hidden.has(field));
+
+  /** A box to tick for each column but the first. */
+  function drawColumns() {
+    const tick = ({ title, field }) =>
+      el(
+        "label",
+        {},
+        el("input", {
+          type: "checkbox",
+          checked: !hidden.has(field),
+          onchange: (event) => {
+            hidden[event.target.checked ? "delete" : "add"](field);
+            table.setColumns(shown());
+            roles();
+            sortByKeyboard();
+          },
+        }),
+        title,
+      );
+    const choosable = KINDS[kind].columns().filter(({ field }) => field !== "label" && field !== "id");
+    byId("tables-columns").replaceChildren(...choosable.map(tick));
   }
 
   /** Where there is little room, numbers stand before shapes and names of modules. */
@@ -230,6 +219,7 @@ const tables = (() => {
   function roles() {
     host.removeAttribute("aria-owns");
     host.setAttribute("aria-label", KINDS[kind].label);
+    host.setAttribute("role", isTree ? "treegrid" : "grid");
     const holder = host.querySelector(".tabulator-tableholder");
     holder.setAttribute("role", "rowgroup");
     holder.removeAttribute("tabindex");
@@ -239,7 +229,8 @@ const tables = (() => {
   /** One of the rows takes the focus by Tab, the arrows lead to the others. */
   function oneStop() {
     const rows = [...host.querySelectorAll(".tabulator-row")];
-    if (rows.length && !rows.some((row) => row.tabIndex === 0)) rows[0].tabIndex = 0;
+    const stop = rows.find((row) => row === document.activeElement) || rows[0];
+    for (const row of rows) row.tabIndex = row === stop ? 0 : -1;
   }
 
   function moveTo(row) {
@@ -252,26 +243,28 @@ const tables = (() => {
   // Copies ------------------------------------------------------------------------------------------------------------
 
   /** The rows in sight of the search, with exact numbers: headings first. */
-  function lines(rows) {
-    const columns = arranged(KINDS[kind].columns());
+  function lines(of) {
+    const columns = shown();
     const value = (row, { field }) => {
       if (field === "label") return row.full;
       if (field === "flopsShare") return percent(row.flops, TOTAL.flops);
       const raw = row.raw && row.raw[field];
       return String(raw ?? row[field] ?? "");
     };
-    return [columns.map(({ title }) => title), ...rows.map((row) => columns.map((c) => value(row, c)))];
+    return [columns.map(({ title }) => title), ...of.map((row) => columns.map((c) => value(row, c)))];
   }
 
+  /** Of a tree every module, folded or not. */
+  const active = () => (isTree ? rows.modules() : table.getData("active"));
   const quoted = (cell) => (/[",\n]/.test(cell) ? `"${cell.replaceAll('"', '""')}"` : cell);
 
   byId("tables-copy").addEventListener("click", async () => {
-    const text = lines(table.getData("active")).map((line) => line.join("\t")).join("\n");
+    const text = lines(active()).map((line) => line.join("\t")).join("\n");
     await navigator.clipboard.writeText(text);
     count.textContent = "Copied";
   });
   byId("tables-csv").addEventListener("click", () => {
-    const text = lines(table.getData("active")).map((line) => line.map(quoted).join(",")).join("\n");
+    const text = lines(active()).map((line) => line.map(quoted).join(",")).join("\n");
     const link = el("a", { href: URL.createObjectURL(new Blob([text], { type: "text/csv" })), download: `${RAW.model}.${kind}s.csv` });
     link.click();
     URL.revokeObjectURL(link.href);
@@ -279,10 +272,10 @@ const tables = (() => {
 
   /** All rows as a plain table, for paper. */
   function onPaper() {
-    const [headings, ...rows] = lines(KINDS[kind].rows());
+    const [headings, ...all] = lines(KINDS[kind].rows());
     const cells = (line, tag) => el("tr", {}, line.map((cell, i) => el(tag, { class: i ? "num" : null }, cell)));
     byId("tables-paper").replaceChildren(
-      el("table", { class: "plain" }, el("thead", {}, cells(headings, "th")), el("tbody", {}, rows.map((r) => cells(r, "td")))),
+      el("table", { class: "plain" }, el("thead", {}, cells(headings, "th")), el("tbody", {}, all.map((r) => cells(r, "td")))),
     );
   }
 
@@ -294,6 +287,12 @@ const tables = (() => {
     const row = event.target.closest(".tabulator-row");
     if (row && (event.key === "ArrowDown" || event.key === "ArrowUp")) {
       moveTo(event.key === "ArrowDown" ? row.nextElementSibling : row.previousElementSibling);
+      event.preventDefault();
+    }
+    if (row && isTree && (event.key === "ArrowRight" || event.key === "ArrowLeft")) {
+      const found = components.get(row);
+      found[event.key === "ArrowRight" ? "treeExpand" : "treeCollapse"]();
+      moveTo(found.getElement());
       event.preventDefault();
     }
     if (event.key !== "Enter" || event.target.closest("button")) return;
@@ -308,7 +307,8 @@ const tables = (() => {
     if (terms.length) table.setFilter((row) => terms.every((term) => row.find.includes(term)));
     else {
       table.clearFilter(true);
-      say(table.getDataCount(), table.getDataCount());
+      const all = isTree ? MODULES.length : table.getDataCount();
+      say(all, all);
     }
   }
 

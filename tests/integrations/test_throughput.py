@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -10,9 +12,8 @@ import pytest
 import torch
 
 import fxcost
-from fxcost.serving.callbacks import Throughput, hf_callback, lengths_of, lightning_callback
-
-from .test_per_token import llama
+from fxcost.integrations.throughput import Throughput, lengths_of
+from tests.serving.test_per_token import llama
 
 
 def test_a_plain_loop() -> None:
@@ -45,6 +46,8 @@ def test_transformers_trainer_logs_it(tmp_path: Path) -> None:
     pytest.importorskip("accelerate")
     import transformers
 
+    from fxcost.integrations.transformers import ThroughputCallback
+
     model = transformers.LlamaForCausalLM(llama().config)
     meter = Throughput(fxcost.per_token(model), "a100")
     data = [{"input_ids": torch.arange(16), "labels": torch.arange(16)}] * 4
@@ -52,7 +55,7 @@ def test_transformers_trainer_logs_it(tmp_path: Path) -> None:
         output_dir=str(tmp_path), max_steps=2, per_device_train_batch_size=2, logging_steps=1, report_to=[],
         use_cpu=True, disable_tqdm=True, save_strategy="no",
     )  # fmt: skip
-    trainer = transformers.Trainer(model, arguments, train_dataset=data, callbacks=[hf_callback(meter)])
+    trainer = transformers.Trainer(model, arguments, train_dataset=data, callbacks=[ThroughputCallback(meter)])
     trainer.train()
     logs = [entry for entry in trainer.state.log_history if "loss" in entry]
     assert len(logs) == 2
@@ -65,6 +68,8 @@ def test_lightning_logs_it(tmp_path: Path) -> None:
     pytest.importorskip("lightning")
     import lightning
     import transformers
+
+    from fxcost.integrations.lightning import ThroughputCallback
 
     class Module(lightning.LightningModule):  # type: ignore[misc, unused-ignore]
         def __init__(self) -> None:
@@ -81,18 +86,22 @@ def test_lightning_logs_it(tmp_path: Path) -> None:
     meter = Throughput(fxcost.per_token(module.model), "a100")
     trainer = lightning.Trainer(
         max_steps=2, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
-        default_root_dir=str(tmp_path), callbacks=[lightning_callback(meter)],
+        default_root_dir=str(tmp_path), callbacks=[ThroughputCallback(meter)],
     )  # fmt: skip
     trainer.fit(module, torch.utils.data.DataLoader(torch.arange(64).view(4, 16), batch_size=2))
     assert trainer.callback_metrics["mfu"] > 0
 
 
-def test_a_library_that_is_missing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("room", "libraries"),
+    [("lightning", ("lightning", "lightning.pytorch", "pytorch_lightning")), ("transformers", ("transformers",))],
+)
+def test_a_library_that_is_missing_is_said(
+    room: str, libraries: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """And what to install."""
-    import sys
-
-    for name in ("lightning", "lightning.pytorch.callbacks", "pytorch_lightning", "pytorch_lightning.callbacks"):
+    for name in libraries:
         monkeypatch.setitem(sys.modules, name, None)
-    meter = Throughput(fxcost.per_token(llama()), "a100")
-    with pytest.raises(fxcost.MissingLibraryError, match="pip install lightning"):
-        lightning_callback(meter)
+    monkeypatch.delitem(sys.modules, f"fxcost.integrations.{room}", raising=False)
+    with pytest.raises(fxcost.MissingLibraryError, match=f"pip install {room}"):
+        importlib.import_module(f"fxcost.integrations.{room}")
