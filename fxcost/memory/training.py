@@ -25,6 +25,7 @@ from ..rules.pricing import cost_operation
 from ..rules.registered import formula_assumptions
 from ..rules.registry import Registry
 from ..text import units
+from .at_peak import named, owners_of, parts_at_peak
 from .lifetimes import Births, LiveTensor, Residents, alive, live_bytes
 from .optimizer_step import StepStorages
 from .optimizers import Optimizer, optimizer_name, state_bytes
@@ -223,8 +224,8 @@ def training_of(
         tensors = tuple([t if t.operator else replace(t, born=0) for t in tensors])
     live = live_bytes(tensors, births.ticks)
     peak = live.index(max(live))
-    owners = _owners(record)
-    at_peak = tuple(_named(t, record, owners) for t in alive(tensors, peak))
+    owners = owners_of(record)
+    at_peak = tuple(named(t, record, owners) for t in alive(tensors, peak))
     state, kept = state_bytes(optimizer, record.trained), set(record.gradients)
     resident = {kind: residents.bytes_of(kind) for kind in ("parameter", "buffer", "input")}
     modules_costs = ledger.modules()
@@ -239,7 +240,7 @@ def training_of(
         gradient_bytes=sum(record.storage_bytes[number] for number in record.gradients),
         optimizer=optimizer_name(optimizer),
         optimizer_bytes=state,
-        peak_parts=_parts(record, resident, state, at_peak),
+        peak_parts=parts_at_peak(record, resident, state, at_peak),
         at_peak=at_peak,
         live=tuple(live),
         forward_operators=next((i for i, owner in enumerate(owners) if owner is not None), len(owners)),
@@ -362,42 +363,3 @@ def _summed(costs: list[StepCost]) -> StepCost:
         recomputed=Cost.total([c.recomputed for c in costs]),
         saved_bytes=sum(c.saved_bytes for c in costs),
     )
-
-
-def _owners(record: TrainingRecord) -> list[int | None]:
-    """For each operator that ran: None in the forward pass, in the backward pass the node that it belongs to."""
-    owners, backward = iter(record.owners), {id(node) for node in record.backward}
-    return [next(owners) if id(node) in backward else None for node in record.ran for _ in node.operations]
-
-
-def _named(tensor: LiveTensor, record: TrainingRecord, owners: list[int | None]) -> LiveTensor:
-    """A tensor of the backward pass under the name of the forward node that it belongs to."""
-    owner = owners[tensor.born]
-    if owner is None or owner < 0:
-        return tensor
-    return replace(tensor, node=record.nodes[owner].name, module=record.nodes[owner].module)
-
-
-def _parts(
-    record: TrainingRecord, resident: Mapping[str, int], state: int, at_peak: Iterable[LiveTensor]
-) -> dict[str, int]:
-    """Bytes at the peak by kind."""
-    gradients, saved = set(record.gradients), {number for number, _ in record.saved}
-    gathered = set(record.gathered)
-    parts = {
-        "parameters": resident["parameter"],
-        "buffers": resident["buffer"],
-        "inputs": resident["input"],
-        "optimizer state": state,
-        "gradients": 0,
-        **({"gathered parameters": 0} if record.gathered else {}),
-        "saved activations": 0,
-        "temporaries": 0,
-    }
-    for tensor in at_peak:
-        in_gradients, in_saved = tensor.storage in gradients, tensor.storage in saved
-        kind = "gradients" if in_gradients else "saved activations" if in_saved else "temporaries"
-        if tensor.storage in gathered:
-            kind = "gathered parameters"
-        parts[kind] += tensor.nbytes
-    return parts
