@@ -56,9 +56,9 @@ def plan(
     chosen = ModelOptions(**{**options, "train": True})
     try:
         with redirect_stdout(sys.stderr), working(f"planning {chosen.model}"):
-            model, inputs = load_model(chosen)
+            loaded, inputs = load_model(chosen)
             found = find(
-                model,
+                loaded.model,
                 inputs.args,
                 inputs.kwargs,
                 memory=memory,

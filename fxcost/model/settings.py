@@ -30,8 +30,9 @@ def _settings() -> Iterator[tuple[Callable[[], Any], Callable[[Any], Any]]]:
     yield torch.get_deterministic_debug_mode, torch.set_deterministic_debug_mode
     yield torch.is_anomaly_enabled, torch.set_anomaly_enabled
     yield torch.is_warn_always_enabled, torch.set_warn_always
-    for name in ("enabled", "benchmark", "deterministic"):
-        yield partial(getattr, torch.backends.cudnn, name), partial(setattr, torch.backends.cudnn, name)
+    for name in ("enabled", "benchmark", "deterministic"):  # as attributes they may have been closed to changes
+        if hasattr(torch._C, f"_set_cudnn_{name}"):
+            yield getattr(torch._C, f"_get_cudnn_{name}"), getattr(torch._C, f"_set_cudnn_{name}")
     for name in ("flash", "mem_efficient", "math", "cudnn"):
         asks = getattr(torch.backends.cuda, f"{name}_sdp_enabled", None)
         if asks is not None:

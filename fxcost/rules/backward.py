@@ -82,7 +82,7 @@ def attention(op: OpRecord) -> Cost:
     grad, query, key, value = op.args[:4]
     mask = argument(op, "attn_mask", argument(op, "attn_bias"))
     default = (True, True, True, False)
-    needed = argument(op, "needed", argument(op, "grad_input_mask", default))
+    needed = argument(op, "needed", argument(op, "grad_input_mask", default)) or default
     of_mask = needed[3] and mask is not None
     l_q, l_k, d, d_v = query.shape[-2], key.shape[-2], query.shape[-1], value.shape[-1]
     batch = prod(grad.shape[:-2])

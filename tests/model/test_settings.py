@@ -26,7 +26,7 @@ CHANGES: dict[str, Callable[[], Any]] = {
     "precision": lambda: torch.set_float32_matmul_precision("high"),
     "gradients": lambda: torch.set_grad_enabled(False),
     "autocast": lambda: torch.autocast("cpu", torch.bfloat16).__enter__(),
-    "benchmark": lambda: setattr(torch.backends.cudnn, "benchmark", True),
+    "benchmark": lambda: torch._C._set_cudnn_benchmark(True),
     "mode": lambda: Mode().__enter__(),
 }
 
@@ -40,7 +40,7 @@ def seen() -> tuple[Any, ...]:
         torch.get_float32_matmul_precision(),
         torch.is_grad_enabled(),
         torch.is_autocast_enabled("cpu"),
-        torch.backends.cudnn.benchmark,
+        torch._C._get_cudnn_benchmark(),
         torch._C._len_torch_function_stack(),
     )
 

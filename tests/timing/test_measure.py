@@ -172,7 +172,7 @@ def test_bad_numbers_and_failing_models():
 
     class Fails(nn.Module):
         def forward(self, x):
-            if x.untyped_storage().device.type != "meta":
+            if not torch._C._len_torch_dispatch_stack():  # nobody records
                 raise ValueError("not today")
             return x
 
