@@ -6,6 +6,7 @@ A view that is a file is a row of `FILES`: its option, the method of the report 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -112,11 +113,20 @@ def _name(option: str) -> str:
     return option.replace("-", "_")
 
 
+def _plot_of(report: Report, roofline: Any) -> Callable[..., Any]:
+    """What draws the roofline that is asked for; else memory, under what the model is."""
+    if roofline is not None:
+        return roofline.plot  # type: ignore[no-any-return]
+    from ..views.summary import header
+
+    return partial((report.training or report.memory).plot, title=header(report))
+
+
 def show_views(report: Report, views: dict[str, Any]) -> None:
     """Write the files that are asked for, and print the table unless one of them goes to the standard output."""
     roofline = _roofline(report, views)
     if views["plot"] is not None:
-        write_file(views["plot"], (roofline or report.training or report.memory).plot)
+        write_file(views["plot"], _plot_of(report, roofline))
         wrote(views["plot"])
     if views["chrome_trace"] is not None and roofline is not None:
         write_view(views["chrome_trace"], roofline.to_chrome_trace)

@@ -16,16 +16,18 @@ MEBIBYTE = 1 << 20
 AREA, LINE = "#4c78a8", "#1f3a5f"
 
 
-def plot_memory(levels: Sequence[int], where: str, resident: int, path: str | PathLike[str]) -> None:
+def plot_memory(levels: Sequence[int], where: str, resident: int, path: str | PathLike[str], title: str = "") -> None:
     """Activations at each node of the forward pass (`where`: of the peak), on top of parameters, buffers and inputs.
 
     Raises:
         MissingLibraryError, UnknownNameError, OSError: as :func:`figure_and_axes` and :func:`save`.
     """
-    _draw(levels, resident, "parameters, buffers, inputs", "node", where, None, path)
+    _draw(levels, resident, "parameters, buffers, inputs", "node", where, None, path, title)
 
 
-def plot_training(levels: Sequence[int], backward: int, resident: int, path: str | PathLike[str]) -> None:
+def plot_training(
+    levels: Sequence[int], backward: int, resident: int, path: str | PathLike[str], title: str = ""
+) -> None:
     """Activations and gradients at each operator of the step, on top of what is there all the time.
 
     `backward` is the number of operators before its backward pass.
@@ -33,7 +35,7 @@ def plot_training(levels: Sequence[int], backward: int, resident: int, path: str
     Raises:
         MissingLibraryError, UnknownNameError, OSError: as :func:`figure_and_axes` and :func:`save`.
     """
-    _draw(levels, resident, "parameters, buffers, inputs, optimizer state", "operator", "", backward, path)
+    _draw(levels, resident, "parameters, buffers, inputs, optimizer state", "operator", "", backward, path, title)
 
 
 def _draw(
@@ -44,6 +46,7 @@ def _draw(
     where: str,
     backward: int | None,
     path: str | PathLike[str],
+    title: str,
 ) -> None:
     figure, axes = figure_and_axes()
     steps = range(len(levels))
@@ -63,7 +66,7 @@ def _draw(
     axes.set(
         xlabel=f"{unit}, in order", ylabel="MiB alive", ylim=(0, 1.12 * max(top)), xlim=(0, max(len(levels) - 1, 1))
     )
-    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False, ncols=1)
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False, ncols=1, title=title or None)
     save(figure, path)
 
 

@@ -117,8 +117,8 @@ class Memory:
 
         return chart(self._levels, width, height, f"{units.plural(len(self.timeline), 'node')} in order")
 
-    def plot(self, path: str | PathLike[str]) -> None:
-        """Draw live bytes over the pass with matplotlib (the extra `fxcost[plot]`) into a file.
+    def plot(self, path: str | PathLike[str], *, title: str = "") -> None:
+        """Draw live bytes over the pass with matplotlib (the extra `fxcost[plot]`) into a file, under a title.
 
         Raises:
             MissingLibraryError: matplotlib is not installed.
@@ -127,7 +127,7 @@ class Memory:
         from .as_plot import plot_memory
 
         worst = max(self.timeline, key=lambda moment: moment.peak_bytes)
-        plot_memory(self._levels, worst.module or worst.node, self.resident_bytes, path)
+        plot_memory(self._levels, worst.module or worst.node, self.resident_bytes, path, title)
 
     def __str__(self) -> str:
         return f"{self.table()}\n{self.chart()}"

@@ -181,8 +181,8 @@ class Training:
         caption = f"{units.plural(self.forward_operators, 'operator')} forward, then {backward:,} {rest}"
         return chart(self.live, width, height, caption)
 
-    def plot(self, path: str | PathLike[str]) -> None:
-        """Draw live bytes over the step with matplotlib (the extra `fxcost[plot]`) into a file.
+    def plot(self, path: str | PathLike[str], *, title: str = "") -> None:
+        """Draw live bytes over the step with matplotlib (the extra `fxcost[plot]`) into a file, under a title.
 
         Raises:
             MissingLibraryError: matplotlib is not installed.
@@ -190,7 +190,7 @@ class Training:
         """
         from .as_plot import plot_training
 
-        plot_training(self.live, self.forward_operators, self.peak_bytes - max(self.live), path)
+        plot_training(self.live, self.forward_operators, self.peak_bytes - max(self.live), path, title)
 
     def __str__(self) -> str:
         return f"{self.table()}\n{self.chart()}"

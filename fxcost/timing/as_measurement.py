@@ -18,6 +18,12 @@ FAMILY_COLUMNS = ("family", "measured", "share", "predicted", "reached")
 OPERATOR_COLUMNS = ("operator", "calls", "time", "share")
 
 
+OVER = (
+    "over 100% ran faster than memory and the arithmetic of the definition allow: served by caches, or, of a "
+    "convolution, by an algorithm with fewer multiplications (Winograd)"
+)
+
+
 def measurement_table(measurement: Measured, top: int | None, format: str, sort: bool) -> str:  # noqa: A002
     """Totals, families, then nodes, the longest first or in execution order, and operators if they were profiled.
 
@@ -61,7 +67,13 @@ def _facts(m: Measured) -> list[tuple[str, str]]:
     facts.append(("MFU", f"{units.share(m.mfu)}{' (training step)' if m.training is not None else ''}"))
     if m.nodes:
         facts.append(("Node by node", f"{units.seconds(m.nodes_s)} in {units.plural(len(m.nodes), 'node')}"))
-    return [*facts, *(("Note", note) for note in (*m.roofline.notes, *m.notes))]
+    return [*facts, *(("Note", note) for note in _notes(m))]
+
+
+def _notes(m: Measured) -> tuple[str, ...]:
+    over = sum(node.efficiency > 1 for node in m.nodes if node.predicted.time_s)
+    said = (f"{units.plural(over, 'node')} {OVER}",) if over else ()
+    return (*m.roofline.notes, *said, *m.notes)
 
 
 def _timing(timing: Timing) -> str:
@@ -142,7 +154,7 @@ def measurement_dict(m: Measured) -> dict[str, Any]:
         "families": {f: {"measured_s": t, "predicted_s": p} for f, (t, p) in m.by_family().items()},
         "nodes": [_node_dict(node) for node in m.nodes],
         "operators": [{"name": op.name, "calls": op.calls, "seconds": op.seconds} for op in m.operators],
-        "notes": [*m.roofline.notes, *m.notes],
+        "notes": list(_notes(m)),
     }
     if m.training is not None:
         step = m.training

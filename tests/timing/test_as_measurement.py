@@ -1,5 +1,7 @@
 """Measurements as text, pictures and plain data, on numbers made by hand."""
 
+from dataclasses import replace
+
 import pytest
 from hand_made import residual_net
 from hand_timed import IDLE, NODES, ROOFLINE, lines
@@ -43,6 +45,14 @@ def test_a_measurement_as_text():
     view = next(line for line in text.splitlines() if line.startswith("│ view "))
     assert view.count("–") == 4
     assert "aten::conv2d" in text
+
+
+def test_nodes_that_are_faster_than_the_bound_are_said():
+    fast = NodeMeasurement("conv", "net.conv", Timing((0.001,)), NODES[0], Cost(macs=3 * 10**9, bytes_read=10**8))
+    measured = replace(MEASUREMENT, nodes=(fast, *MEASUREMENT.nodes[1:]))
+    assert "Winograd" not in str(MEASUREMENT)
+    assert "1 node over 100% ran faster" in str(measured)
+    assert any("Winograd" in note for note in measured.to_dict()["notes"])
 
 
 def test_a_measurement_as_data():
