@@ -444,6 +444,7 @@ def test_side_by_side(chromium: Browser, tmp_path: Path) -> None:
     assert len(chromium.texts("#diff-rows tbody tr")) == len(compared.rows)
 
 
+@pytest.mark.zoo
 def test_ten_thousand_nodes(chromium: Browser, tmp_path: Path) -> None:
     """The page opens, sorts, searches and draws, and only what is in sight is drawn."""
     big = fxcost.analyze(Wide(), (2, 4))
