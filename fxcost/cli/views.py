@@ -114,12 +114,11 @@ def _name(option: str) -> str:
 
 
 def _plot_of(report: Report, roofline: Any) -> Callable[..., Any]:
-    """What draws the roofline that is asked for; else memory, under what the model is."""
+    """What draws the roofline that is asked for; else memory, under the model's class and inputs."""
     if roofline is not None:
         return roofline.plot  # type: ignore[no-any-return]
-    from ..views.summary import header
-
-    return partial((report.training or report.memory).plot, title=header(report))
+    given = ", ".join(str(spec) for node in report.nodes if node.kind == "placeholder" for spec in node.outputs)
+    return partial((report.training or report.memory).plot, title=f"{report.model_type} on {given}")
 
 
 def show_views(report: Report, views: dict[str, Any]) -> None:
