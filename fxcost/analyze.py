@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import fx
 
-from .capture.capture import Loss, record, record_step
+from .capture.capture import Loss, record
 from .capture.graph import to_graph_module
 from .errors import InputError, ShardingError, UncostedOperatorError, shown
 from .errors.arguments import checked
@@ -243,6 +243,8 @@ def _analyzed(
     step: Training | None = None
     ran: TrainingRecord | None = None
     if training:
+        from .capture.record_step import record_step
+
         ran = record_step(model, inputs, given, recording, loss=loss, **how)
         step = training_of(ran, recording.modules, registry, "adamw" if optimizer is None else optimizer)
     report = Report(recording, cost_nodes(recording.nodes, registry), step)

@@ -18,18 +18,13 @@ import torch
 from torch import fx, nn
 
 from ..errors import CaptureError, FxcostError, InputError, MissingMetaKernelError, ModelRunError, TrainingError, shown
-from ..meta.cuda_regions import cuda_regions
-from ..meta.storages import Storages
 from ..meta.units import whole_units
 from ..meta.values import NeedsRealRunError
-from ..model.depth import room_for
-from ..model.left_behind import put_back
 from ..model.sharded import unsharded
 from ..model.unchanged import unchanged_state
 from ..model.without_gpu import misses_a_gpu, without_gpu
-from ..records.recording import NodeRecord, Recording, TrainingRecord
-from .confirm import difference
-from .job import Job, placeholder_values, runs_its_graph
+from ..records.recording import Recording
+from .job import Job, runs_its_graph
 from .sharding import Sharding
 
 CAPTURES = ("auto", "symbolic", "concrete")
@@ -66,9 +61,7 @@ def record(
     notes: tuple[str, ...] = ()
     if sharding is None or not sharding.as_given:
         model, notes = unsharded(model)
-    with cuda_regions() as assumed:
-        found = _recorded(model, inputs, kwargs, capture, dtype, leaf_modules, real_limit, sharding)
-        notes = (*notes, *(assumed() if found.capture != "real" else ()))
+    found = _recorded(model, inputs, kwargs, capture, dtype, leaf_modules, real_limit, sharding)
     return replace(found, assumptions=(*notes, *found.assumptions)) if notes else found
 
 
@@ -89,7 +82,7 @@ def _recorded(
     make = partial(Job, model, inputs, kwargs, dtype, leaf_modules, real_limit, sharding=sharding)
     with unchanged_state(), whole_units(), torch.inference_mode(False), torch.no_grad():
         if sharding is not None:
-            with _told(sharding):
+            with told(sharding):
                 return _run(make, Job.run, Job.run_real, model, inputs, kwargs)[1]
         if isinstance(model, fx.GraphModule) and runs_its_graph(model):
             return _run(make, Job.given, Job.given_real, model, inputs, kwargs)[1]
@@ -115,7 +108,7 @@ def returned(model: Any, inputs: Any = (), kwargs: dict[str, Any] | None = None)
 
 
 @contextmanager
-def _told(sharding: Sharding | None) -> Iterator[None]:
+def told(sharding: Sharding | None) -> Iterator[None]:
     """Where a sharded model fails, the error says as which rank it ran."""
     try:
         yield
@@ -190,106 +183,6 @@ def record_real(model: Any, inputs: Any, kwargs: dict[str, Any]) -> Recording:
     """
     with unchanged_state(), whole_units(), torch.inference_mode(False), torch.no_grad():
         return Job(model, inputs, kwargs, None, (), 0).run_real(model, inputs, kwargs)
-
-
-def record_step(
-    model: Any,
-    inputs: Any,
-    kwargs: dict[str, Any] | None,
-    recording: Recording,
-    *,
-    dtype: torch.dtype | None = None,
-    leaf_modules: tuple[Any, ...] = (),
-    real_limit: int = 2**30,
-    loss: Loss | None = None,
-    sharding: Sharding | None = None,
-    checkpointed: tuple[str, ...] | None = None,
-) -> TrainingRecord:
-    """Run one training step of a model that was recorded: its own code, or the graph that was given.
-
-    Of a model that was captured symbolically the nodes of the step are those of its graph. With `checkpointed`, names
-    of modules to run under activation checkpointing (perhaps none), they are those of its own code.
-
-    Raises:
-        TrainingError: there is nothing to train, the loss is no scalar, or the model raised.
-    """
-    from ..meta.autocast_gradients import AutocastRegionError, differentiable_casts
-    from .step import train_graph, train_model
-    from .step_recorder import StepRecorder
-
-    if sharding is None or not sharding.as_given:
-        model, _ = unsharded(model)
-    if isinstance(model, torch.export.ExportedProgram):
-        model, inputs, kwargs = exported(model, inputs, kwargs)
-
-    def run(casts: bool) -> TrainingRecord:
-        job = Job(model, inputs, kwargs, dtype, leaf_modules, real_limit, loss, sharding, checkpointed or ())
-        if recording.capture == "real":
-            job.make_real(model, inputs, kwargs)
-        if sharding is not None:
-            recorder: StepRecorder = sharding.step_recorder(Storages(), casts=casts)
-        else:
-            recorder = StepRecorder(Storages(), real=recording.capture == "real", casts=casts)
-        if sharding is not None and sharding.settles:
-            first = sharding.step_recorder(Storages(), casts=casts)
-            job.tell(first, job.root)
-            with put_back(job.reach), job.as_a_rank(first):
-                train_model(job.model, job.arguments, job.parts, first, leaf_modules, job.loss)
-            sharding.settle(job.model)
-        job.tell(recorder, job.root)
-        if not isinstance(model, fx.GraphModule) or not runs_its_graph(model) or sharding is not None:
-            with put_back(job.reach), room_for(job.root), job.as_a_rank(recorder):
-                return train_model(job.model, job.arguments, job.parts, recorder, leaf_modules, job.loss)
-        sketch = job.sketch()
-        with put_back(job.reach):
-            return train_graph(job.parts, sketch, placeholder_values(sketch, job.arguments), recorder, job.loss)
-
-    def run_graph(casts: bool) -> TrainingRecord:
-        job = Job(model, inputs, kwargs, dtype, leaf_modules, real_limit, loss)
-        recorder = StepRecorder(Storages(), casts=casts)
-        job.tell(recorder, job.root)
-        constants = {k: v for k, v in vars(recording.root).items() if k not in vars(job.root)}
-        job.root.__dict__.update(constants)
-        job.parts.attach(node.target for node in recording.sketch.nodes if node.op in ("call_module", "get_attr"))
-        with put_back(job.reach):
-            return train_graph(job.parts, recording.sketch, list(job.arguments.tensors()), recorder, job.loss)
-
-    def with_casts(run: Callable[[bool], TrainingRecord]) -> TrainingRecord:
-        try:
-            return run(False)
-        except AutocastRegionError:
-            with differentiable_casts():
-                return run(True)
-
-    def step(run: Callable[[bool], TrainingRecord]) -> TrainingRecord:
-        try:
-            return with_casts(run)
-        except (TrainingError, ModelRunError) as error:
-            if not misses_a_gpu(error.__cause__):
-                raise
-        with without_gpu(lambda _: None):  # the recording has said it
-            return with_casts(run)
-
-    with unchanged_state(), whole_units(), _told(sharding), cuda_regions():
-        ran = step(run)
-        if recording.capture != "symbolic" or checkpointed is not None:
-            return ran
-        named = _under_names_of(recording.nodes, ran)
-        if named is not None:
-            return named
-        of_graph = step(run_graph)
-        alike = difference(of_graph.nodes, ran.nodes) is difference(of_graph.backward, ran.backward) is None
-        return of_graph if alike else ran
-
-
-def _under_names_of(nodes: tuple[NodeRecord, ...], ran: TrainingRecord) -> TrainingRecord | None:
-    """A step whose nodes bear the names of a graph's nodes; None if the two are not one to one."""
-    running = [node for node in nodes if node.operations]
-    *forward, loss = ran.nodes
-    if [(n.kind, n.module) for n in running] != [(n.kind, n.module) for n in forward]:
-        return None
-    renamed = [replace(n, name=of.name, target=of.target) for n, of in zip(forward, running, strict=True)]
-    return replace(ran, nodes=(*renamed, loss))
 
 
 def exported(program: torch.export.ExportedProgram, inputs: Any, kwargs: Any) -> tuple[nn.Module, Any, Any]:

@@ -5,8 +5,8 @@ Not here: which way is taken (capture.py).
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -15,10 +15,10 @@ from torch.nn.parameter import is_lazy
 
 from ..errors import CaptureError, FxcostError, InputError, nearest, shown
 from ..meta.autocast import above
+from ..meta.cuda_regions import cuda_regions
 from ..meta.segments import is_plain
 from ..meta.storages import Storages
 from ..meta.values import ValueRecorder
-from ..model.checkpointed import checkpoint_modules
 from ..model.depth import room_for
 from ..model.inputs import Arguments, as_given, bind, make_arguments, objects_by_name, weights_dtype
 from ..model.isolate import MetaCopier
@@ -56,36 +56,25 @@ class Job:
         real_limit: int,
         loss: Callable[[Any], torch.Tensor] | None = None,
         sharding: Sharding | None = None,
-        checkpointed: tuple[str, ...] = (),
     ) -> None:
+        self.sharding, self.leaf_modules, self._is_real = sharding, leaf_modules, False
         as_given = sharding is not None and sharding.as_given
         self.reach = Reach(None) if as_given else Reach(model, objects_by_name(model, inputs, kwargs), loss)
         self.copier = MetaCopier(dtype, self.reach)
         self.copier.assumptions += [OLD_TYPES] if self.reach.asks_types else []
         self.model: Any
-        self._graph: fx.Graph | None = None
-        if as_given:
-            self.copier.keep(model)
-        lazy = isinstance(model, nn.Module) and any(map(is_lazy, model.parameters()))
-        if isinstance(model, fx.GraphModule) and runs_its_graph(model) and not lazy and sharding is None:
-            self.model, self._graph = self.copier.owner(model), model.graph
-        else:
-            self.model = model if as_given else self.copier.model(model)
+        self._graph: fx.Graph | None
+        self.model, self._graph = self._copied(model)
         self.loss = self.copier.value(loss)
         self.parts = parts_of(self.copier, model)
         self.root = self.parts.root
-        self._checkpointed = checkpointed
-        checkpoint_modules(self.parts, checkpointed)
         of_model = len(self.copier.real)
         self.arguments = make_arguments(inputs, kwargs, self.copier, weights_dtype(self.parts.tensors(), dtype))
         of_inputs = [(m, r) for m, r in self.copier.real[of_model:] if not r.is_floating_point()]
         self._known = self.copier.real[:of_model] + of_inputs
         bind(signature_source(model), self.arguments)
-        self.leaf_modules = leaf_modules
         _check_leaves(leaf_modules, self.parts)
-        owner = owner_of(model)
-        self.type_name = type(owner).__name__ if isinstance(owner, nn.Module) else name_of(model)
-        self.real_possible = dtype is None and self._all_real(real_limit)
+        self.real_possible = dtype is None and sharding is None and self._all_real(real_limit)
         self.home = self._home()
         self._seen: Seen | None = None
         """Of the last run, for following a graph along it; None where it can't be followed."""
@@ -93,13 +82,27 @@ class Job:
         """What the model's own code returned, on meta."""
         self.takes_gradients = False
         """Set where the model differentiates in its forward, and must run with gradients."""
+        owner = owner_of(model)
+        self.type_name = type(owner).__name__ if isinstance(owner, nn.Module) else name_of(model)
+        self._prepare()
+
+    def _copied(self, model: Any) -> tuple[Any, fx.Graph | None]:
+        """The copy of the model, and the graph that runs in its place, if one was given."""
+        if self.sharding is not None and self.sharding.as_given:
+            self.copier.keep(model)
+            return model, None
+        lazy = isinstance(model, nn.Module) and any(map(is_lazy, model.parameters()))
+        if isinstance(model, fx.GraphModule) and runs_its_graph(model) and not lazy and self.sharding is None:
+            return self.copier.owner(model), model.graph
+        return self.copier.model(model), None
+
+    def _prepare(self) -> None:
+        """Give lazy modules of the copy their shapes, and shard it."""
         if self.copier.lazy:
-            with put_back(self.reach):
-                self.model(*self.arguments.args, **self.arguments.kwargs)  # gives lazy modules of the copy their shapes
-        self.sharding = sharding
-        if sharding is not None:
-            self.real_possible = False
-            self.model, self.parts = sharding.apply(self.model, self.parts, self.arguments)
+            with self.around():
+                self.model(*self.arguments.args, **self.arguments.kwargs)
+        if self.sharding is not None:
+            self.model, self.parts = self.sharding.apply(self.model, self.parts, self.arguments)
             self.root = self.parts.root
 
     # ------------------------------------------------------------------------------------------------------ ways to run
@@ -126,7 +129,7 @@ class Job:
         tracer = ConcreteTracer(self.parts, recorder, self.leaf_modules)
         held = None
         try:
-            with put_back(self.reach), room_for(self.root), self.as_a_rank(recorder), recorder:
+            with self.around(), self.as_a_rank(recorder), recorder:
                 if self.sharding is not None:  # FSDP puts whole parameters in their place
                     held = parameter_records(inventory(self.root), recorder.spec)
                 self.returned = tracer.trace(self.model, self.arguments)
@@ -151,7 +154,7 @@ class Job:
         if self.copier.overriding:
             raise CaptureError("a tensor has a __torch_function__ of its own, which symbolic tracing does not run")
         leaves: Callable[[nn.Module, str], bool] = lambda m, name: is_leaf(m, name, self.leaf_modules)  # noqa: E731
-        with put_back(self.reach), room_for(self.root):
+        with self.around():
             sketch, calls = trace_symbolically(self.model, self.root, self.arguments, leaves, self.home)
         if self._seen is not None:
             found = followed(sketch, calls, ran, self._seen, self.home)
@@ -200,11 +203,23 @@ class Job:
         self, sketch: Sketch, values: list[Any], recorder: ValueRecorder
     ) -> tuple[GraphRunner, ValueRecorder]:
         runner = GraphRunner(self.root, sketch, recorder)
-        with put_back(self.reach):
+        with self.around():
             runner.run(values)
         return runner, recorder
 
     # ------------------------------------------------------------------------------------------------- what it is known
+
+    @contextmanager
+    def around(self) -> Iterator[None]:
+        """Around every run of the model's code: what that leaves behind is put back, and it has room on the stack.
+
+        If the code names autocast, its regions for CUDA are such without CUDA too; that one was made is assumed aloud.
+        On real tensors, which are on the CPU there, it does nothing.
+        """
+        casts = self.reach.autocasts and not self._is_real
+        regions = cuda_regions(self.copier.assumptions.append) if casts else nullcontext()
+        with put_back(self.reach), room_for(self.root), regions:
+            yield
 
     def as_a_rank(self, recorder: ValueRecorder) -> AbstractContextManager[None]:
         """Around a run: what a rank of a sharded model does is followed."""
@@ -249,12 +264,12 @@ class Job:
 
     def make_real(self, model: Any, inputs: Any, kwargs: Any) -> None:
         """Take a deep copy of the model, and copies of the inputs, in place of those on meta."""
+        self._is_real = True
         copier, arguments = RealCopier(None, self.reach), as_given(inputs, kwargs)
         self.model = copier.model(model)
         self.arguments = Arguments(copier.value(arguments.args), copier.value(arguments.kwargs))
         self.loss = copier.value(self.reach.loss)
         self.parts = parts_of(copier, model)
-        checkpoint_modules(self.parts, self._checkpointed)
         self.root = self.parts.root
 
     def recording(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import redirect_stdout
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,8 +12,11 @@ from ..text.amounts import parse_bytes
 from .checks import check_format, check_numbers, check_plot
 from .group import fxcost
 from .model import ModelOptions, load_model, model_options, parse_optimizer
-from .output import FAILED, GOOD, check_writable, fail, present, write, write_file
+from .output import FAILED, GOOD, check_writable, fail, present, write, write_file, wrote
 from .progress import working
+
+if TYPE_CHECKING:
+    from ..plan.plan import Plan
 
 
 @fxcost.command()
@@ -69,10 +72,15 @@ def plan(
             )
     except PlanError as error:
         return fail(str(error), FAILED)
+    _show(found, plot, json, table_format)
+    return GOOD
+
+
+def _show(found: Plan, plot: str | None, json: str | None, table_format: str) -> None:
     if plot is not None:
         write_file(plot, found.plot)
+        wrote(plot)
     if json is not None:
         write(json, found.to_json() + "\n")
     if json != "-":
         present(lambda: found.text(table_format))
-    return GOOD

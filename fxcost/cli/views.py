@@ -41,49 +41,51 @@ LAYOUT = ("by", "depth", "top", "sort", "columns", "format")
 """Options that go to `Report.table` as they are; without any of them, what `print(report)` shows is printed."""
 
 
+_OPTIONS = (
+    click.option("--by", type=click.Choice(["module", "node", "operator", "family", "collective"]), help="Rows."),
+    click.option("--depth", type=click.IntRange(min=0), help="Levels of modules to show, in pictures too."),
+    click.option("--top", type=click.IntRange(min=1), help="Show only so many rows, the largest first."),
+    click.option("--sort", metavar="COLUMN", help="Sort the rows, largest first."),
+    click.option(
+        "--columns", metavar="A,B,…", callback=comma_separated, help="Columns: name,output,params,macs,bytes …"
+    ),
+    click.option("--format", metavar="FORMAT", help="Any format of tabulate: github, html, plain, tsv …"),
+    click.option(
+        "--as",
+        "tools",
+        metavar="A,B,…",
+        callback=comma_separated,
+        help="What other tools print, and why: thop,fvcore …",
+    ),
+    click.option("--memory", is_flag=True, help="Also show the peak of memory, what is alive then, and a chart."),
+    click.option("--device", metavar="NAME", help="Also show how fast it could run there: h100, rtx4090, here …"),
+    click.option(
+        "--fusion",
+        type=click.Choice(["none", "pointwise"]),
+        default="none",
+        show_default=True,
+        help="For --device: which operators run as one.",
+    ),
+    click.option("--peak", metavar="DTYPE", help="For --device: reckon at the peak of this dtype: tf32, bfloat16."),
+    click.option(
+        "--plot",
+        metavar="PATH",
+        help="Draw memory over time, or with --device the roofline (PNG, SVG, PDF); needs matplotlib.",
+    ),
+    *[click.option(f"--{name}", metavar="PATH", help=text) for name, _, text in FILES],
+    click.option("--card", is_flag=True, help="Print one line of Markdown for a model card instead of the table."),
+    click.option("--chrome-trace", metavar="PATH", help="For --device: write the estimated timeline for Perfetto."),
+    click.option(
+        "--collapse",
+        type=click.IntRange(min=1),
+        help="In pictures: draw modules at this depth as one box.  [default: --depth, or what is readable]",
+    ),
+)
+
+
 def view_options(function: Function) -> Function:
     """The options that say which views of a report are printed and written."""
-    options = [
-        click.option("--by", type=click.Choice(["module", "node", "operator", "family", "collective"]), help="Rows."),
-        click.option("--depth", type=click.IntRange(min=0), help="Levels of modules to show, in pictures too."),
-        click.option("--top", type=click.IntRange(min=1), help="Show only so many rows, the largest first."),
-        click.option("--sort", metavar="COLUMN", help="Sort the rows, largest first."),
-        click.option(
-            "--columns", metavar="A,B,…", callback=comma_separated, help="Columns: name,output,params,macs,bytes …"
-        ),
-        click.option("--format", metavar="FORMAT", help="Any format of tabulate: github, html, plain, tsv …"),
-        click.option(
-            "--as",
-            "tools",
-            metavar="A,B,…",
-            callback=comma_separated,
-            help="What other tools print, and why: thop,fvcore …",
-        ),
-        click.option("--memory", is_flag=True, help="Also show the peak of memory, what is alive then, and a chart."),
-        click.option("--device", metavar="NAME", help="Also show how fast it could run there: h100, rtx4090, here …"),
-        click.option(
-            "--fusion",
-            type=click.Choice(["none", "pointwise"]),
-            default="none",
-            show_default=True,
-            help="For --device: which operators run as one.",
-        ),
-        click.option("--peak", metavar="DTYPE", help="For --device: reckon at the peak of this dtype: tf32, bfloat16."),
-        click.option(
-            "--plot",
-            metavar="PATH",
-            help="Draw memory over time, or with --device the roofline (PNG, SVG, PDF); needs matplotlib.",
-        ),
-        *[click.option(f"--{name}", metavar="PATH", help=text) for name, _, text in FILES],
-        click.option("--card", is_flag=True, help="Print one line of Markdown for a model card instead of the table."),
-        click.option("--chrome-trace", metavar="PATH", help="For --device: write the estimated timeline for Perfetto."),
-        click.option(
-            "--collapse",
-            type=click.IntRange(min=1),
-            help="In pictures: draw modules at this depth as one box.  [default: --depth, or what is readable]",
-        ),
-    ]
-    for option in reversed(options):
+    for option in reversed(_OPTIONS):
         function = option(function)
     return function
 

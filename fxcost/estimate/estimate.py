@@ -198,6 +198,59 @@ def _views(nodes: Sequence[NodeCost]) -> list[int]:
     return [sum(not works_alone(op) for op in node.operations) for node in nodes]
 
 
+@dataclass(slots=True)
+class _Share:
+    """What a node takes of the time, and the work that took most of it."""
+
+    seconds: float = 0.0
+    kernels: int = 0
+    most: float = 0.0
+    work: Work | None = None
+    waited: bool = False
+
+    def add(self, work: Work, took: float, waited: bool) -> None:
+        """A kernel has run; `waited` says that the device waited for the host longer than it worked."""
+        self.seconds += took
+        self.kernels += 1
+        if took > self.most:
+            self.most, self.work, self.waited = took, work, waited
+
+    def of(self, node: NodeCost, device: Device, dtype: str) -> NodeEstimate:
+        """The estimate of a node."""
+        work = self.work
+        bound = ("launch" if self.seconds else "") if work is None else _bound(work, device, dtype)
+        return NodeEstimate(
+            name=node.name,
+            module=node.module,
+            family=_family(node),
+            kind=work.kind if work is not None else "",
+            seconds=self.seconds,
+            kernels=self.kernels,
+            bound="launch" if self.waited else bound,
+        )
+
+
+@dataclass(slots=True)
+class _Clock:
+    """The host, which launches kernels and makes `views`, against the device, which runs them one after the other."""
+
+    views: Sequence[int]
+    profile: Profile
+    host: float = 0.0
+    end: float = 0.0
+    issued: int = 0
+
+    def run(self, position: int, time: float) -> tuple[float, bool]:
+        """A kernel of a node runs for so long: by how much later the device is done, and if it waited for the host."""
+        while self.issued < len(self.views) and self.issued <= position:
+            self.host += self.views[self.issued] * self.profile.view_s
+            self.issued += 1
+        self.host += self.profile.launch_s
+        waits, start = self.host > self.end, max(self.host, self.end)
+        took, self.end = start + time - self.end, start + time
+        return took, waits
+
+
 def _timed(
     nodes: Sequence[NodeCost],
     works: Sequence[Work],
@@ -212,43 +265,18 @@ def _timed(
     if works:
         at = columns(works, device, dtype)
         busy = (factor * kernel_seconds(at, profile.tensors(), device)).tolist()
-    n = len(nodes)
-    seconds, kernels = [0.0] * n, [0] * n
-    longest: list[tuple[float, Work | None, str]] = [(0.0, None, "")] * n
-    optimizer = 0.0
-    host = end = 0.0
-    issued = 0
+    clock, optimizer = _Clock(views, profile), 0.0
+    shares = [_Share() for _ in nodes]
     for work, time in zip(works, busy, strict=True):
-        while issued < len(views) and issued <= work.node:
-            host += views[issued] * profile.view_s
-            issued += 1
-        host += profile.launch_s
-        waits = host > end
-        start = max(host, end)
-        took, end = start + time - end, start + time
-        place = work.node if work.node < n else 2 * n - 1 - work.node
+        took, waits = clock.run(work.node, time)
+        place = work.node if work.node < len(nodes) else 2 * len(nodes) - 1 - work.node
         if place < 0:
             optimizer += took
-            continue
-        seconds[place] += took
-        kernels[place] += 1
-        if took > longest[place][0]:
-            bound = "launch" if waits and took > 2 * time else _bound(work, device, dtype)
-            longest[place] = (took, work, bound)
-    if host > end and n:
-        seconds[-1] += host - end
-    found = [
-        NodeEstimate(
-            name=node.name,
-            module=node.module,
-            family=_family(node),
-            kind=work.kind if work is not None else "",
-            seconds=took,
-            kernels=count,
-            bound=bound if work is not None else "launch" if took else "",
-        )
-        for node, took, count, (_, work, bound) in zip(nodes, seconds, kernels, longest, strict=True)
-    ]
+        else:
+            shares[place].add(work, took, waits and took > 2 * time)
+    if clock.host > clock.end and shares:
+        shares[-1].seconds += clock.host - clock.end
+    found = [share.of(node, device, dtype) for node, share in zip(nodes, shares, strict=True)]
     if optimizer:
         found.append(
             NodeEstimate(

@@ -226,7 +226,7 @@ def training_of(
     peak = live.index(max(live))
     owners = owners_of(record)
     at_peak = tuple(named(t, record, owners) for t in alive(tensors, peak))
-    state, kept = state_bytes(optimizer, record.trained), set(record.gradients)
+    state = state_bytes(optimizer, record.trained)
     resident = {kind: residents.bytes_of(kind) for kind in ("parameter", "buffer", "input")}
     modules_costs = ledger.modules()
     return Training(
@@ -247,14 +247,18 @@ def training_of(
         by_turns=bool(record.order),
         assumptions=(*record.assumptions, *ledger.assumptions()),
         collectives=tuple(of_step(record, record.rank)) if record.rank is not None else (),
-        storages=StepStorages(
-            tuple(record.storage_bytes[number] for number in residents.kinds),
-            tuple([(t.born, t.died if t.storage not in kept else births.ticks + 1, t.nbytes) for t in tensors]),
-            births.ticks,
-            optimizer,
-            record.trained,
-        ),
+        storages=_storages(record, residents, tensors, births.ticks, optimizer),
     )
+
+
+def _storages(
+    record: TrainingRecord, residents: Residents, made: Iterable[LiveTensor], ticks: int, optimizer: Optimizer
+) -> StepStorages:
+    """Sizes of what was there, lives of what was `made`; gradients that are kept live to the optimizer's step."""
+    kept = set(record.gradients)
+    lives = tuple([(t.born, t.died if t.storage not in kept else ticks + 1, t.nbytes) for t in made])
+    there = tuple(record.storage_bytes[number] for number in residents.kinds)
+    return StepStorages(there, lives, ticks, optimizer, record.trained)
 
 
 class _Account:

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import fx, nn
 
-from .code import is_the_users
+from .code import Reads, is_the_users
 
 NOTHING = frozenset(
     {
@@ -158,3 +158,17 @@ def imported(names: Iterable[str], scope: dict[str, Any]) -> Iterator[list[types
             found: list[Any] = [sys.modules.get(".".join(parts[: i + 1])) for i in range(len(parts))]
             if all(is_a(module, types.ModuleType) and is_the_users(vars(module)) for module in found):
                 yield found
+
+
+_OLD_TYPES = frozenset(f"{kind}Tensor" for kind in ("Float", "Double", "Half", "Long", "Int", "Short", "Byte", "Bool"))
+
+
+def asks_types(found: Reads) -> bool:
+    """True for code that may ask whether a tensor is a `torch.FloatTensor`."""
+    return ("isinstance",) in found.variables and not _OLD_TYPES.isdisjoint(found.attributes)
+
+
+def names_autocast(found: Reads, scope: dict[str, Any]) -> bool:
+    """True for code that may enter `torch.autocast`, by whatever name it has there."""
+    globals_: Iterator[Any] = (scope.get(chain[0]) for chain in found.variables)
+    return "autocast" in found.attributes or any(is_a(v, type) and issubclass(v, torch.autocast) for v in globals_)

@@ -28,6 +28,7 @@ from .caches import CachedFunction, entries
 from .code import Reads, is_the_users, reads
 from .holding import (
     NOTHING,
+    asks_types,
     called_by_bases,
     contents,
     defaults,
@@ -36,6 +37,7 @@ from .holding import (
     is_users_class,
     may_hold,
     may_matter,
+    names_autocast,
     resolved,
 )
 
@@ -67,7 +69,6 @@ _NEVER_RUN = frozenset(
         "__annotate_func__",
     }
 )
-_OLD_TYPES = frozenset(f"{kind}Tensor" for kind in ("Float", "Double", "Half", "Long", "Int", "Short", "Byte", "Bool"))
 _RUN_BY_PYTORCH = frozenset({"forward", "_call_impl", "_wrapped_call_impl"})
 
 
@@ -88,9 +89,8 @@ class Reach:
 
     `dirty` has the ids of what leads to a module or tensor: functions, classes, containers, objects, variables.
     `apart` those of them that code alone reaches, `shared` those of what else it reaches: a copy of the model has the
-    same, so that both see one thing. `state` has what code can change of itself, `variables` (the variables of a file,
-    and a name) and `cells` what it assigns to. `asks_types` says that some of the code may ask whether a tensor is a
-    `torch.FloatTensor`.
+    same, so that both see one thing. `state` has what code can change of itself, `variables` (a file's, and a name) and
+    `cells` what it assigns to. `asks_types`: some may ask for `torch.FloatTensor`; `autocasts`: some may cast.
     """
 
     def __init__(self, model: Any, inputs: Mapping[str, Any] = MappingProxyType({}), loss: Any = None) -> None:
@@ -99,6 +99,7 @@ class Reach:
         self.variables: list[tuple[dict[str, Any], str]] = []
         self.cells: list[types.CellType] = []
         self.imports = self.asks_types = False
+        self.autocasts = model is None  # whose code is not known
         self._parts: dict[int, tuple[tuple[str, ...], Any]] = {}
         self._ways: dict[Hashable, int] = {}
         self._parents: dict[Hashable, list[Hashable]] = {}
@@ -245,7 +246,8 @@ class Reach:
     def _reads(self, function: types.FunctionType) -> None:
         key, code, scope = id(function), function.__code__, function.__globals__
         found = reads(code)
-        self.asks_types |= ("isinstance",) in found.variables and not _OLD_TYPES.isdisjoint(found.attributes)
+        self.asks_types |= asks_types(found)
+        self.autocasts |= names_autocast(found, scope)
         for chain in found.variables:
             self._variable(scope, chain, key, found)
         if ("globals",) in found.variables:
@@ -347,6 +349,7 @@ class Reach:
     def _graph(self, graph: fx.Graph, _: int, path: Path) -> None:
         for node in graph.nodes:
             self._look(node.target, id(graph), CODE, path)
+            self.autocasts |= "autocast" in str(node.target)
 
     # --------------------------------------------------------------------------------------------------------- classes
 

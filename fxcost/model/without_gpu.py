@@ -38,7 +38,7 @@ _GPU = SimpleNamespace(
     name="NVIDIA H100 80GB HBM3", major=9, minor=0, total_memory=80 * 2**30, multi_processor_count=132, warp_size=32
 )
 """What code is told that asks which GPU this is."""
-TOLD = f"the code asks which GPU it runs on; it was told of an {_GPU.name}, as there is none here"
+TOLD = f"the code asks for a GPU's kind or memory; it was told of an idle {_GPU.name}, as there is none here"
 
 
 class _Quiet(torch.Stream):
@@ -72,10 +72,7 @@ def _made(dtype: torch.dtype) -> Callable[..., torch.Tensor]:
 _STAND_INS: dict[str, Callable[..., Any]] = {
     **dict.fromkeys(("synchronize", "set_device", "init", "_lazy_init", "set_stream"), _nothing),
     "current_device": lambda: 0,
-    **dict.fromkeys(("memory_allocated", "memory_reserved"), lambda *_: 0),
-    **dict.fromkeys(("max_memory_allocated", "max_memory_reserved"), lambda *_: 0),
     **dict.fromkeys(("reset_peak_memory_stats", "reset_max_memory_allocated", "empty_cache", "ipc_collect"), _nothing),
-    "memory_stats": lambda *_: {},
     "is_current_stream_capturing": lambda: False,
     **dict.fromkeys(("Event", "Stream", "current_stream", "default_stream"), _Quiet),
     **dict.fromkeys(("stream", "device"), lambda *_, **__: nullcontext()),
@@ -89,8 +86,10 @@ _ANSWERS: dict[str, Any] = {
     "get_device_properties": _GPU,
     "mem_get_info": (_GPU.total_memory, _GPU.total_memory),
     "is_bf16_supported": True,
+    **dict.fromkeys(("memory_allocated", "memory_reserved", "max_memory_allocated", "max_memory_reserved"), 0),
+    "memory_stats": {},
 }
-"""What is answered to those who ask which GPU this is."""
+"""What is answered to those who ask which GPU this is, and how much of it is in use."""
 
 
 def misses_a_gpu(error: BaseException | None) -> bool:

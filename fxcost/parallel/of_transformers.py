@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -31,43 +31,39 @@ def transformers(
         fsdp_mixed_precision: parameters are gathered in bfloat16.
     """
 
-    def apply(model: Any, mesh: Any) -> Any:
-        try:
-            from transformers.distributed import DistributedConfig
-            from transformers.distributed.utils import TransformersDeviceMesh
-        except ImportError as error:
-            raise ShardingError(
-                f"transformers with transformers.distributed is needed (5.0 or later): {error}"
-            ) from None
-        from torch.distributed.device_mesh import init_device_mesh
+    options = {"ep_size": ep_size, "ep_implementation": ep_implementation, "fsdp_mixed_precision": fsdp_mixed_precision}
+    return Recipe("transformers", lambda model, mesh: _distributed(model, mesh, options), 1)
 
-        if not hasattr(model, "maybe_distribute_model"):
-            raise ShardingError(f"a {type(model).__name__} is no model of transformers, which this recipe is for")
-        names = mesh.mesh_dim_names
-        sizes = dict(zip(names if len(names) > 1 or names[0] in _DENSE else ("tp",), mesh.shape, strict=True))
-        if odd := [name for name in sizes if name not in _DENSE]:
-            raise ShardingError(f"transformers knows no dimension {odd[0]!r}; it has {', '.join(_DENSE)}")
-        config = DistributedConfig(
-            **{f"{name}_size": sizes.get(name, 1) for name in _DENSE},
-            ep_size=ep_size,
-            ep_implementation=ep_implementation,
-            fsdp_mixed_precision=fsdp_mixed_precision,
-        )
-        whole = tuple(sizes.get(name, 1) for name in _DENSE)
-        if torch.distributed.get_world_size() == mesh.size():
-            experts = (*whole[:2], config.efsdp_size, config.ep_size)
-            dense = init_device_mesh("cpu", whole, mesh_dim_names=_DENSE)
-            sparse = init_device_mesh("cpu", experts, mesh_dim_names=(*_DENSE[:2], "efsdp", "ep"))
-            meshes = TransformersDeviceMesh(dense, sparse)
-            return _tied_again(model, lambda: type(model).maybe_distribute_model(model, config, meshes))
-        if set(sizes) != {"tp"} or ep_size is not None:
-            raise ShardingError("of transformers' parallelisms only tensor parallel can be had along a part of a mesh")
-        plans = model._resolve_parallel_plans(config)
-        from transformers.distributed.tensor_parallel import apply_tensor_parallelism
 
-        return _tied_again(model, lambda: apply_tensor_parallelism(model, mesh, plans[0]))
+def _distributed(model: Any, mesh: Any, options: Mapping[str, Any]) -> Any:
+    """A model sharded by its own plans along the dimensions of a mesh."""
+    try:
+        from transformers.distributed import DistributedConfig
+        from transformers.distributed.utils import TransformersDeviceMesh
+    except ImportError as error:
+        raise ShardingError(f"transformers with transformers.distributed is needed (5.0 or later): {error}") from None
+    from torch.distributed.device_mesh import init_device_mesh
 
-    return Recipe("transformers", apply, 1)
+    if not hasattr(model, "maybe_distribute_model"):
+        raise ShardingError(f"a {type(model).__name__} is no model of transformers, which this recipe is for")
+    names = mesh.mesh_dim_names
+    sizes = dict(zip(names if len(names) > 1 or names[0] in _DENSE else ("tp",), mesh.shape, strict=True))
+    if odd := [name for name in sizes if name not in _DENSE]:
+        raise ShardingError(f"transformers knows no dimension {odd[0]!r}; it has {', '.join(_DENSE)}")
+    whole = tuple(sizes.get(name, 1) for name in _DENSE)
+    config = DistributedConfig(**{f"{name}_size": size for name, size in zip(_DENSE, whole, strict=True)}, **options)
+    if torch.distributed.get_world_size() == mesh.size():
+        experts = (*whole[:2], config.efsdp_size, config.ep_size)
+        dense = init_device_mesh("cpu", whole, mesh_dim_names=_DENSE)
+        sparse = init_device_mesh("cpu", experts, mesh_dim_names=(*_DENSE[:2], "efsdp", "ep"))
+        meshes = TransformersDeviceMesh(dense, sparse)
+        return _tied_again(model, lambda: type(model).maybe_distribute_model(model, config, meshes))
+    if set(sizes) != {"tp"} or options["ep_size"] is not None:
+        raise ShardingError("of transformers' parallelisms only tensor parallel can be had along a part of a mesh")
+    plans = model._resolve_parallel_plans(config)
+    from transformers.distributed.tensor_parallel import apply_tensor_parallelism
+
+    return _tied_again(model, lambda: apply_tensor_parallelism(model, mesh, plans[0]))
 
 
 def _tied_again(model: Any, shard: Callable[[], Any]) -> Any:

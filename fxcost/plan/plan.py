@@ -14,7 +14,8 @@ import torch
 from torch import nn
 
 from ..analyze import check_model
-from ..capture.capture import Loss, record, record_step
+from ..capture.capture import Loss, record
+from ..capture.record_step import record_step
 from ..errors import InputError, MissingLibraryError
 from ..errors.arguments import checked
 from ..memory.optimizers import Optimizer, check_optimizer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import warnings
 
@@ -110,6 +111,71 @@ def test_afterwards_all_is_as_before() -> None:
     assert len(elsewhere) > 1
     assert all(elsewhere)
     assert before == (torch.cuda.amp.common.amp_definitely_not_available, torch.cuda.is_bf16_supported)
+
+
+def test_nothing_is_replaced_for_code_that_names_no_autocast() -> None:
+    """Nobody sees another function where PyTorch's stood, whichever way the code reaches it."""
+    seen: list[bool] = []
+    before = torch.cuda.is_bf16_supported
+
+    def looking(x: torch.Tensor) -> torch.Tensor:
+        seen.append(torch.cuda.is_bf16_supported is before)
+        return x + 1
+
+    fxcost.analyze(looking, (2, 8))
+    assert all(seen)
+
+
+WAYS = {
+    "torch.autocast": lambda x: region(torch.autocast, x),
+    "torch.amp.autocast": lambda x: region(torch.amp.autocast, x),
+    "another name": lambda x: region(as_another, x),
+}
+as_another = torch.autocast
+
+
+def region(of: type, x: torch.Tensor) -> torch.Tensor:
+    with of("cuda", torch.bfloat16):
+        return x @ x.t()
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_by_whatever_name_it_goes(way: str) -> None:
+    assert ASSUMED in fxcost.analyze(WAYS[way], (2, 8)).assumptions
+
+
+def test_in_a_graph_that_was_given() -> None:
+    exported = torch.export.export(Net("cpu", dtype=torch.bfloat16), (torch.randn(2, 8),))
+    assert ASSUMED not in fxcost.analyze(exported).assumptions
+    graph = torch.fx.Graph()
+    x = graph.placeholder("x")
+    inside = graph.call_function(torch.amp.autocast_mode._enter_autocast, ("cuda", torch.bfloat16, True, False))
+    product = graph.call_method("matmul", (x, graph.call_method("t", (x,))))
+    graph.call_function(torch.amp.autocast_mode._exit_autocast, (inside,))
+    graph.output(product)
+    assert ASSUMED in fxcost.analyze(torch.fx.GraphModule(nn.Module(), graph), (2, 8)).assumptions
+
+
+def test_a_child_that_is_forked_meanwhile() -> None:
+    """By another thread: it has PyTorch's own functions, and can analyse."""
+    before = torch.cuda.is_bf16_supported
+    inside, forked = threading.Event(), threading.Event()
+
+    class Waiting(Net):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            inside.set()
+            forked.wait(60)
+            return super().forward(x)
+
+    thread = threading.Thread(target=fxcost.analyze, args=(Waiting("cuda"), (2, 8)), kwargs={"capture": "concrete"})
+    thread.start()
+    assert inside.wait(60)
+    child = os.fork()
+    if not child:
+        os._exit(0 if torch.cuda.is_bf16_supported is before else 1)
+    forked.set()
+    thread.join()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def test_checkpointing_in_a_region() -> None:
