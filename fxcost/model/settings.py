@@ -1,8 +1,8 @@
 """PyTorch's settings, which a model's code may change while it runs: put back as they were.
 
 A run that ends early, because the code meets something that it can't do on meta tensors, would leave the process with
-whatever the code had set until then. Some settings are the whole process's: what another thread sets while the code runs
-can't be told from what the code sets, and is put back with it. Settings that this version of PyTorch lacks are left out.
+whatever the code had set until then. Some settings are the whole process's: what another thread sets while the code
+runs can't be told from what the code sets, and is put back with it. Settings that this PyTorch lacks are left out.
 """
 
 from __future__ import annotations

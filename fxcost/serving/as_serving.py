@@ -93,8 +93,9 @@ def summary(bounds: Floors) -> str:
 def _device(bounds: Floors) -> str:
     times = f"{bounds.devices} × " if bounds.devices > 1 else ""
     peaks = dict.fromkeys(bounds.names.values())
-    rates = ", ".join(f"{units.rate(bounds.device.peak(name), 'FLOPS')} {name}" for name in peaks)
-    return f"{times}{bounds.device.name}: {rates}, {units.rate(bounds.device.bytes_per_s, 'B/s')}"
+    rates = ", ".join(f"{units.rate(bounds.device.highest(name), 'FLOPS')} {name}" for name in peaks)
+    clock = f" ({bounds.device.clock:g} × the peak: the highest clock)" if bounds.device.clock != 1 else ""
+    return f"{times}{bounds.device.name}: {rates}{clock}, {units.rate(bounds.device.bytes_per_s, 'B/s')}"
 
 
 def assumed(texts: tuple[str, ...]) -> Iterator[str]:

@@ -72,7 +72,7 @@ def unchecked_bounds(generation: Plan, device: Device | str, devices: int, peak:
         raise InputError(f"devices={devices}: there must be at least 1")
     memory = devices * (found.memory_bytes - parse_bytes(reserve))
     names = peak_names(generation, found, peak)
-    peaks = {family: found.peak(name) for family, name in names.items()}
+    peaks = {family: found.highest(name) for family, name in names.items()}
     return Bounds(
         generation=generation, device=found, devices=devices, peaks=peaks, names=names, memory=memory,
         batch=generation.batch,

@@ -57,8 +57,8 @@ def plot_roofline(roofline: Times, path: str | PathLike[str], measured: Mapping[
 def _roofs(axes: Any, roofline: Times, dtypes: set[str], low: float, high: float) -> None:
     """The slope of the bandwidth, up to the flat of each dtype's peak."""
     device = roofline.device
-    printed = {dtype: peak for dtype, peak in device.flops_per_s.items() if dtype in dtypes} or device.flops_per_s
-    peaks = {dtype: peak * device.clock for dtype, peak in printed.items()}
+    shown = [dtype for dtype in device.flops_per_s if dtype in dtypes] or [*device.flops_per_s]
+    peaks = {dtype: device.highest(dtype) for dtype in shown}
     top = max(peaks.values())
     ridge = top / device.bytes_per_s
     label = f"memory: {units.rate(device.bytes_per_s, 'B/s')}"

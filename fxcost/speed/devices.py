@@ -75,6 +75,14 @@ class Device:
             )
         return self.flops_per_s[key]
 
+    def highest(self, dtype: Any) -> float:
+        """What nothing beats (FLOPS): the peak at the highest clock, at which bounds are reckoned.
+
+        Raises:
+            DeviceError: as :meth:`peak`.
+        """
+        return self.peak(dtype) * self.clock
+
     def ridge(self, dtype: Any) -> float:
         """FLOPs per byte at which arithmetic and memory take equally long.
 

@@ -131,7 +131,7 @@ def step_seconds(training: Training, device: Device, dtype: str) -> tuple[float,
     """
 
     def bound(cost: Cost) -> float:
-        return max(cost.masked_flops / (device.peak(dtype) * device.clock), cost.bytes_moved / device.bytes_per_s)
+        return max(cost.masked_flops / device.highest(dtype), cost.bytes_moved / device.bytes_per_s)
 
     forward = sum(bound(node.cost.forward) for node in training.nodes)
     return forward, sum(bound(node.cost.backward + node.cost.recomputed) for node in training.nodes)
@@ -208,7 +208,7 @@ class _Reckoner:
             self.replaced.add(dtype)
             return op.cost.masked_flops / (max(rates.values()) * self.device.clock)
         try:
-            return op.cost.masked_flops / (self.device.peak(dtype) * self.device.clock)
+            return op.cost.masked_flops / self.device.highest(dtype)
         except DeviceError as error:
             raise DeviceError(f"{error} (node {node.name!r}, {op.record.op})") from error
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,17 @@ def test_bounds_by_hand() -> None:
     assert bounds.ttft_s == pytest.approx(
         max(2 * gen.step(new=100, have=0, batch=1).cost.masked_macs / 1e12, bounds.prefill_time.weights_s)
     )
+
+
+def test_bounds_are_those_of_the_highest_clock() -> None:
+    """A card that runs faster than its printed peak beats no bound; memory is no faster for it."""
+    gen = fxcost.generation(tiny("llama"), prompt=100, new_tokens=11, batch=2)
+    plain, fast = gen.bounds(BOX), gen.bounds(replace(BOX, clock=1.25))
+    for name in ("compute_s", "weights_s"):
+        before, after = (getattr(bounds.prefill_time, name) for bounds in (plain, fast))
+        assert after == pytest.approx(before / (1.25 if name == "compute_s" else 1))
+    assert "the highest clock" in str(fast)
+    assert "the highest clock" not in str(plain)
 
 
 def test_what_fits_is_exact() -> None:
