@@ -142,7 +142,7 @@ def _clock(base: Step, step: Step) -> tuple[list[int], list[bool]]:
         clock.append(at)
         extra.append(not same)
         at += same
-    if at != len(wanted) or step.forward != base.forward:
+    if at != len(wanted) or clock[step.forward] != base.forward:  # older PyTorch makes small tensors of its own
         raise PlanError(
             "with checkpoints the model runs other operators than without: its code asks whether it is run again, or "
             "keeps something from one run to the next"
