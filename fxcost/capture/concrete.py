@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from ..errors import CaptureError
 from ..meta.nested import taking_the_fast_path
 from ..meta.segments import Ran, Segment
 from ..meta.values import ValueRecorder
@@ -65,11 +66,18 @@ class ConcreteTracer(TorchFunctionMode):
         self.failed_in: str | None = None
         """FQN of the innermost module that was running when the model raised."""
         self._changing = False
+        self._thread = threading.get_ident()
+        self._elsewhere: str | None = None
+        """A module that ran in another thread, where no mode is active."""
 
     # -------------------------------------------------------------------------------------------------------- running
 
     def trace(self, function: Callable[..., Any], arguments: Arguments) -> Any:
-        """Run `function` on meta tensors and record it; returns what it returned."""
+        """Run `function` on meta tensors and record it; returns what it returned.
+
+        Raises:
+            CaptureError: a part of the model ran in a thread of its own.
+        """
         names = argument_names(function)
         for i, value in enumerate(arguments.args):
             self._drawing.placeholders(value, names[i] if i < len(names) else f"arg{i}")
@@ -82,6 +90,11 @@ class ConcreteTracer(TorchFunctionMode):
         finally:
             unwrap()
             self.recorder.orphan = self.recorder.inside = None
+            if self._elsewhere is not None:  # also where that made the model fail
+                raise CaptureError(
+                    f"{self._elsewhere} runs in a thread of its own, where what it runs can't be followed, and would "
+                    "not be counted. Have forward call it in its own thread while it is analysed"
+                )
         self._drawing.output(out)
         return out
 
@@ -134,9 +147,13 @@ class ConcreteTracer(TorchFunctionMode):
     ) -> Callable[..., Any]:
         """What runs in the place of a module's forward; a leaf, which stays whole, has `settings`."""
         forward = taking_the_fast_path(module, forward)
+        thread = self._thread
 
         @functools.wraps(forward)
         def call(*args: Any, **kwargs: Any) -> Any:
+            if threading.get_ident() != thread:
+                self._elsewhere = f"module {name!r}"
+                return forward(*args, **kwargs)
             segment = self.recorder.segment
             if segment is not None:  # inside a node: only keep track of where
                 before, segment.scope, start = segment.scope, self._relative(name), len(segment.operations)
@@ -155,11 +172,11 @@ class ConcreteTracer(TorchFunctionMode):
 
     def _standing_in(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """What runs in the place of a function that `torch.fx.wrap` marks: it is one node, as in a symbolic graph."""
-        thread = threading.get_ident()  # others see the stand-in too
 
         @functools.wraps(function)
         def call(*args: Any, **kwargs: Any) -> Any:
-            if threading.get_ident() != thread or self.recorder.segment is not None or not has_tensor((args, kwargs)):
+            here = threading.get_ident() == self._thread  # others see the stand-in too
+            if not here or self.recorder.segment is not None or not has_tensor((args, kwargs)):
                 return function(*args, **kwargs)
             call = Call(self._drawing, args, kwargs)
             call.make_nodes()

@@ -70,6 +70,8 @@ def translate(
         UnknownValueError: a value is asked for that is not known.
     """
     if recorder.real:
+        if func in _TAKE_VALUES:
+            recorder.asked()
         return func, args, kwargs
     args, kwargs = recorder.with_gradients(args, kwargs)
     special = _SPECIAL.get(func)

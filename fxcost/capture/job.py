@@ -28,6 +28,7 @@ from ..model.parts import Parts, name_of, owner_of, parts_of
 from ..model.reach import Reach
 from ..model.real import RealCopier
 from ..model.run_errors import model_raised
+from ..model.unchanged import chance_noticed
 from ..records.recording import ModuleCall, NodeRecord, ParameterRecord, Recording
 from ..records.sketch import Sketch
 from .concrete import ConcreteTracer
@@ -68,6 +69,7 @@ class Job:
         self.loss = self.copier.value(loss)
         self.parts = parts_of(self.copier, model)
         self.root = self.parts.root
+        self._generators = self.copier.copies(self.reach.generators)
         of_model = len(self.copier.real)
         self.arguments = make_arguments(inputs, kwargs, self.copier, weights_dtype(self.parts.tensors(), dtype))
         of_inputs = [(m, r) for m, r in self.copier.real[of_model:] if not r.is_floating_point()]
@@ -213,12 +215,15 @@ class Job:
     def around(self) -> Iterator[None]:
         """Around every run of the model's code: what that leaves behind is put back, and it has room on the stack.
 
+        That it drew random numbers is said.
+
         If the code names autocast, its regions for CUDA are such without CUDA too; that one was made is assumed aloud.
         On real tensors, which are on the CPU there, it does nothing.
         """
         casts = self.reach.autocasts and not self._is_real
         regions = cuda_regions(self.copier.assumptions.append) if casts else nullcontext()
-        with put_back(self.reach), room_for(self.root), regions:
+        chance = chance_noticed(self._generators, self.copier.assumptions.append)
+        with put_back(self.reach), room_for(self.root), regions, chance:
             yield
 
     def as_a_rank(self, recorder: ValueRecorder) -> AbstractContextManager[None]:
@@ -271,6 +276,7 @@ class Job:
         self.loss = copier.value(self.reach.loss)
         self.parts = parts_of(copier, model)
         self.root = self.parts.root
+        self._generators = copier.copies(self.reach.generators)
 
     def recording(
         self,

@@ -29,6 +29,12 @@ STRANGER = (
 )
 """What is assumed where a leaf of the user's turns up that is no part of the copy."""
 
+UNSEEN = (
+    "a tensor on meta took part that nothing made which could be seen: what made it (in a thread of its own, or "
+    "outside the model) is not counted"
+)
+"""What is assumed where a tensor turns up that no operator returned, and that nobody gave."""
+
 Evaluation = Callable[[], list[torch.UntypedStorage] | None]
 """Runs an operator on the CPU: the storages of its results, or None if it can't be run there."""
 

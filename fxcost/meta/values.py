@@ -50,6 +50,9 @@ from .value_kinds import CLAMPING, DYNAMIC, EMPTY, INDEXING, OVERWRITING, SUPPRE
 
 aten = torch.ops.aten
 
+_ASKING = frozenset({aten._local_scalar_dense, aten.equal, aten._is_all_true, aten._is_any_true})
+"""Operators that hand a value to Python; those of a size that hangs on values are `DYNAMIC`."""
+
 
 class NeedsRealRunError(UnknownValueError):
     """Control flow hangs on a value that only a real run can tell."""
@@ -168,6 +171,14 @@ class ValueRecorder(OpRecorder):
         self.assumptions[text] = None
         self.values_used = True  # who repeats what was done here would not hear of it
 
+    def asked(self) -> None:
+        """On real tensors code asks for a value, which may follow from a random number that was drawn before."""
+        if self._randomness:
+            self.assume(
+                f"{asking_line(self.running)} asks for a value after random numbers were drawn: with other ones the "
+                "model may run something else"
+            )
+
     def host_value(self, tensor: Tensor, why: str, scalar: bool = False) -> Tensor:
         """:meth:`demand` from outside an operator, while this mode is active; the result is the caller's own."""
         with _disable_current_modes():
@@ -201,9 +212,13 @@ class ValueRecorder(OpRecorder):
 
     def run(self, func: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run one operator on meta tensors, and on real values as far as they are known and small."""
-        if self.real or not isinstance(func, torch._ops.OpOverload):
+        if not isinstance(func, torch._ops.OpOverload):
             return super().run(func, args, kwargs)
         packet = func.overloadpacket
+        if self.real:
+            if packet in _ASKING or packet in DYNAMIC:
+                self.asked()
+            return super().run(func, args, kwargs)
         if packet is aten._local_scalar_dense:
             return self.demand(args[0], "a tensor used as a Python number", scalar=True).item()
         if packet is aten.equal:

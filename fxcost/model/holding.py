@@ -50,6 +50,28 @@ NOTHING = frozenset(
     }
 )
 """Types whose values hold nothing that a run could change or call."""
+NEVER_RUN = frozenset(
+    {
+        "__init_subclass__",
+        "__class_getitem__",
+        "__set_name__",
+        "__subclasshook__",
+        "__repr__",
+        "__str__",
+        "__del__",
+        "__dir__",
+        "__sizeof__",
+        "__reduce__",
+        "__reduce_ex__",
+        "__getstate__",
+        "__setstate__",
+        "__copy__",
+        "__deepcopy__",
+        "__annotate__",
+        "__annotate_func__",
+    }
+)
+"""Methods of classes that no run of a model calls."""
 SEQUENCES = (list, tuple, set, frozenset, deque)
 _HOLDERS = frozenset({"builtins", "collections", "types", "argparse", "_thread", "weakref"})
 """Modules of Python's whose objects may hold what a user has put there."""

@@ -93,6 +93,8 @@ class MetaCopier(Rebuilder):
             return self._memo[key]
         if key in self.reach.shared:
             return value
+        if kind is torch.Generator:  # whose own way of being copied fails where a mode is active
+            return self._remember(value, value.clone_state())
         if issubclass(kind, Tensor):
             return self.tensor(value)
         if issubclass(kind, nn.Module):

@@ -27,6 +27,7 @@ from torch import Tensor, fx, nn
 from .caches import CachedFunction, entries
 from .code import Reads, is_the_users, reads
 from .holding import (
+    NEVER_RUN,
     NOTHING,
     asks_types,
     called_by_bases,
@@ -40,6 +41,7 @@ from .holding import (
     names_autocast,
     resolved,
 )
+from .unchanged import is_generator
 
 Path = tuple[str, ...] | None
 DATA, CODE = 1, 2
@@ -48,27 +50,6 @@ DATA, CODE = 1, 2
 _BOOKKEEPING = frozenset(nn.Module().__dict__)
 _TENSOR_TABLES = frozenset({"_parameters", "_buffers"})
 _CONSTRUCTORS = frozenset({"__init__", "__new__", "__post_init__"})
-_NEVER_RUN = frozenset(
-    {
-        "__init_subclass__",
-        "__class_getitem__",
-        "__set_name__",
-        "__subclasshook__",
-        "__repr__",
-        "__str__",
-        "__del__",
-        "__dir__",
-        "__sizeof__",
-        "__reduce__",
-        "__reduce_ex__",
-        "__getstate__",
-        "__setstate__",
-        "__copy__",
-        "__deepcopy__",
-        "__annotate__",
-        "__annotate_func__",
-    }
-)
 _RUN_BY_PYTORCH = frozenset({"forward", "_call_impl", "_wrapped_call_impl"})
 
 
@@ -90,7 +71,8 @@ class Reach:
     `dirty` has the ids of what leads to a module or tensor: functions, classes, containers, objects, variables.
     `apart` those of them that code alone reaches, `shared` those of what else it reaches: a copy of the model has the
     same, so that both see one thing. `state` has what code can change of itself, `variables` (a file's, and a name) and
-    `cells` what it assigns to. `asks_types`: some may ask for `torch.FloatTensor`; `autocasts`: some may cast.
+    `cells` what it assigns to, `generators` those of random numbers. `asks_types`: some may ask for
+    `torch.FloatTensor`; `autocasts`: some may cast.
     """
 
     def __init__(self, model: Any, inputs: Mapping[str, Any] = MappingProxyType({}), loss: Any = None) -> None:
@@ -98,6 +80,7 @@ class Reach:
         self.state: list[Any] = []
         self.variables: list[tuple[dict[str, Any], str]] = []
         self.cells: list[types.CellType] = []
+        self.generators: list[Any] = []
         self.imports = self.asks_types = False
         self.autocasts = model is None  # whose code is not known
         self._parts: dict[int, tuple[tuple[str, ...], Any]] = {}
@@ -182,6 +165,8 @@ class Reach:
                 self._module(value)
             elif issubclass(kind, type):
                 self._class(value)
+            elif is_generator(value):
+                self.generators.append(value)
             elif not issubclass(kind, (enum.Enum, types.ModuleType)) and may_hold(kind):
                 self._object(value, way, path)
 
@@ -365,7 +350,7 @@ class Reach:
         called = called_by_bases(cls)
         for name, value in list(cls.__dict__.items()):
             kind, dunder = type(value), name.startswith("__") and name.endswith("__")
-            if kind in NOTHING or name in _NEVER_RUN or name in _CONSTRUCTORS:
+            if kind in NOTHING or name in NEVER_RUN or name in _CONSTRUCTORS:
                 continue
             if kind not in _BY_NAME and not issubclass(kind, type):
                 if not dunder:

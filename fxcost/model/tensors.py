@@ -6,6 +6,7 @@ A subclass stays what it is: its own `__torch_function__` runs on the copy, and 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -41,6 +42,10 @@ class TensorCopier:
     def value(self, value: Any) -> Any:
         """Copy any object; here, what is no tensor stays as it is."""
         return self.tensor(value) if isinstance(value, Tensor) else value
+
+    def copies(self, originals: Iterable[Any]) -> list[Any]:
+        """What stands in the copy for objects of the model's; what is shared stands for itself."""
+        return [self._memo.get(id(original), original) for original in originals]
 
     def _remember(self, original: Any, result: Any) -> Any:
         self._memo[id(original)] = result

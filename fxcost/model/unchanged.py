@@ -1,7 +1,7 @@
-"""What an analysis leaves in the process as it was: the random generators that the model's own code draws from.
+"""Random generators that the model's own code draws from: an analysis leaves them as they were, and says that it drew.
 
 On meta tensors nothing is drawn from PyTorch's generators, and a real run draws from one of its own (recorder.py). What
-is left is code of the model's that asks Python or NumPy for a number, or sets a seed.
+is left is code of the model's that asks Python or NumPy for a number, or a generator of the user's, or sets a seed.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -33,6 +33,60 @@ def unchanged_state() -> Iterator[None]:
                 _SET[name](state)
 
 
+CHANCE = (
+    "the code drew random numbers (Python's, NumPy's or from a generator of its own): with other ones it may run "
+    "something else"
+)
+
+
+@contextmanager
+def chance_noticed(generators: Iterable[Any], say: Callable[[str], None]) -> Iterator[None]:
+    """Around a run: if a number was drawn, it is said; the `generators` that the code reaches are put back."""
+    before, states = _states(), [(generator, _state(generator)) for generator in generators]
+    try:
+        yield
+    finally:
+        after = _states()
+        if not all(_same(after[name], before[name]) for name in before if name != "torch"):
+            say(CHANCE)
+        for generator, state in states:
+            if not _same(_state(generator), state):
+                say(CHANCE)
+                _put(generator, state)
+
+
+def is_generator(value: Any) -> bool:
+    """True for a generator of random numbers: of Python's, NumPy's or PyTorch's."""
+    kind = type(value)
+    if issubclass(kind, (random.Random, torch.Generator)):
+        return not issubclass(kind, random.SystemRandom)
+    return issubclass(kind, _of_numpy())
+
+
+def _of_numpy() -> tuple[type, ...]:
+    numpy = sys.modules.get("numpy")
+    return (numpy.random.Generator, numpy.random.RandomState) if numpy else ()
+
+
+def _state(generator: Any) -> Any:
+    """What a generator will draw from."""
+    if isinstance(generator, torch.Generator):
+        return generator.get_state()
+    if isinstance(generator, random.Random):
+        return generator.getstate()
+    bits = getattr(generator, "bit_generator", None)
+    return generator.get_state(legacy=False) if bits is None else bits.state
+
+
+def _put(generator: Any, state: Any) -> None:
+    if isinstance(generator, random.Random):
+        generator.setstate(state)
+    elif (bits := getattr(generator, "bit_generator", None)) is not None:
+        bits.state = state
+    else:
+        generator.set_state(state)
+
+
 def _states() -> dict[str, Any]:
     numpy = sys.modules.get("numpy")
     found = {"torch": torch.get_rng_state(), "python": random.getstate()}
@@ -42,6 +96,8 @@ def _states() -> dict[str, Any]:
 def _same(a: Any, b: Any) -> bool:
     if isinstance(a, tuple):
         return all(map(_same, a, b))
+    if isinstance(a, dict):
+        return all(_same(value, b[name]) for name, value in a.items())
     return bool((a == b).all()) if hasattr(a, "all") else bool(a == b)
 
 
