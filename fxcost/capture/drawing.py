@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, fx
 
 from ..meta.cells import UNSEEN
-from ..meta.segments import Ran, described, fields_of, outline
+from ..meta.segments import Ran, described, fields_of, is_plain, outline
 from ..meta.storages import stand_in
 from ..meta.values import ValueRecorder
 from ..model.modules import inventory
@@ -191,7 +191,7 @@ class Drawing:
                 known.node = self._constant(name, stand_in(tensor), known.spec)
                 return known.node
             keep = tensor.is_meta or self.recorder.real
-            if tensor.is_meta and not self.recorder.real and self.recorder.cell_of(tensor) is None:
+            if tensor.is_meta and is_plain(tensor) and not self.recorder.real and self.recorder.cell_of(tensor) is None:
                 self.recorder.assume(UNSEEN)
             self._root.__dict__[name] = tensor if keep else self.recorder.twin(tensor)
             self._attributes[id(tensor)] = name
