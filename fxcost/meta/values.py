@@ -138,7 +138,7 @@ class ValueRecorder(OpRecorder):
             return self._sampled_input(tensor, why)
         storage = cell.get()
         if cell.sampled:
-            if scalar and self._real_available:
+            if self._real_available:
                 raise NeedsRealRunError(f"{asking_line(self.running)} decides by a computed value ({why})")
             self.assumptions[
                 f"{asking_line(self.running)} depends on values that were not known ({why}); they were evaluated on "
