@@ -272,10 +272,12 @@ def with_formulas(
     from .formula.analyses import opened
 
     own_code = replace(options, capture="concrete", training=False, optimizer=None, loss=None)
+    further = replace(options, capture="concrete") if options.capture == "auto" else options
     with uncounted():
         report, formulas = opened(
             dims,
             lambda point: run(point, options),
+            lambda point: run(point, further),
             options.registry,
             verify,
             lambda point: run(point, own_code)[0],

@@ -18,13 +18,14 @@ from .uneven import pattern
 
 
 def opened(
-    dims: Dims, run: Run, registry: Registry, verify: int, explain: Callable[[Point], Analysis]
+    dims: Dims, run: Run, again: Run, registry: Registry, verify: int, explain: Callable[[Point], Analysis]
 ) -> tuple[Analysis, dict[str, Any]]:
     """The analysis at the middle of the dims' ranges, and formulas, or `{"error": why}` where there are none.
 
     Args:
         dims: the ranges.
         run: an analysis at a point.
+        again: the same at further points, of the model's own code: its numbers are those of a graph that is believed.
         registry: the rules by which it prices.
         verify: at how many points at random to compare with an analysis.
         explain: runs the model's own code at a point, to find the lines at which formulas end.
@@ -39,7 +40,7 @@ def opened(
     dims = {name: replace(dim, at=middle[name]) for name, dim in dims.items()}
 
     def once(point: Point) -> Ran:
-        return first if point == middle else run(point)
+        return first if point == middle else again(point)
 
     own_code = first[0].recording.capture != "given"
     try:

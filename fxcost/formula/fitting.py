@@ -104,7 +104,8 @@ def _axes(probe: Probe, dims: Dims, base: Coordinates, seen: Sequence[Coordinate
     axes: list[Axis] = []
     for i, dim in enumerate(dims.values()):
         steps = [axis.range.step for axis in axes if axis.range.step > 1]
-        axis = search(probe.line(base, i), dim, steps, [point[i] for point in seen])
+        ends = [good for axis in axes for name, _, good in axis.causes if name != "between"]
+        axis = search(probe.line(base, i, ends), dim, steps, [point[i] for point in seen])
         axes.append(axis)
         if base[i] not in axis.range:
             nearest = min(axis.sizes, key=lambda size: abs(size - base[i]))

@@ -56,7 +56,6 @@ class Observation:
 
     items: tuple[Item, ...]
     lifetimes: Mapping[str, tuple[tuple[int, int], ...]]
-    report: Analysis
 
 
 def observe(report: Analysis, step: TrainingRecord | None, registry: Registry) -> Observation:
@@ -94,7 +93,7 @@ def observe(report: Analysis, step: TrainingRecord | None, registry: Registry) -
         found, spans = _lived(name, tensors)
         items.extend(found)
         lifetimes[name] = spans
-    return Observation(tuple(items), lifetimes, report)
+    return Observation(tuple(items), lifetimes)
 
 
 # Operations -----------------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from ..errors import FxcostError
@@ -69,16 +69,16 @@ class Probe:
             raise known
         return known
 
-    def line(self, base: Coordinates, axis: int) -> Line:
-        """The points that differ from `base` in one dim."""
-        return Line(self, base, axis)
+    def line(self, base: Coordinates, axis: int, ends: Sequence[int] = ()) -> Line:
+        """The points that differ from `base` in one dim; others were found to end at `ends`."""
+        return Line(self, base, axis, ends)
 
 
 class Line:
     """Analyses along one dim, the others staying where they are."""
 
-    def __init__(self, probe: Probe, base: Coordinates, axis: int) -> None:
-        self.probe, self.base, self.axis = probe, base, axis
+    def __init__(self, probe: Probe, base: Coordinates, axis: int, ends: Sequence[int] = ()) -> None:
+        self.probe, self.base, self.axis, self.ends = probe, base, axis, ends
         self.name = probe.names[axis]
         self._lifts: dict[tuple[tuple[int, ...], Lattice], Lift | MisfitError | FxcostError] = {}
 

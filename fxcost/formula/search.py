@@ -72,6 +72,10 @@ def search(line: Line, dim: Dim, steps: Sequence[int], also: Sequence[int] = ())
     beside = (base, whole.size(min(whole.index(base) + 1, whole.count - 1)), whole.first)
     for sizes in (tuple(dict.fromkeys(beside)), near):
         if len(sizes) > 2 and line.why_not(sizes, whole) is None:
+            if steps and not rounded and stepped is None and _is_narrow(line, whole, sizes):
+                stepped = _stepped(line, whole, base, (*probes, *near), steps, also)
+                if stepped is not None and _span(stepped) * 16 > whole.last - whole.first:
+                    return stepped
             found = _ended(line, whole, sizes, also)
             if stepped is None and not rounded and _span(found) * 16 < whole.last - whole.first:
                 stepped = _stepped(line, whole, base, (*probes, *near), steps, also)
@@ -86,6 +90,14 @@ def search(line: Line, dim: Dim, steps: Sequence[int], also: Sequence[int] = ())
 
 def _span(axis: Axis) -> int:
     return axis.range.high - axis.range.low
+
+
+def _is_narrow(line: Line, whole: Lattice, sizes: Sequence[int]) -> bool:
+    """True if what sizes have in common does not hold a sixteenth of the range away, on either side."""
+    lift, away = line.lift(sizes, whole), whole.count // 16 + 1
+    indices = [whole.index(sizes[0]) + sign * away for sign in (1, -1)]
+    sides = [whole.size(k) for k in indices if 0 <= k < whole.count]
+    return all(line.parts_from(lift, size, whole) is not None for size in sides)
 
 
 def _rounded(line: Line, sizes: Sequence[int]) -> bool:
@@ -165,7 +177,8 @@ def _limit(line: Line, lift: Lift, lattice: Lattice, good: int, far: int) -> tup
         return far, None
     inside, outside, step = good, far, lattice.step if far > good else -lattice.step
     guesses = _guesses(line, lattice, good, far)
-    named = {int(n) for n in re.findall(r"\d+", str(why))} & set(guesses)
+    raised = why.__cause__ or why  # what the model said, without what we advise
+    named = {*line.ends, *(int(n) for n in re.findall(r"\d+", str(raised)))} & set(guesses)
     while outside - inside != step:
         low, high = sorted((inside, outside))
         between = [g for g in guesses if low < g < high]
@@ -188,12 +201,12 @@ def _limit(line: Line, lift: Lift, lattice: Lattice, good: int, far: int) -> tup
 
 
 def _guesses(line: Line, lattice: Lattice, good: int, far: int) -> list[int]:
-    """Sizes at which something may end: those of parameters (a table of positions), and powers of two."""
+    """Sizes at which something may end: as other dims do, at those of parameters (tables), and at powers of two."""
     base = line.at(good)
     tables = {n for item in base.items if item.kind == "parameter" for n in item.sizes}
     powers = {1 << i for i in range(max(good, far).bit_length())}
-    low, high = sorted((good, far))
-    return sorted(n for n in tables | powers if low < n < high and (n - lattice.first) % lattice.step == 0)
+    likely, (low, high) = {*tables, *powers, *line.ends}, sorted((good, far))
+    return sorted(n for n in likely if low < n < high and (n - lattice.first) % lattice.step == 0)
 
 
 # Steps ----------------------------------------------------------------------------------------------------------
