@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
 from collections.abc import Sequence
 
 import click
@@ -88,6 +87,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return GOOD
     except BaseException as error:  # a model's code may raise anything
         if "--debug" in args:
+            import traceback  # which takes time to load
+
             traceback.print_exc()
         if isinstance(error, OSError):  # perhaps the help on a full disk
             silence(sys.stdout)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import shutil
 import stat
 from os import PathLike
@@ -72,7 +71,7 @@ def _is_regular(path: str | PathLike[str]) -> bool:
 
 
 def _beside(target: Path) -> Path:
-    return target.with_name(f".{secrets.token_hex(8)}.fxcost")
+    return target.with_name(f".{os.urandom(8).hex()}.fxcost")
 
 
 def _replace(target: Path, data: bytes) -> None:
