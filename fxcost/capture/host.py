@@ -24,6 +24,7 @@ from ..meta.autocast import region_to_cast
 from ..meta.nested import is_jagged_on_meta, jagged_attention
 from ..meta.segments import Segment
 from ..meta.storages import META
+from ..meta.user_code import asking_line
 from ..meta.values import ValueRecorder
 from .products import noting_products
 from .spelling import operator_of
@@ -36,6 +37,8 @@ _TAKE_VALUES: dict[Any, Callable[..., Any]] = {
     Tensor.__array__: lambda real, *a, **k: real.__array__(*a, **k),
     Tensor.__format__: lambda real, spec: format(real.item() if real.dim() == 0 else real, spec),
 }
+_LEAVING = frozenset({Tensor.numpy, Tensor.__array__, Tensor.__dlpack__})
+"""Calls that hand a tensor to another library, whose work nobody counts."""
 _BRING_VALUES = frozenset({torch.tensor, torch.as_tensor, torch.asarray, Tensor.new_tensor, torch.scalar_tensor})
 _SPLITS = frozenset({torch.tensor_split, Tensor.tensor_split})
 _MOVES = frozenset({Tensor.cpu, Tensor.cuda, Tensor.pin_memory})
@@ -69,6 +72,9 @@ def translate(
         Taken: there is nothing to call; the exception carries the result.
         UnknownValueError: a value is asked for that is not known.
     """
+    if func in _LEAVING and args[0].numel() > 1:
+        where = asking_line(recorder.running)
+        recorder.assume(f"{where} hands a tensor to NumPy or the like: what that computes is not counted")
     if recorder.real:
         if func in _TAKE_VALUES:
             recorder.asked()

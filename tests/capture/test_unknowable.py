@@ -1,4 +1,7 @@
-"""What hangs on random numbers is said to; and the generators that code draws from are afterwards as they were."""
+"""What an analysis can't know is said: what hangs on random numbers, and what other libraries compute.
+
+Generators that code draws from are afterwards as they were.
+"""
 
 from __future__ import annotations
 
@@ -75,7 +78,7 @@ def test_a_value_that_was_drawn_is_said(name: str) -> None:
     own = model.own.get_state()
     report = fxcost.analyze(model, torch.ones(2, 4))
     assert report.macs == 32
-    assert [text for text in report.assumptions if "test_chance.py" in text or "random numbers" in text]
+    assert [text for text in report.assumptions if "test_unknowable.py" in text or "random numbers" in text]
     assert states() == before
     assert torch.equal(own, model.own.get_state())
 
@@ -90,3 +93,29 @@ def test_what_is_drawn_and_decides_nothing_is_not_said() -> None:
 
     report = fxcost.analyze(Drops(), torch.ones(2, 4))
     assert (report.capture, report.assumptions) == ("real", ())
+
+
+class Elsewhere(nn.Module):
+    """Multiplies in NumPy, by a tensor of known values."""
+
+    def __init__(self, taken: Callable[[Tensor], Any]) -> None:
+        super().__init__()
+        self.layer, self.taken = nn.Linear(4, 4), taken
+        self.register_buffer("table", torch.eye(4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(x) @ torch.from_numpy(self.taken(self.table) @ np.ones((4, 4), dtype=np.float32))
+
+
+@pytest.mark.parametrize("taken", [Tensor.numpy, np.asarray, np.from_dlpack], ids=["numpy", "asarray", "dlpack"])
+def test_work_of_other_libraries_is_said_to_be_missing(taken: Callable[[Tensor], Any]) -> None:
+    """What NumPy multiplies is no operator of PyTorch's: the line is named at which a tensor leaves."""
+    report = fxcost.analyze(Elsewhere(taken), torch.ones(2, 4))
+    assert report.macs == 64
+    assert any("test_unknowable.py" in text and "NumPy" in text for text in report.assumptions)
+
+
+def test_a_number_that_leaves_is_no_work() -> None:
+    """One element is a number, which Python may ask for."""
+    report = fxcost.analyze(lambda x: x * float(torch.ones(1).numpy()[0]), (2, 4))
+    assert report.assumptions == ()
