@@ -80,7 +80,7 @@ def _recorded(
     if not callable(model):
         raise InputError(f"a {type(model).__name__} is no model: give an nn.Module, a GraphModule or a function")
     make = partial(Job, model, inputs, kwargs, dtype, leaf_modules, real_limit, sharding=sharding)
-    with unchanged_state(), whole_units(), torch.inference_mode(False), torch.no_grad():
+    with unchanged_state(), whole_units(), torch.no_grad():
         if sharding is not None:
             with told(sharding):
                 return _run(make, Job.run, Job.run_real, model, inputs, kwargs)[1]
@@ -103,7 +103,7 @@ def returned(model: Any, inputs: Any = (), kwargs: dict[str, Any] | None = None)
     Raises: as :func:`record`.
     """
     make = partial(Job, model, inputs, kwargs, None, (), 0)
-    with unchanged_state(), whole_units(), torch.inference_mode(False), torch.no_grad():
+    with unchanged_state(), whole_units(), torch.no_grad():
         return _run(make, Job.run, Job.run_real, model, inputs, kwargs)[0].returned
 
 
@@ -181,7 +181,7 @@ def record_real(model: Any, inputs: Any, kwargs: dict[str, Any]) -> Recording:
         InputError: the inputs do not fit.
         ModelRunError: the model raised.
     """
-    with unchanged_state(), whole_units(), torch.inference_mode(False), torch.no_grad():
+    with unchanged_state(), whole_units(), torch.no_grad():
         return Job(model, inputs, kwargs, None, (), 0).run_real(model, inputs, kwargs)
 
 

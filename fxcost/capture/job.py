@@ -265,7 +265,7 @@ class Job:
         """Where the user's tensors are; on the CPU where none is anywhere but on meta, on CUDA if the run is CUDA's."""
         if above.active:
             return torch.device("cuda")
-        return next((real.device for _, real in self.copier.real), torch.device("cpu"))
+        return self.copier.home or torch.device("cpu")
 
     def make_real(self, model: Any, inputs: Any, kwargs: Any) -> None:
         """Take a deep copy of the model, and copies of the inputs, in place of those on meta."""

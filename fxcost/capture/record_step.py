@@ -117,6 +117,8 @@ class _Steps:
         else:
             recorder = StepRecorder(Storages(), real=self.recording.capture == "real", casts=casts)
         job.tell(recorder, job.root)
+        made_in_inference = [meta for meta, real in job.copier.real if real.is_inference()]
+        recorder.unsavable = frozenset(map(recorder.storages.number, made_in_inference))
         return recorder
 
 

@@ -43,6 +43,8 @@ class StepRecorder(ValueRecorder):
         """For each backward operator how many operators of the forward pass had run before it."""
         self.saved: list[tuple[int, Segment | None, int]] = []
         """Storage, segment that was open, and operators that had run, for each tensor saved for backward."""
+        self.unsavable: frozenset[int] = frozenset()
+        """Storages of the user's that were made in inference mode."""
         self.in_backward = False
         self._leaves: dict[int, tuple[Tensor, Tensor]] = {}
         """Leaves of the user's that turned up, each with what stands for it on meta, and takes its gradient."""
@@ -124,9 +126,16 @@ class StepRecorder(ValueRecorder):
         return self._leaves[id(tensor)][1]
 
     def save(self, tensor: Tensor) -> Tensor:
-        """The hook that autograd calls with every tensor that it saves for the backward pass."""
+        """The hook that autograd calls with every tensor that it saves for the backward pass.
+
+        Raises:
+            RuntimeError: PyTorch would refuse it, in these words.
+        """
         if is_plain(tensor):
-            self.saved.append((self.storages.number(tensor), self.segment, len(self.forward)))
+            number = self.storages.number(tensor)
+            if number in self.unsavable:
+                raise RuntimeError("Inference tensors cannot be saved for backward. Clone it outside inference mode")
+            self.saved.append((number, self.segment, len(self.forward)))
         return tensor
 
 

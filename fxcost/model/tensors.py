@@ -26,13 +26,15 @@ class TensorCopier:
     """Copies tensors to meta, each once.
 
     `dtype` replaces the dtype of floating-point tensors. `real` lists (meta copy, original) of every tensor that holds
-    data, for those who follow values; `lazy` says that a tensor has no shape yet, `overriding` that one has a
-    `__torch_function__` of its own; `assumptions` what is taken for granted.
+    data, for those who follow values; `home` is where the first tensor is that is anywhere; `lazy` says that a tensor
+    has no shape yet, `overriding` that one has a `__torch_function__` of its own; `assumptions` what is taken for
+    granted.
     """
 
     def __init__(self, dtype: torch.dtype | None = None) -> None:
         self.dtype = dtype
         self.real: list[tuple[Tensor, Tensor]] = []
+        self.home: torch.device | None = None
         self.lazy = self.overriding = False
         self.assumptions: list[str] = []
         self._memo: dict[int, Any] = {}
@@ -84,11 +86,14 @@ class TensorCopier:
         if tensor.requires_grad and not meta.requires_grad:
             with torch.enable_grad():
                 meta = meta.requires_grad_() if tensor.is_leaf else self._computed(meta)
+        is_fake = isinstance(tensor, FakeTensor)
         if not tensor.is_meta:
-            self.real.append((meta, tensor))
+            self.home = self.home or tensor.device
+            if not is_fake:
+                self.real.append((meta, tensor))
         self._remember(tensor, meta)
         _count_as(tensor, meta)
-        if tensor.__dict__ and not _is_nested_of_parts(tensor):  # such a one is known by its offsets
+        if tensor.__dict__ and not is_fake and not _is_nested_of_parts(tensor):  # which are known by what stands there
             meta.__dict__.update({k: self.value(v) for k, v in tensor.__dict__.items()})
         if tensor.requires_grad and (tensor._backward_hooks or tensor._post_accumulate_grad_hooks):
             self._hook(tensor, meta)
@@ -190,23 +195,16 @@ class TensorCopier:
 
 def _count_as(tensor: Tensor, copy: Tensor) -> None:
     """Let a copy have been written to as often as its original, which code may ask (`x._version`)."""
-    if _SET_VERSION is not None and copy is not tensor and not tensor.is_inference():
+    if _SET_VERSION is None or copy is tensor or tensor.is_inference():
+        return
+    try:
+        _SET_VERSION((copy,), (tensor._version,))
+    except TypeError:  # PyTorch took one tensor before it took several
         _SET_VERSION(copy, tensor._version)
 
 
-def _version_setter() -> Any:
-    """PyTorch's function for it, which took one tensor before it took several; None if there is none."""
-    function = getattr(torch._C._autograd, "_unsafe_set_version_counter", None)
-    if function is None:
-        return None
-    try:
-        function((torch.empty(0),), (0,))
-    except TypeError:
-        return function
-    return lambda tensor, version: function((tensor,), (version,))
-
-
-_SET_VERSION = _version_setter()
+_SET_VERSION: Any = getattr(torch._C._autograd, "_unsafe_set_version_counter", None)
+"""PyTorch's function for it; None if there is none."""
 
 
 def _is_nested_of_parts(tensor: Tensor) -> bool:

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch._subclasses.fake_tensor import unset_fake_temporarily
 
 
 @contextmanager
@@ -21,16 +22,18 @@ def unchanged_state() -> Iterator[None]:
     """Random generators are afterwards as before: PyTorch's, Python's, NumPy's if it is loaded.
 
     A generator that nobody drew from is not touched, and none is set back where another thread runs, which may have
-    drawn from it too: to it its numbers would come again.
+    drawn from it too: to it its numbers would come again. An inference mode around it and a mode of fake tensors, in
+    which tensors are not what they seem, are left meanwhile.
     """
-    alone, before = _others_wait(), _states()
-    try:
-        yield
-    finally:
-        after = _states()
-        for name, state in before.items():
-            if not _same(after[name], state) and alone and _others_wait():
-                _SET[name](state)
+    with torch.inference_mode(False), unset_fake_temporarily():
+        alone, before = _others_wait(), _states()
+        try:
+            yield
+        finally:
+            after = _states()
+            for name, state in before.items():
+                if not _same(after[name], state) and alone and _others_wait():
+                    _SET[name](state)
 
 
 CHANCE = (
