@@ -72,7 +72,7 @@ def translate(
         Taken: there is nothing to call; the exception carries the result.
         UnknownValueError: a value is asked for that is not known.
     """
-    if func in _LEAVING and args[0].numel() > 1:
+    if func in _LEAVING and args[0].numel() > 1 and (args[0].is_floating_point() or args[0].is_complex()):
         where = asking_line(recorder.running)
         recorder.assume(f"{where} hands a tensor to NumPy or the like: what that computes is not counted")
     if recorder.real:
