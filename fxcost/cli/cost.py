@@ -64,6 +64,8 @@ def cost(*, strict: bool, formula: bool, devices: list[str] | None, mode: str, *
     """
     if formula and not options["dims"]:
         raise click.UsageError("--formula needs a size that is open: --input B,3,224,224 --dim B=1..64")
+    if mode != "eager" and not devices:
+        raise click.UsageError("--mode is for --estimate: name the device")
     for name in devices or ():
         if name != EVERYWHERE:
             check_device(name, None)

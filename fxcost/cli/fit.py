@@ -53,6 +53,7 @@ def fit(
       fxcost fit torchvision:resnet50 --device rtx4090 --training adamw
       fxcost fit hf:llama --serve --context 32k --kv fp8 --memory 80GB
     """
+    _check_given(serve)
     for size in filter(None, (memory, reserve)):
         parse_bytes(size)
     if memory is None and (device is None or serve):
@@ -79,6 +80,26 @@ def fit(
         )
     present(lambda: str(found))
     return GOOD if found.fits else FAILED
+
+
+_OF_REQUESTS = frozenset({"context", "weights", "kv"})
+_OF_BOTH = frozenset({"model", "memory", "reserve", "serve", "arguments", "quiet"})
+
+
+def _check_given(serve: bool) -> None:
+    """See that no option was given that says nothing here.
+
+    Raises:
+        UsageError: one was.
+    """
+    context = click.get_current_context()
+    given = {n for n in context.params if context.get_parameter_source(n) is click.core.ParameterSource.COMMANDLINE}
+    idle = given - _OF_BOTH - _OF_REQUESTS if serve else given & _OF_REQUESTS
+    names = [o.opts[-1] for o in context.command.params if o.name in idle]
+    if names:
+        raise click.UsageError(
+            f"{' and '.join(names)} {'say' if names[1:] else 'says'} nothing with{'' if serve else 'out'} --serve"
+        )
 
 
 def _serving(

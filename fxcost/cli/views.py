@@ -101,6 +101,8 @@ def take_views(options: dict[str, Any]) -> dict[str, Any]:
     check_table(**{name: views[name] for name in ("by", "sort", "columns", "format")})
     check_tools(views["tools"])
     check_device(views["device"], views["peak"])
+    if views["fusion"] != "none" and views["device"] is None:
+        raise click.UsageError("--fusion is for --device: name the device")
     check_plot(views["plot"])
     if views["chrome_trace"] is not None and views["device"] is None:
         raise click.UsageError("--chrome-trace is for --device: name the device whose times are meant")

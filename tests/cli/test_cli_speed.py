@@ -83,6 +83,8 @@ def test_a_plot_is_the_rooflines_if_a_device_is_named(run, net, tmp_path):
         (["--device", "h10"], "no device 'h10' is known; did you mean"),
         (["--device", "tpu-v5e"], "Google TPU v5e has no peak for float32; it has bfloat16, int8"),
         (["--peak", "tf32"], "--peak is for --device"),
+        (["--fusion", "pointwise"], "--fusion is for --device"),
+        (["--mode", "compiled"], "--mode is for --estimate"),
         (["--device", "t4", "--fusion", "all"], "'all' is not one of"),
     ],
 )

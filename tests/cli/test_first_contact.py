@@ -63,6 +63,8 @@ def said(capsys, tmp_path, monkeypatch):
         (("check", "net.py:Net", "--tolerance", "1%"), "--baseline PATH"),
         (("diff", "net.py:Net", "net.py:make", "--format", "mrkdown"), "did you mean 'markdown'?"),
         (("fit", "net.py:Net", "--memory", "lots"), "24GiB"),
+        (("fit", "hf:gpt2", "--memory", "1GiB", "--serve", "--head", "none"), "--head says nothing with --serve"),
+        (("fit", "net.py:Net", "--memory", "1GiB", "--kv", "fp8"), "--kv says nothing without --serve"),
         (("plan", "net.py:Net", "--memory", "lots"), "24GiB"),
         (("plan", "net.py:Net", "--memory", "1GiB", "--optimizer", "adm"), "did you mean 'adam'"),
     ],
