@@ -259,6 +259,35 @@ def test_attention_is_its_decomposition(batch, l_q, l_k, d, masked):
     assert whole.transcendentals == 0
 
 
+@drawn(sizes, sizes, sizes, st.sampled_from(["linear", "convolution"]))
+def test_gradients_of_a_layer_are_asked_for_one_by_one(rows, n_in, n_out, kind):
+    """Each is a product of the matrices that it names, and the bias's a sum over rows; together they are the sum."""
+    grad, x, weight = torch.empty(rows, n_out), torch.empty(rows, n_in), torch.empty(n_out, n_in)
+
+    def asked(*wanted):
+        outputs = tuple(t if w else None for t, w in zip((x, weight, torch.empty(n_out)), wanted, strict=True))
+        if kind == "linear":
+            return price_of(aten.linear_backward.default, x, grad, weight, wanted, outputs=outputs)
+        images = [t[..., None] for t in (grad, x, weight)]
+        settings = (n_out,), (1,), (0,), (1,), False, (0,), 1
+        return price_of(aten.convolution_backward.default, *images, *settings, wanted, outputs=outputs)
+
+    of_x, of_w, of_b = asked(True, False, False), asked(False, True, False), asked(False, False, True)
+    assert of_x.macs == of_w.macs == rows * n_in * n_out
+    assert (of_x.zero_accumulators, of_w.zero_accumulators) == (rows * n_in, n_out * n_in)
+    assert (of_b.macs, of_b.other_flops, of_b.zero_accumulators) == (0, rows * n_out - n_out, 0)
+    whole = asked(True, True, True)
+    for name in ("macs", "other_flops", "zero_accumulators"):
+        assert getattr(whole, name) == sum(getattr(part, name) for part in (of_x, of_w, of_b))
+
+
+def test_gradients_of_no_rows():
+    """A layer without outputs has nothing to multiply."""
+    grad, x, weight = torch.empty(3, 0), torch.empty(3, 4), torch.empty(0, 4)
+    cost = price_of(aten.linear_backward.default, x, grad, weight, (True, True, True), outputs=(x, weight, grad[0]))
+    assert (cost.macs, cost.other_flops) == (0, 0)
+
+
 def test_attention_that_is_needed_in_part():
     """Only what is asked for: dV is one product, dQ needs two."""
     q, k, v = (values(1, 2, 3, 4, seed=i) for i in range(3))
