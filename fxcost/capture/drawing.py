@@ -16,10 +16,11 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from ..meta.cells import UNSEEN
+from ..meta.cells import UNREGISTERED, UNSEEN
 from ..meta.segments import Ran, described, fields_of, is_plain, outline
 from ..meta.storages import stand_in
 from ..meta.values import ValueRecorder
+from ..model.holding import place_of
 from ..model.modules import inventory
 from ..model.parts import Parts
 from ..records.recording import NodeRecord, TensorSpec, tensor_specs
@@ -191,14 +192,25 @@ class Drawing:
                 known.node = self._constant(name, stand_in(tensor), known.spec)
                 return known.node
             keep = tensor.is_meta or self.recorder.real
-            if tensor.is_meta and is_plain(tensor) and not self.recorder.real and self.recorder.cell_of(tensor) is None:
-                self.recorder.assume(UNSEEN)
+            self._say_whose(tensor)
             self._root.__dict__[name] = tensor if keep else self.recorder.twin(tensor)
             self._attributes[id(tensor)] = name
         if name not in self._attribute_nodes:
             node = self._attribute_nodes[name] = self.sketch.create_node("get_attr", name)
             self._add_plain(node, name.rpartition(".")[0], (), (known.spec,))
         return self._attribute_nodes[name]
+
+    def _say_whose(self, tensor: Tensor) -> None:
+        """Say what a tensor is that is no attribute of a module, and that no call made."""
+        if not (tensor.is_meta or self.recorder.real):
+            return  # the recorder says whose it is
+        if isinstance(tensor, torch.nn.Parameter):
+            place = place_of(tensor, self._root)
+            self.recorder.assume(UNREGISTERED.format(f" in {place}" if place else ""))
+        elif is_plain(tensor) and not self.recorder.real:
+            made = tensor.untyped_storage()._cdata not in self.recorder.given
+            if made and self.recorder.cell_of(tensor) is None:
+                self.recorder.assume(UNSEEN)
 
     def _of_a_call(self, spec: TensorSpec) -> Node | None:
         """The node of a tensor that no call returned, in memory that one did: a `Parameter` made of it, an alias."""

@@ -29,6 +29,11 @@ STRANGER = (
 )
 """What is assumed where a leaf of the user's turns up that is no part of the copy."""
 
+UNREGISTERED = (
+    "a parameter{} takes part that is not registered: model.parameters() has it not, so it is not counted among the "
+    "parameters, and no optimizer trains it. Hold modules in nn.ModuleList or ModuleDict, parameters in ParameterList"
+)
+"""What is assumed where a parameter turns up that a list or an object of the model's holds, and no module's table."""
 UNSEEN = (
     "a tensor on meta took part that nothing made which could be seen: what made it (in a thread of its own, or "
     "outside the model) is not counted"

@@ -71,6 +71,8 @@ class ValueRecorder(OpRecorder):
         self.assumptions: dict[str, None] = {}
         self.values_used = False
         """Set when a value, or what follows from one, decided what an operator did: it is not remembered."""
+        self.given: frozenset[int] = frozenset()
+        """Addresses of the storages that stand for the user's."""
         self.home = CPU
         """Where the user's tensors are: what code is told that asks for a device."""
         self.running = "the model"

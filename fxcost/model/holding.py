@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 import threading
 import types
+import weakref
 from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -194,3 +196,43 @@ def names_autocast(found: Reads, scope: dict[str, Any]) -> bool:
     """True for code that may enter `torch.autocast`, by whatever name it has there."""
     globals_: Iterator[Any] = (scope.get(chain[0]) for chain in found.variables)
     return "autocast" in found.attributes or any(is_a(v, type) and issubclass(v, torch.autocast) for v in globals_)
+
+
+def place_of(tensor: torch.Tensor, root: nn.Module) -> str | None:
+    """The attribute of a module that leads to a tensor by lists and objects; None where none is found to."""
+    for name, module in root.named_modules():
+        for key, value in vars(module).items():
+            if key not in _TABLES and type(value) not in NOTHING and _leads(value, tensor):
+                return f"{name}.{key}".strip(".")
+    return None
+
+
+def _leads(value: Any, tensor: torch.Tensor) -> bool:
+    """True if what an object holds leads to a tensor; other modules' attributes are not followed."""
+    todo, seen = [value], {id(value)}
+    while todo and len(seen) < _MOST:
+        held = todo.pop()
+        if held is tensor:
+            return True
+        for item in _held(held):
+            if type(item) not in NOTHING and id(item) not in seen:
+                seen.add(id(item))
+                todo.append(item)
+    return False
+
+
+def _held(value: Any) -> list[Any]:
+    if is_a(value, nn.Module):
+        return list(value.parameters())
+    if is_a(value, functools.partial):
+        return [value.func, *value.args, *value.keywords.values()]
+    if is_a(value, types.MethodType):
+        return [value.__self__]
+    if is_a(value, weakref.ref):
+        return [value()]
+    return [item for _, item in contents(value)] if may_hold(type(value)) else []
+
+
+_TABLES = frozenset(vars(nn.Module()))
+_MOST = 10_000
+"""So many objects are looked at."""

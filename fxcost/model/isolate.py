@@ -15,6 +15,7 @@ import enum
 import functools
 import types
 from collections import OrderedDict, defaultdict, deque
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -30,7 +31,7 @@ from .rebuild import KINDS, Rebuilder
 _TABLES = frozenset(nn.Module().__dict__)
 """Attributes of every module, most of them empty tables of hooks."""
 _TENSOR_TABLES = frozenset({"_parameters", "_buffers"})
-_ATOMS = NOTHING | {types.ModuleType}
+_ATOMS = NOTHING | {types.ModuleType, ContextVar}
 
 
 class MetaCopier(Rebuilder):
@@ -130,6 +131,8 @@ class MetaCopier(Rebuilder):
             return result
         if kind is tuple:
             return tuple(map(self.value, value))
+        if kind is types.MappingProxyType:
+            return self._remember(value, types.MappingProxyType(self.value(dict(value))))
         if _is_plain(kind):
             try:
                 return self.holder(value, self.value)

@@ -120,7 +120,7 @@ def _put(root: nn.Module, path: list[str], part: nn.Module | Tensor) -> None:
         root = root._modules.setdefault(step, nn.Module())  # type: ignore[assignment]
     if isinstance(part, nn.Module):
         root._modules[name] = part
-    elif part.requires_grad:
+    elif part.requires_grad and part.is_leaf:
         root._parameters[name] = part  # type: ignore[assignment]  # a leaf that trains, whatever its class
     else:
         root._buffers[name] = part

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch._subclasses import FakeTensor
 
 from ..meta.nested import is_nested
+from ..meta.segments import in_memory
 from ..meta.sparse import is_sparse, meta_copy
 from ..meta.storages import META
 
@@ -48,6 +49,11 @@ class TensorCopier:
     def copies(self, originals: Iterable[Any]) -> list[Any]:
         """What stands in the copy for objects of the model's; what is shared stands for itself."""
         return [self._memo.get(id(original), original) for original in originals]
+
+    def addresses(self) -> frozenset[int]:
+        """Where the memory of the copies is."""
+        tensors = (made for made in self._memo.values() if isinstance(made, Tensor) and made.layout is torch.strided)
+        return frozenset(made.untyped_storage()._cdata for made in tensors if in_memory(made))
 
     def _remember(self, original: Any, result: Any) -> Any:
         self._memo[id(original)] = result
