@@ -105,6 +105,8 @@ class OpRecorder(TorchDispatchMode):
         self._answers = Answers()
         self._repeating: dict[int, tuple[Operator, bool]] = {}
         self._randomness: dict[torch.device | None, Tensor] = {}
+        self.drew = False
+        """Set once a real run has drawn a random number."""
         self._twins: dict[int, tuple[weakref.ref[torch.UntypedStorage], torch.UntypedStorage]] = {}
         """Memory on meta by the address of the real one that it stands for, as long as that lives."""
 
@@ -211,12 +213,17 @@ class OpRecorder(TorchDispatchMode):
         get = torch.get_rng_state if here is None else partial(torch.cuda.get_rng_state, here)
         put: Any = torch.set_rng_state if here is None else partial(torch.cuda.set_rng_state, device=here)
         before = get()
-        put(self._randomness.get(here, before))
+        start = self._randomness.get(here, before)
+        generator = next((v for v in (*args, *kwargs.values()) if isinstance(v, torch.Generator)), None)
+        given = generator.get_state() if generator is not None else None
+        put(start)
         try:
             return func(*args, **kwargs)
         finally:
-            self._randomness[here] = get()
+            self._randomness[here] = now = get()
             put(before)
+            own = given is not None and not torch.equal(given, generator.get_state())  # type: ignore[union-attr]
+            self.drew = self.drew or own or not torch.equal(start, now)
 
     # ------------------------------------------------------------------------------------------- everything on meta
 

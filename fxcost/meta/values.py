@@ -175,7 +175,7 @@ class ValueRecorder(OpRecorder):
 
     def asked(self) -> None:
         """On real tensors code asks for a value, which may follow from a random number that was drawn before."""
-        if self._randomness:
+        if self.drew:
             self.assume(
                 f"{asking_line(self.running)} asks for a value after random numbers were drawn: with other ones the "
                 "model may run something else"
