@@ -142,7 +142,7 @@ class _Step:
         recorder = self._recorder
         self._take_in(mentioned)
         nodes = [*(n for n in nodes if n.operations), *self._losses]
-        trained = tuple(recorder.spec(p) for p in self._held() if p.grad is not None)
+        trained = tuple(recorder.spec(p) for p in self._held() if p.is_leaf and p.grad is not None)
         gradients = self._gradients()
         place = {id(op): i for i, node in enumerate(nodes) for op in node.operations}
         of_forward = [place.get(id(op), len(nodes) - 1) for op in recorder.forward]
