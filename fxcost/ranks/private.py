@@ -167,11 +167,15 @@ def adapted(follower: Follower | None = None) -> Iterator[None]:
     """While active, on this thread FSDP and DDP take meta parameters, and a follower is told what a rank does."""
     groups = import_module("torch.distributed.fsdp._fully_shard._fsdp_param_group").FSDPParamGroup
     parallel = import_module("torch.nn.parallel.distributed")
+    from torch.distributed.device_mesh import DeviceMesh
+
     with ExitStack() as stack:
         put = _Replacing(stack)
         put(groups, "_validate_no_meta_params", lambda before: lambda self: None)
         put(parallel, "_verify_param_shape_across_processes", lambda before: lambda *a, **k: True)
         put(parallel, "_sync_module_states", lambda before: lambda *a, **k: None)
+        if hasattr(DeviceMesh, "_concatenate"):
+            put(DeviceMesh, "_concatenate", _once)
         if follower is not None:
             put(torch.UntypedStorage, "resize_", lambda before: _noting(before, follower.resized))
             for name in _SERVED:
@@ -194,14 +198,33 @@ class _Replacing:
         self._thread = threading.get_ident()
 
     def __call__(self, owner: Any, name: str, make: Callable[[Any], Any]) -> None:
-        before, own = getattr(owner, name), name in vars(owner)
+        before, own = getattr(owner, name), vars(owner).get(name)
         ours, thread = make(before), self._thread
 
         def here(*args: Any, **kwargs: Any) -> Any:
             return (ours if threading.get_ident() == thread else before)(*args, **kwargs)
 
         setattr(owner, name, here)
-        self._stack.callback(setattr, owner, name, before) if own else self._stack.callback(delattr, owner, name)
+        if own is None:
+            self._stack.callback(delattr, owner, name)
+        else:  # as it stands there, perhaps a staticmethod
+            self._stack.callback(setattr, owner, name, own)
+
+
+def _once(before: Any) -> Any:
+    """The mesh that several make together, which FSDP asks for with each parameter: made once, for equal ones are slow.
+
+    Each lists all ranks of the world, and two that are not the same object are compared rank by rank.
+    """
+    made: dict[tuple[int, ...], tuple[Any, Any]] = {}
+
+    def concatenate(meshes: list[Any]) -> Any:
+        key = tuple(map(id, meshes))
+        if key not in made:
+            made[key] = before(meshes), meshes  # held, so that their ids stay theirs
+        return made[key][0]
+
+    return concatenate
 
 
 def _noting(before: Any, resized: Callable[..., None]) -> Any:
