@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import ShardingError
 from ..errors.arguments import checked
-from ..ranks.pipelining import PipelineRank, schedule_named
+from ..ranks.pipelining import PipelineRank, Shards, schedule_named
 from .recipe import Apply, Inner, Recipe, along
 
 
@@ -40,9 +40,14 @@ def pipeline(
     name, cuts = schedule_named(schedule), None if split is None else list(split)
 
     def staged(model: Any, mesh: Any, arguments: Any, inner: Inner | None) -> PipelineRank:
-        of_layers, of_stages = (partial(_on_mesh, apply, mesh) for apply in inner or (_nothing, _nothing))
+        of_layers, of_parts, of_stages = inner or (_nothing, None, _nothing)
+        shards = Shards(
+            partial(_on_mesh, of_layers, mesh),
+            of_parts and partial(_on_mesh, of_parts, mesh),
+            partial(_on_mesh, of_stages, mesh),
+        )
         group = along(mesh, dim).get_group()
-        return PipelineRank(model, arguments, group, name, microbatches, stages, cuts, of_layers, of_stages)
+        return PipelineRank(model, arguments, group, name, microbatches, stages, cuts, shards)
 
     return Recipe("pipeline", _alone, 0, None, staged)
 

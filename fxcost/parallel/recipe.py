@@ -11,7 +11,8 @@ from ..errors import ShardingError, nearest, shown
 from ..errors.arguments import checked
 
 Apply = Callable[[Any, Any], Any]
-Inner = tuple[Apply, Apply]
+Inner = tuple[Apply, Apply | None, Apply]
+"""What shards a pipeline besides: its layers; each stage, by functions of the user's; each stage, by recipes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +87,10 @@ def together(*recipes: Any) -> Recipe:
 
     def staged(model: Any, mesh: Any, arguments: Any, inner: Inner | None) -> Any:
         of_layers = [recipe for recipe in ordered if _order(recipe) in OF_LAYERS]
-        of_stages = [recipe for recipe in ordered if _order(recipe) not in OF_LAYERS]
-        return pipelines[0](model, mesh, arguments, (_one_by_one(of_layers), _one_by_one(of_stages)))
+        of_parts = [recipe for recipe in ordered if not isinstance(recipe, Recipe)]
+        of_stages = [recipe for recipe in ordered if isinstance(recipe, Recipe) and recipe.order not in OF_LAYERS]
+        parts = _one_by_one(of_parts) if of_parts else None
+        return pipelines[0](model, mesh, arguments, (_one_by_one(of_layers), parts, _one_by_one(of_stages)))
 
     contexts = [recipe.around for recipe in recipes if isinstance(recipe, Recipe) and recipe.around is not None]
 

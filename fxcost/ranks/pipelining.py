@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -19,7 +20,9 @@ from torch import Tensor, nn
 from ..errors import ShardingError, shown
 from ..model.inputs import Arguments, tensors_in
 from ..records.tree import table
-from .private import check_pipelining, forward_alone
+from .crossing import ends, ends_as, stage_of
+from .private import resharded
+from .private_pipelines import check_pipelining, forward_alone, step_of
 from .staging import Cut, Stage, shell
 
 SCHEDULES = {
@@ -37,6 +40,16 @@ SINGLE = ("GPipe", "1F1B")
 _BACK_AND_FORTH = ("ZBVZeroBubble", "DualPipeV")
 """Those with two stages on each rank, the second ones in reverse order."""
 Apply = Callable[[nn.Module], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Shards:
+    """What shards a pipeline besides: the `layers` of the whole model; its `parts`, by functions of the user's, which
+    may change what crosses between stages; `stages`, in ways that change nothing there."""
+
+    layers: Apply
+    parts: Apply | None
+    stages: Apply
 
 
 def schedule_named(name: str) -> str:
@@ -66,8 +79,7 @@ class PipelineRank(nn.Module):
         microbatches: int | None,
         stages: int | None,
         split: Sequence[str] | None,
-        of_layers: Apply,
-        of_stages: Apply,
+        shards: Shards,
     ) -> None:
         super().__init__()
         check_pipelining()
@@ -81,23 +93,31 @@ class PipelineRank(nn.Module):
         self._cut = Cut(model, _with_tensors(arguments, given), split, self.count)
         if len(self._cut.inputs) != len(given):
             raise ShardingError("inputs of a pipeline are tensors, alone or in lists, tuples and dicts")
-        self._shapes = self._cut.shapes(model, dict(zip(self._cut.inputs, given, strict=True)))
-        of_layers(model)
-        whole = self._cut.stages(model)
         self.indices = [
             2 * ranks - 1 - here if schedule in _BACK_AND_FORTH and j else here + ranks * j for j in range(each)
         ]
-        for stage, (_, sent) in zip(whole[:-1], self._shapes, strict=False):
-            stage.hands_on = tuple(tuple(t.shape) for t in sent)
-        self.notes = tuple(_shared(whole, self.indices))
-        self.stage_modules: list[Any] = [_sharded(whole[i], of_stages) for i in self.indices]
+        self.stage_modules = self._sharded(model, shards, dict(zip(self._cut.inputs, given, strict=True)))
         for stage in self.stage_modules:
-            _merge(getattr(stage, "module", stage), self)
+            _merge(stage_of(stage), self)
+
+    def _sharded(self, model: nn.Module, shards: Shards, inputs: dict[str, Tensor]) -> list[Any]:
+        """The stages of this rank, sharded; notes what crosses between all stages, and what they share."""
+        shards.layers(model)
+        whole = self._cut.stages(model)
+        self.notes = tuple(_shared(whole, self.indices))
+        self._ends = ends(whole, inputs)
+        if shards.parts is None:
+            return [_changed(whole[i], shards.stages) for i in self.indices]
+        parts = [_changed(stage, shards.parts) for stage in whole]  # all, as it may change what crosses
+        self._ends = ends_as(self._ends, parts, inputs)
+        for stage in parts:
+            resharded(stage)
+        return [_changed(parts[i], shards.stages) for i in self.indices]
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The forward passes of all microbatches; the last stage returns its results, others nothing."""
         with _plainly():
-            out = self._scheduled().step(kwarg_mbs=self._inputs(args, kwargs))
+            out = step_of(self._scheduled(), self._inputs(args, kwargs))
         return None if out is None else self._cut.whole(out)
 
     def whole_step(self, loss: Callable[[Any], Tensor], averages: bool) -> Callable[..., None]:
@@ -107,13 +127,13 @@ class PipelineRank(nn.Module):
             schedule = self._scheduled(lambda out, _: loss(self._cut.whole(out)), averages)
             targets = [None] * self.microbatches
             with _plainly():
-                schedule.step(kwarg_mbs=self._inputs(args, kwargs), target_mbs=targets, return_outputs=False)
+                step_of(schedule, self._inputs(args, kwargs), targets, return_outputs=False)
 
         return step
 
     def _inputs(self, args: Any, kwargs: Any) -> list[dict[str, Tensor]]:
         """The model's inputs by name, for each microbatch those that a stage of this rank reads."""
-        read = {name for stage in self.stage_modules for name in getattr(stage, "module", stage).reads}
+        read = {name for stage in self.stage_modules for name in stage_of(stage).reads}
         rows = _split(list(tensors_in((args, kwargs))), self.microbatches)
         return [{name: t for name, t in zip(self._cut.inputs, row, strict=True) if name in read} for row in rows]
 
@@ -124,21 +144,12 @@ class PipelineRank(nn.Module):
         logging.getLogger("torch.distributed.pipelining").setLevel(logging.ERROR)
         stages = []
         for i, module in zip(self.indices, self.stage_modules, strict=True):
-            received, sent = self._shapes[i]
-            stages.append(
-                PipelineStage(
-                    module,
-                    i,
-                    self.count,
-                    torch.device("meta"),
-                    input_args=received,
-                    output_args=sent,
-                    group=self._group,
-                )
-            )
+            given = self._ends[i].arguments()
+            stages.append(PipelineStage(module, i, self.count, torch.device("meta"), group=self._group, **given))
         kind = get_schedule_class(self.schedule)
-        given = stages[0] if self.schedule in SINGLE else stages
-        made = kind(given, self.microbatches, loss_fn=loss, scale_grads=averages)
+        made = kind(
+            stages[0] if self.schedule in SINGLE else stages, self.microbatches, loss_fn=loss, scale_grads=averages
+        )
         if loss is None:
             forward_alone(made)
         return made
@@ -200,7 +211,7 @@ def _with_tensors(arguments: Arguments, tensors: Sequence[Tensor]) -> Arguments:
     return Arguments(put(arguments.args), put(arguments.kwargs))
 
 
-def _sharded(stage: Stage, apply: Apply) -> nn.Module:
+def _changed(stage: nn.Module, apply: Apply) -> nn.Module:
     """A stage, sharded in its turn."""
     made = apply(stage)
     return stage if made is None else made

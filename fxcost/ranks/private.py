@@ -1,4 +1,4 @@
-"""What of PyTorch's own, and not public, a rank needs: the only place that names it.
+"""What of PyTorch's own, and not public, a rank needs: the only place that names it, beside private_pipelines.py.
 
 :func:`check` looks whether all of it is there before anything is changed; :func:`adapted` changes it for as long as a
 rank is built or run, for the calling thread alone, and puts it back.
@@ -7,8 +7,7 @@ rank is built or run, for the calling thread alone, and puts it back.
 from __future__ import annotations
 
 import sys
-import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from importlib import import_module
 from itertools import count
@@ -21,9 +20,11 @@ from torch.utils import checkpoint
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ..errors import ShardingError
+from .private_pipelines import Turns, adapt_pipelines
+from .replacing import Replacing, lacks, look_for, within
 
 
-class Follower(Protocol):
+class Follower(Turns, Protocol):
     """What a recorder is told of a rank beside its operators."""
 
     def resized(self, storage: torch.UntypedStorage, change: Callable[[], Any]) -> None:
@@ -32,17 +33,7 @@ class Follower(Protocol):
     def serving(self, group: Any) -> AbstractContextManager[None]:
         """A context in which FSDP works for the module of a group of parameters."""
 
-    def going_back(self) -> AbstractContextManager[None]:
-        """A context in which a stage of a pipeline runs its backward pass."""
 
-    def sent_back(self, tensors: Iterable[Tensor]) -> None:
-        """Stages of a pipeline send or receive these in the backward pass."""
-
-
-_BACK = ("backward_one_chunk", "backward_weight_one_chunk", "perform_reduce_grad")
-"""Methods of a pipeline's stages that run a backward pass."""
-_SENT_BACK = ("get_bwd_send_ops", "get_bwd_recv_ops")
-"""Those that make ready what is sent and received in it."""
 _NEEDED = (
     ("torch.testing._internal.distributed.fake_pg", "FakeStore"),
     ("torch._C._distributed_c10d", "_create_work_from_future"),
@@ -56,20 +47,12 @@ _NEEDED = (
     ("torch.distributed.fsdp._fully_shard._fsdp_param_group", "FSDPParamGroup.post_backward"),
     ("torch.distributed.fsdp._fully_shard._fsdp_state", "FSDPState._lazy_init"),
     ("torch.distributed.fsdp", "FSDPModule._get_fsdp_state"),
-    ("torch.distributed.device_mesh", "DeviceMesh._hash_key"),
     ("torch.distributed.tensor.debug", "_clear_sharding_prop_cache"),
     ("torch.distributed.tensor._redistribute", "_gen_transform_infos.cache_clear"),
     ("torch.distributed.tensor._redistribute", "clear_redistribute_planner_cache"),
     ("torch.distributed", "Reducer._rebuild_buckets"),
     ("torch.nn.parallel.distributed", "_verify_param_shape_across_processes"),
     ("torch.nn.parallel.distributed", "_sync_module_states"),
-)
-_OF_PIPELINES = (
-    ("torch.distributed.pipelining", "PipelineStage"),
-    ("torch.distributed.pipelining.schedules", "get_schedule_class"),
-    ("torch.distributed.pipelining.schedules", "_PipelineSchedule._warmup_p2p"),
-    ("torch.distributed.pipelining._utils", "InferenceMode.needs_dynamic"),
-    *(("torch.distributed.pipelining.stage", f"_PipelineStageBase.{name}") for name in (*_BACK, *_SENT_BACK)),
 )
 _SERVED = ("unshard", "wait_for_unshard", "post_backward")
 """Methods of FSDP's groups of parameters that communicate, each for the group's own module."""
@@ -83,32 +66,11 @@ def check() -> None:
     """
     if not torch.distributed.is_available():
         raise ShardingError("this PyTorch is built without torch.distributed, which shards models")
-    _check(_NEEDED, "a sharded model")
+    look_for(_NEEDED, "a sharded model")
+    from torch.distributed.device_mesh import DeviceMesh
 
-
-def check_pipelining() -> None:
-    """See that this PyTorch has what pipelines need besides.
-
-    Raises:
-        ShardingError: it has not, and the message says what is missing.
-    """
-    _check(_OF_PIPELINES, "a pipeline")
-
-
-def _check(needed: Iterable[tuple[str, str]], of: str) -> None:
-    missing = []
-    for module, path in needed:
-        try:
-            found: Any = import_module(module)
-            for step in path.split("."):
-                found = getattr(found, step)
-        except (ImportError, AttributeError):
-            missing.append(f"{module}.{path}")
-    if missing:
-        raise ShardingError(
-            f"PyTorch {torch.__version__} has no {', '.join(missing)}, which fxcost needs to run one rank of {of}; "
-            "it is tested with PyTorch 2.14"
-        )
+    if "_thread_id" not in DeviceMesh.__eq__.__code__.co_names:
+        lacks(["a DeviceMesh that differs from others by its _thread_id"], "a sharded model")
 
 
 def is_propagating(types: Sequence[type]) -> bool:
@@ -170,7 +132,7 @@ def adapted(follower: Follower | None = None) -> Iterator[None]:
     from torch.distributed.device_mesh import DeviceMesh
 
     with ExitStack() as stack:
-        put = _Replacing(stack)
+        put = Replacing(stack)
         put(groups, "_validate_no_meta_params", lambda before: lambda self: None)
         put(parallel, "_verify_param_shape_across_processes", lambda before: lambda *a, **k: True)
         put(parallel, "_sync_module_states", lambda before: lambda *a, **k: None)
@@ -179,36 +141,10 @@ def adapted(follower: Follower | None = None) -> Iterator[None]:
         if follower is not None:
             put(torch.UntypedStorage, "resize_", lambda before: _noting(before, follower.resized))
             for name in _SERVED:
-                put(groups, name, lambda before: _within(before, follower.serving))
-            if "torch.distributed.pipelining" in sys.modules:
-                stages = import_module("torch.distributed.pipelining.stage")._PipelineStageBase
-                put(import_module("torch.distributed.pipelining.schedules")._PipelineSchedule, "_warmup_p2p", _agreed)
-                for name in _BACK:
-                    put(stages, name, lambda before: _within(before, lambda stage: follower.going_back()))
-                for name in _SENT_BACK:
-                    put(stages, name, lambda before: _told(before, follower.sent_back))
+                put(groups, name, lambda before: within(before, follower.serving))
+        if "torch.distributed.pipelining" in sys.modules:
+            adapt_pipelines(put, follower)
         yield
-
-
-class _Replacing:
-    """Replaces attributes for the calling thread; `stack` puts them back."""
-
-    def __init__(self, stack: ExitStack) -> None:
-        self._stack = stack
-        self._thread = threading.get_ident()
-
-    def __call__(self, owner: Any, name: str, make: Callable[[Any], Any]) -> None:
-        before, own = getattr(owner, name), vars(owner).get(name)
-        ours, thread = make(before), self._thread
-
-        def here(*args: Any, **kwargs: Any) -> Any:
-            return (ours if threading.get_ident() == thread else before)(*args, **kwargs)
-
-        setattr(owner, name, here)
-        if own is None:
-            self._stack.callback(delattr, owner, name)
-        else:  # as it stands there, perhaps a staticmethod
-            self._stack.callback(setattr, owner, name, own)
 
 
 def _once(before: Any) -> Any:
@@ -235,41 +171,6 @@ def _noting(before: Any, resized: Callable[..., None]) -> Any:
     return resize_
 
 
-def _within(before: Any, context: Callable[[Any], AbstractContextManager[None]]) -> Any:
-    def method(owner: Any, *args: Any, **kwargs: Any) -> Any:
-        with context(owner):
-            return before(owner, *args, **kwargs)
-
-    return method
-
-
-def _agreed(before: Any) -> Any:
-    """In the place of a vote among all stages, once, on whether they know the shapes of what they are sent."""
-
-    def warm_up(schedule: Any, stages: Any, has_backward: bool, *done: Any) -> None:
-        from torch.distributed.pipelining._utils import InferenceMode
-
-        for stage in stages:
-            known = getattr(stage, "_user_meta", None)
-            if known is not None and InferenceMode.needs_dynamic(known, has_backward):
-                raise ShardingError(
-                    f"stage {stage.stage_index} of the pipeline asks the stage before it for shapes, and nothing is "
-                    "received here: give PipelineStage its input_args and output_args"
-                )
-            stage._inference_mode = InferenceMode.STATIC
-
-    return warm_up
-
-
-def _told(before: Any, tell: Callable[[Iterable[Tensor]], None]) -> Any:
-    def method(stage: Any, *args: Any, **kwargs: Any) -> Any:
-        operations = before(stage, *args, **kwargs)
-        tell(op.tensor for op in operations)
-        return operations
-
-    return method
-
-
 @contextmanager
 def process_group(rank: int, size: int) -> Iterator[None]:
     """A default process group of so many ranks that sends nothing, in this process.
@@ -291,7 +192,7 @@ def process_group(rank: int, size: int) -> Iterator[None]:
     with ExitStack() as stack:
         # DTensor keeps what it found out by the mesh, and two meshes are equal that look alike: so those of one world
         # are made unlike those of any other, whose process groups are gone.
-        _Replacing(stack)(DeviceMesh, "__init__", lambda before: _marking(before, next(_WORLDS)))
+        Replacing(stack)(DeviceMesh, "__init__", lambda before: _marking(before, next(_WORLDS)))
         try:
             store = FakeStore()  # a backend for meta too: without one, sends and receives can't be batched
             dist.init_process_group("cpu:fake,meta:fake", store=store, rank=rank, world_size=size)
@@ -353,16 +254,6 @@ def resharded(model: Any) -> None:
         for module in model.modules():
             if isinstance(module, FSDPModule):
                 module.reshard()
-
-
-_FORWARD = ("FORWARD", "SEND_F", "RECV_F", "UNSHARD", "RESHARD")
-
-
-def forward_alone(schedule: Any) -> None:
-    """Leave out the backward passes of a pipeline's schedule; PyTorch's `eval` fails where two neighbours are here."""
-    for rank, actions in getattr(schedule, "pipeline_order_with_comms", {}).items():
-        single = [part for action in actions for part in (action.sub_actions or (action,))]
-        schedule.pipeline_order_with_comms[rank] = [a for a in single if a.computation_type.name in _FORWARD]
 
 
 class _IntegersOnCpu(TorchDispatchMode):

@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from ..capture.concrete import ConcreteTracer
-from ..capture.host import HostCalls
 from ..errors import FxcostError, ShardingError, nearest, shown
 from ..meta.storages import Storages
 from ..meta.values import ValueRecorder
@@ -40,25 +39,12 @@ class Stage(nn.Module):
     def __init__(self, model: nn.Module, nodes: Sequence[Node], received: Sequence[Node], sent: Sequence[Node]) -> None:
         super().__init__()
         self._sketch, self.reads = _part(nodes, received, sent)
-        self.hands_on: tuple[tuple[int, ...], ...] | None = None
-        """Shapes of what it returns, where the next stage waits for them."""
         used = [n.target for n in self._sketch.nodes if n.op in ("call_module", "get_attr")]
         _pruned(model, used, self)
 
     def forward(self, *received: Tensor, **inputs: Tensor) -> Any:
-        """Run the nodes; returns what crosses to the next stage, or of the last one the tensors of its result.
-
-        Raises:
-            ShardingError: what crosses has another shape than in the model as it was.
-        """
-        made = Interpreter(self, self._sketch).run([*received, *(inputs[name] for name in self.reads)])
-        shapes = tuple(tuple(tensor.shape) for tensor in made)
-        if self.hands_on is not None and shapes != self.hands_on:
-            raise ShardingError(
-                f"a stage of the pipeline hands on {shapes}, where the next one waits for {self.hands_on}: a plan for "
-                "its layers must leave whole what crosses between stages"
-            )
-        return made
+        """Run the nodes; returns what crosses to the next stage, or of the last one the tensors of its result."""
+        return Interpreter(self, self._sketch).run([*received, *(inputs[name] for name in self.reads)])
 
 
 class Cut:
@@ -100,26 +86,6 @@ class Cut:
         return pytree.tree_unflatten(
             [next(made) if isinstance(leaf, Tensor) else leaf for leaf in self._leaves], self._structure
         )
-
-    def shapes(
-        self, model: nn.Module, inputs: dict[str, Tensor]
-    ) -> list[tuple[tuple[Tensor, ...], tuple[Tensor, ...]]]:
-        """What each stage receives and returns for one microbatch, on meta, with gradients where there are some."""
-        found: list[tuple[tuple[Tensor, ...], tuple[Tensor, ...]]] = []
-        recorder = ValueRecorder(Storages())
-        given: tuple[Tensor, ...] = ()
-        with torch.enable_grad(), recorder, HostCalls(recorder):
-            for stage in self.stages(model):
-                made = tuple(stage(*given, **inputs))
-                found.append((given, tuple(_alone(t) for t in made)))
-                given = found[-1][1]
-        return found
-
-
-def _alone(tensor: Tensor) -> Tensor:
-    """A tensor like another, without its history."""
-    found = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
-    return found.requires_grad_(tensor.requires_grad)
 
 
 def _leaves(model: nn.Module, cuts: Sequence[str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -13,11 +14,12 @@ from torch import nn
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp._fully_shard._fsdp_param_group import FSDPParamGroup
 from torch.distributed.pipelining.schedules import _PipelineSchedule
-from torch.distributed.pipelining.stage import _PipelineStageBase
+from torch.distributed.pipelining.stage import PipelineStage, _PipelineStageBase
 from torch.nn.parallel import distributed
 
 import fxcost
-from fxcost.ranks import private
+from fxcost.ranks import private, private_pipelines
+from fxcost.ranks.collector import full_passes_wait
 from tests.ranks.nets import Net, both, net, shard, tensor_parallel
 
 TOKENS = fxcost.spec(2, 16, dtype="int64")
@@ -33,8 +35,11 @@ def state_of_the_process() -> list[Any]:
         DeviceMesh.__init__,
         distributed._verify_param_shape_across_processes,
         distributed._sync_module_states,
-        *(vars(_PipelineStageBase)[name] for name in (*private._BACK, *private._SENT_BACK)),
-        vars(_PipelineSchedule)["_warmup_p2p"],
+        *(vars(_PipelineStageBase)[name] for name in (*private_pipelines.BACK, *private_pipelines.SENT_BACK)),
+        vars(_PipelineSchedule).get("_warmup_p2p"),
+        vars(PipelineStage).get("_shape_inference"),
+        vars(DeviceMesh).get("_concatenate"),
+        gc.get_threshold(),
         *(vars(FSDPParamGroup)[name] for name in ("_validate_no_meta_params", *private._SERVED)),
     ]
 
@@ -239,6 +244,33 @@ def test_a_missing_part_of_pytorch_is_named(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(private, "_NEEDED", (*private._NEEDED, ("torch.distributed.fsdp", "NoSuchThing.hook")))
     with pytest.raises(fxcost.ShardingError, match=r"has no torch.distributed.fsdp.NoSuchThing.hook"):
         analyzed(net(layers=1), mesh={"dp": 8}, parallelize=shard)
+
+
+def test_a_missing_part_of_pipelines_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So may what pipelines need: how stages agree has two ways, and one must be there."""
+    monkeypatch.setattr(
+        private_pipelines, "AGREEING", {("torch", "_NoSuch.vote"): None, ("torch", "_NoSuch.ask"): None}
+    )
+    with pytest.raises(fxcost.ShardingError, match=r"has no torch._NoSuch.vote or torch._NoSuch.ask"):
+        analyzed(net(layers=2), mesh={"dp": 2}, parallelize=fxcost.parallel.pipeline("dp"))
+
+
+def test_full_passes_of_the_collector_wait() -> None:
+    """While a rank is analysed, in whatever order two end, and also if the user has other thresholds than Python's."""
+    before = gc.get_threshold()
+    seen: list[tuple[int, int, int]] = []
+    try:
+        gc.set_threshold(500, 7, 3)
+        first, second = full_passes_wait(), full_passes_wait()
+        for enter_or_leave in (first.__enter__, second.__enter__, lambda: first.__exit__(None, None, None)):
+            enter_or_leave()
+            seen.append(gc.get_threshold())
+        assert {found[:2] for found in seen} == {(500, 7)}
+        assert all(found[2] > 10**6 for found in seen)
+        second.__exit__(None, None, None)
+        assert gc.get_threshold() == (500, 7, 3)
+    finally:
+        gc.set_threshold(*before)
 
 
 def test_worlds_do_not_mix() -> None:
