@@ -34,6 +34,7 @@ MEASURES: dict[str, tuple[str, Writer]] = {
     "flops": ("FLOPs", units.count),
     "bytes": ("bytes moved", units.byte_size),
     "peak_memory": ("peak memory", units.byte_size),
+    "sent": ("sent bytes", units.byte_size),
 }
 """Heading and way of writing of each number."""
 

@@ -19,7 +19,7 @@ from ..report import Report, as_report
 from ..text.amounts import parse_share
 from ..totals.module_tree import ModuleCost
 from .comparison import Comparison
-from .diff import diff
+from .diff import diff, traffic
 from .limits import COMPARED, LIMITS, NAMES, Culprit, Result, unknown
 
 MOST_NAMED = 5
@@ -76,8 +76,8 @@ def check(report: Report | str | PathLike[str], **budget: Any) -> Check:
             `max_param_bytes`, `max_bytes`, `max_activations`, `max_sent` and `max_peak_memory` (both of the training
             step if there is one, else of the forward pass; memory as eager Python holds it where that is known).
             `no_uncosted=True` allows no operator without a rule. `baseline`, a report or the path of its JSON file, is
-            what parameters, MACs, FLOPs, bytes moved and peak memory (in graph order) may exceed by no more than
-            `tolerance` ("1%" or 0.01).
+            what parameters, MACs, FLOPs, bytes moved, peak memory (in graph order) and what a rank sends may exceed by
+            no more than `tolerance` ("1%" or 0.01).
 
     Raises:
         BudgetError: an unknown limit, none at all, or a baseline that was taken on other inputs.
@@ -172,7 +172,7 @@ def _compared(baseline: Report, report: Report, tolerance: Fraction) -> list[Res
     found = diff(baseline, report)
     totals = {total.name: total for total in found.totals}
     results = []
-    for name in COMPARED:
+    for name in filter(totals.__contains__, COMPARED):
         was, now = totals[name].before, totals[name].after
         limit = was + int(was * tolerance)
         grown = _grown(found, name) if now > limit else ()
@@ -188,4 +188,9 @@ def _grown(found: Comparison, name: str) -> tuple[Culprit, ...]:
     """The modules that cost more by themselves than before."""
     if name == "peak_memory":
         return _top(found.after, _summed((t.module, t.nbytes) for t in found.after.memory.at_peak))
+    if name == "sent":
+        was, now = (
+            _summed((c.module, c.sent_bytes) for c in t.collectives) for t in traffic(found.before, found.after)
+        )
+        return _top(found.after, {module: n - was.get(module, 0) for module, n in now.items()})
     return _top(found.after, {row.name: getattr(row.own_change, name) for row in found.rows})

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from os import PathLike
 from typing import Any
 
+from ..communication.communication import Communication
 from ..errors.arguments import checked
 from ..report import Report, as_report
 from ..text import files
@@ -89,7 +90,8 @@ def diff(
     Both are reports, or paths of their JSON files. `names` is what views call them, by default those paths. A renamed
     module is one row, not a removal and an addition; it must be of the same class and of like size (at most twice the
     parameters and MACs).
-    `peak_memory` is that of the forward pass in graph order, which two reports have however they were captured.
+    `peak_memory` is that of the forward pass in graph order, which two reports have however they were captured. Of
+    ranks of a sharded model `sent` is what they send, in a training step if both have one.
 
     Raises:
         InputError: one is neither a report nor a path.
@@ -102,5 +104,16 @@ def diff(
     root = rows[0]
     figures = [(f.name, getattr(root.was, f.name), getattr(root.is_now, f.name)) for f in fields(Figures)]
     figures.append(("peak_memory", before.memory.peak_bytes, after.memory.peak_bytes))
+    if before.rank is not None or after.rank is not None:
+        was, now = traffic(before, after)
+        figures.append(("sent", was.sent_bytes, now.sent_bytes))
     totals = tuple(Change(name=name, before=was, after=now) for name, was, now in figures)
     return Diff(before=before, after=after, totals=totals, rows=rows, names=names or (named[0], named[1]))
+
+
+def traffic(before: Report, after: Report) -> tuple[Communication, Communication]:
+    """What ranks communicate: in a training step if both reports have one, else in the forward pass."""
+    steps = before.training, after.training
+    if steps[0] is not None and steps[1] is not None:
+        return steps[0].communication, steps[1].communication
+    return before.communication, after.communication

@@ -39,8 +39,8 @@ LIMITS: Mapping[str, Limit] = MappingProxyType(
 )
 """Numbers that a budget can limit. Those of a baseline are in `COMPARED`."""
 
-COMPARED = ("params", "macs", "flops", "bytes", "peak_memory")
-"""Numbers that a baseline limits."""
+COMPARED = ("params", "macs", "flops", "bytes", "peak_memory", "sent")
+"""Numbers that a baseline limits; what is sent, of ranks of a sharded model."""
 
 OTHERS = ("no_uncosted", "baseline", "tolerance")
 """What a budget can say beside limits."""

@@ -159,3 +159,20 @@ def test_counts(text, count):
 def test_shares():
     """A share is exact; one hundredth is 1%."""
     assert parse_share("1%") == parse_share(0.01) == parse_share("0.01")
+
+
+def test_a_baseline_limits_what_a_rank_sends():
+    """More than before is over the limit, and the modules for which more is sent are named."""
+    recipes = [{f"{i}": "colwise_gathered" for i in range(n)} for n in (1, 2)]
+    before, after = (
+        fxcost.analyze(
+            nn.Sequential(nn.Linear(4, 4, bias=False), nn.Linear(4, 4, bias=False)),
+            (2, 4),
+            mesh={"tp": 2},
+            parallelize=fxcost.parallel.tensor_parallel("tp", plan),
+        )
+        for plan in recipes
+    )
+    (broken,) = (r for r in fxcost.check(after, baseline=before).broken if r.measure == "sent")
+    assert (broken.baseline, broken.actual, broken.limit) == (16, 32, 16)
+    assert [(culprit.module, culprit.amount) for culprit in broken.culprits] == [("1", 16)]

@@ -353,3 +353,21 @@ def test_paths_serve_as_reports(tmp_path):
     report.to_json(tmp_path / "report.json")
     assert not any(total.change for total in fxcost.diff(tmp_path / "report.json", report).totals)
     assert fxcost.check(str(tmp_path / "report.json"), max_macs=6).ok
+
+
+def test_what_ranks_send_is_compared():
+    """Of a training step if both have one, else of the forward pass; of models that are whole there is nothing."""
+    model, both = nn.Sequential(nn.Linear(8, 8, bias=False)), {"mesh": {"dp": 2}}
+    ways = [fxcost.parallel.fully_shard(), fxcost.parallel.ddp()]
+    step = [fxcost.analyze(model, (2, 8), training=True, parallelize=way, **both) for way in ways]
+    forward = fxcost.analyze(model, (2, 8), parallelize=ways[0], **both)
+    weight = 8 * 8 * 4
+    for before, after, sent in (
+        (*step, (weight, weight)),  # gathered and reduced, half of it each time; reduced to all in two rounds
+        (forward, step[1], (weight // 2, 0)),
+        (forward, fxcost.analyze(model, (2, 8)), (weight // 2, 0)),
+    ):
+        total = fxcost.diff(before, after).totals[-1]
+        assert (total.name, total.before, total.after) == ("sent", *sent)
+    assert "sent bytes" in str(fxcost.diff(*step))
+    assert not any(total.name == "sent" for total in fxcost.diff(*2 * [fxcost.analyze(model, (2, 8))]).totals)

@@ -303,6 +303,21 @@ def test_devices_have_cards(training: bool) -> None:
         report.to_html(devices=("rtx409",))
 
 
+@pytest.mark.parametrize("training", [False, True])
+def test_a_rank_has_a_card(training: bool) -> None:
+    """What it sends, in a training step if there is one, along which dimension, and which rank it is."""
+    model, recipe = nn.Sequential(nn.Linear(64, 64, bias=False)), fxcost.parallel.fully_shard()
+    report = fxcost.analyze(model, (2, 64), training=training, mesh={"dp": 2}, parallelize=recipe)
+    text = unescape(page(report))
+    assert "Sent by this rank" in text
+    found = report.communication if report.training is None else report.training.communication
+    weight = 64 * 64 * 4
+    assert found.sent_bytes == weight // 2 * (2 if training else 1)
+    assert f"dp {units.byte_size(found.sent_bytes)}" in text
+    assert f"rank {report.rank}" in text
+    assert "Sent by this rank" not in page(fxcost.analyze(model, (2, 64)))
+
+
 def test_hostile_names_stay_text() -> None:
     """No element, attribute or script comes of a name; each is shown as it is, unprintable characters replaced."""
     plain, hostile = (Parsed(page(fxcost.analyze(model, (2, 4)))) for model in (nn.Linear(4, 4), hostile_model()))

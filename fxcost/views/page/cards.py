@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from ...memory.analysis import Analysis
 from ...memory.training import Training
+from ...records.communication import Rank
 from ...text import units
 from ..summary import coverage
 
@@ -31,6 +32,8 @@ class Card:
 def cards(report: Analysis) -> list[Card]:
     """The totals of a report, those of a training step among them if one was analysed."""
     made = [_parameters(report), *_work(report), _traffic(report), _peak(report), _coverage(report)]
+    if report.rank is not None:
+        made.append(_sent(report, report.rank))
     if report.training is not None:
         made.extend(replace(card, wide=True) for card in _training(report.training))
     return made
@@ -86,6 +89,15 @@ def _peak(report: Analysis) -> Card:
     if memory.peak_eager_bytes is not None:
         notes.append(f"{units.byte_size(memory.peak_eager_bytes)} as eager Python holds it")
     return _bytes("Peak memory", memory.peak_bytes, *notes)
+
+
+def _sent(report: Analysis, rank: Rank) -> Card:
+    step = report.training
+    found = report.communication if step is None else step.communication
+    dims = [f"{name or 'others'} {units.byte_size(t.sent_bytes)}" for name, t in found.by_mesh_dim().items()]
+    passes = "forward pass" if step is None else "training step"
+    told = f"{units.plural(len(found.collectives), 'collective')} of a {passes}", ", ".join(dims), f"rank {rank}"
+    return replace(_bytes("Sent by this rank", found.sent_bytes, *filter(None, told)), wide=True)
 
 
 def _training(training: Training) -> Iterator[Card]:

@@ -8,6 +8,7 @@ const diff = (() => {
     flops: ["FLOPs", "count"],
     bytes: ["Bytes moved", "bytes"],
     peak_memory: ["Peak memory", "bytes"],
+    sent: ["Sent bytes", "bytes"],
   };
   const measureOf = (name) => MEASURES[name] || [name, "count"];
   const signed = (n, unit) => (n ? `${n > 0 ? "+" : ""}${short(n, unit)}` : "–");
