@@ -13,6 +13,8 @@ import click
 
 from .checks import check_device, check_drawing, check_plot, check_table, check_tools
 from .devices import find_device
+from .links import OPTION as LINKS
+from .links import parse_links
 from .model import comma_separated
 from .output import check_writable, present, write_file, write_view, wrote
 
@@ -67,6 +69,7 @@ _OPTIONS = (
         help="For --device: which operators run as one.",
     ),
     click.option("--peak", metavar="DTYPE", help="For --device: reckon at the peak of this dtype: tf32, bfloat16."),
+    LINKS,
     click.option(
         "--plot",
         metavar="PATH",
@@ -96,13 +99,29 @@ def take_views(options: dict[str, Any]) -> dict[str, Any]:
     Raises:
         FxcostError, ClickException: a name in them is not known, or a path can't be written.
     """
-    names = (*LAYOUT, "tools", "memory", "device", "fusion", "peak", "plot", "collapse", "card", "chrome_trace")
+    names = (
+        *LAYOUT,
+        "tools",
+        "memory",
+        "device",
+        "fusion",
+        "peak",
+        "links",
+        "plot",
+        "collapse",
+        "card",
+        "chrome_trace",
+    )
     views = {name: options.pop(name) for name in (*names, *(_name(option) for option, _, _ in FILES))}
     check_table(**{name: views[name] for name in ("by", "sort", "columns", "format")})
     check_tools(views["tools"])
     check_device(views["device"], views["peak"])
     if views["fusion"] != "none" and views["device"] is None:
         raise click.UsageError("--fusion is for --device: name the device")
+    if views["links"] is not None:
+        if views["device"] is None:
+            raise click.UsageError("--links is for --device: name the device whose ranks are meant")
+        views["links"] = parse_links(views["links"])
     check_plot(views["plot"])
     if views["chrome_trace"] is not None and views["device"] is None:
         raise click.UsageError("--chrome-trace is for --device: name the device whose times are meant")
@@ -181,4 +200,4 @@ def _roofline(report: Report, views: dict[str, Any]) -> Roofline | None:
     """The roofline on the device that was named, if one was."""
     if views["device"] is None:
         return None
-    return report.roofline(find_device(views["device"]), views["peak"], views["fusion"])
+    return report.roofline(find_device(views["device"]), views["peak"], views["fusion"], views["links"])

@@ -64,7 +64,13 @@ PHRASES: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...
         (r"\(weights=\), or take more devices", "(--weights), or take more (--devices)"),
         (r"\(peak=…, --peak\)", "(--peak)"),
         (r"hf:CLASS or hf:FOLDER, or a module", "hf:CLASS or hf:FOLDER"),
-        (r", or give fxcost\.Link\(bytes_per_s=…\)", ""),
+        (r", or give fxcost\.Link\(bytes_per_s=…\)", ", or bytes a second, as in --links dp=25GB"),
+        (
+            r"links= are those between ranks: analyse the model with mesh= and parallelize=",
+            "--links are those between ranks: analyse the model with --mesh and --parallel",
+        ),
+        (r"links has none for the dimension '(\w+)': give .* or the like", r"--links has none for \1: give \1=nvlink"),
+        (r"links names", "--links names"),
         (
             r"as in fxcost\.analyze\(model, inputs, mesh=\{'dp': 8\}, parallelize=apply\)",
             "as in --mesh dp=8 --parallelize FILE.py:apply",

@@ -22,6 +22,9 @@ class Net(nn.Sequential):
 def apply(model, mesh):
     fully_shard(model, mesh=mesh)
 
+def along(model, mesh):
+    fully_shard(model, mesh=mesh["dp"])
+
 def nothing(model, mesh):
     pass
 """
@@ -93,3 +96,49 @@ def test_nonsense(run: Run, path: str, options: tuple[str, ...], said: str) -> N
     assert (code, out) == (2, "")
     assert said in error
     assert error.count("\n") == 1
+
+
+def test_links(run: Run, path: str) -> None:
+    """Bounds with what a rank sends, as in Python; a name, or bytes a second, for each dimension or for all."""
+    how = (
+        f"{path}:Net",
+        "--input",
+        "8,64",
+        "--mesh",
+        "dp=2,tp=2",
+        "--parallelize",
+        f"{path}:along",
+        "--device",
+        "h100",
+    )
+    code, said, _ = run(*how, "--links", "tp=nvlink,dp=25GB/s")
+    assert code == 0
+    words = " ".join(said.split())
+    assert "Link dp given: 25.0 GB/s in one direction" in words
+    assert "Rank, forward at least" in words
+    assert "450 GB/s" in run(*how, "--links", "nvlink")[1]
+    assert "Rank, forward" not in run(*how)[1]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--links", "nvlink"), "--links is for --device"),
+        (("--device", "h100", "--links", "nvlink"), "--links are those between ranks: analyse the model with --mesh"),
+        (("--device", "h100", "--links", "dp=nvlin"), "did you mean nvlink"),
+        (("--device", "h100", "--links", "copper"), "or bytes a second, as in --links dp=25GB"),
+        (("--device", "h100", "--links", "dp=nvlink,pcie5"), "give DIM=LINK"),
+        (("--device", "h100", "--links", "dp=25XB"), "is no size in bytes"),
+        (("--device", "h100", "--links", "dp=0"), "a link has a bandwidth above 0"),
+        (("--device", "h100", "--mesh", "dp=2", "--parallel", "fsdp:dp", "--links", "tp=nvlink"), "--links names 'tp'"),
+        (
+            ("--device", "h100", "--mesh", "dp=2,tp=1", "--parallel", "fsdp:dp", "--links", "tp=nvlink"),
+            "--links has none for dp: give dp=nvlink",
+        ),
+    ],
+)
+def test_bad_links(run: Run, path: str, options: tuple[str, ...], said: str) -> None:
+    """One line each, in the words of the command line."""
+    code, _, error = run(f"{path}:Net", "--input", "8,64", *options)
+    assert (code, error.count("\n")) == (2, 1), error
+    assert said in error
