@@ -1,6 +1,7 @@
 """Every type of transformers with a plan for tensor parallel, on two ranks: `python benchmarks/ranks.py [TYPE …]`.
 
-Each is built with its default configuration, two layers deep, and run as one rank of two by transformers' own plan.
+Each is built with its default configuration (and what that leaves open), two layers deep or as deep as to have one of
+each kind, and run as one rank of two by transformers' own plan.
 Printed are MACs × 2 ÷ those of the whole model (1.0 if everything is split), the share of parameters that a rank holds
 twice, and what was not costed; at the end how many types did what.
 """
@@ -11,11 +12,13 @@ import sys
 import time
 import warnings
 from collections import Counter
+from contextlib import suppress
 from typing import Any
 
 import torch
 import transformers
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM
+from zoo_hf import ARGUMENTS
 
 import fxcost
 
@@ -28,15 +31,24 @@ def types() -> list[str]:
     return [name for name in sorted(known) if getattr(CONFIG_MAPPING[name], "base_model_tp_plan", None)]
 
 
+DEPTHS = ("num_hidden_layers", "n_layer", "num_layers")
+KINDS = ("layer_types", "mlp_layer_types", "layers_block_type")
+
+
 def model_of(name: str) -> Any:
-    """A shallow model of a type, on meta."""
-    config = CONFIG_MAPPING[name]()
-    for depth in ("num_hidden_layers", "n_layer", "num_layers"):
-        if getattr(config, depth, None):
-            setattr(config, depth, 2)
-    for row in ("layer_types", "mlp_layer_types"):
-        if getattr(config, row, None):
-            setattr(config, row, getattr(config, row)[:2])
+    """A shallow model of a type, on meta: of two layers, or as many as have one of each kind."""
+    config = CONFIG_MAPPING[name](**ARGUMENTS.get(name, {}))
+    rows = [list(getattr(config, kind)) for kind in KINDS if getattr(config, kind, None)]
+    depth = max([2, *(max(map(row.index, row)) + 1 for row in rows)])
+    for attribute in DEPTHS:
+        if getattr(config, attribute, None):
+            setattr(config, attribute, depth)
+    for kind in KINDS:
+        if getattr(config, kind, None):
+            with suppress(AttributeError):  # follows from the depth
+                setattr(config, kind, getattr(config, kind)[:depth])
+    if getattr(config, "num_kv_shared_layers", None):
+        config.num_kv_shared_layers = 0
     config.use_cache = False
     with torch.device("meta"):
         return AutoModelForCausalLM.from_config(config).eval()

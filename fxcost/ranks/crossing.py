@@ -6,7 +6,8 @@ DTensor, of which PyTorch's `PipelineStage` also wants to know how its gradient 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from inspect import signature
 from typing import Any
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from ..capture.host import HostCalls
-from ..errors import ShardingError
+from ..errors import FxcostError, ShardingError
 from ..meta.storages import Storages
 from ..records.communication import Group
 from ..records.tree import named_modules
@@ -92,11 +93,28 @@ def _run(stages: Sequence[nn.Module], inputs: Mapping[str, Tensor]) -> tuple[lis
     made: list[Tensors] = []
     given: Tensors = ()
     with recorder, HostCalls(recorder):
-        for stage in stages:
-            made.append(tuple(stage(*given, **{name: inputs[name] for name in stage_of(stage).reads})))
+        for i, stage in enumerate(stages):
+            with _told_of(i, len(stages)):
+                made.append(tuple(stage(*given, **{name: inputs[name] for name in stage_of(stage).reads})))
             found.append(Ends(given, tuple(_alone(t) for t in made[-1])))
             given = found[-1].sent
     return found, made
+
+
+@contextmanager
+def _told_of(stage: int, count: int) -> Iterator[None]:
+    """What a stage raises is said with what to look at."""
+    try:
+        yield
+    except FxcostError:
+        raise
+    except Exception as error:
+        text = " ".join(str(error).split())
+        raise ShardingError(
+            f"stage {stage} of the pipeline's {count} does not run as it is sharded: {type(error).__name__}: {text}. "
+            "Sizes that a plan splits (heads, widths, tokens) must divide by the mesh, and operators between blocks "
+            "keep the sizes that they have in the whole model"
+        ) from error
 
 
 def stage_of(module: nn.Module) -> Stage:

@@ -7,7 +7,7 @@ from inspect import signature
 from typing import Any
 
 import pytest
-from torch import nn
+from torch import Tensor, nn
 from torch.distributed.pipelining import PipelineStage, Schedule1F1B
 from torch.distributed.tensor import DTensor, Replicate, Shard
 from torch.distributed.tensor.parallel import (
@@ -19,7 +19,7 @@ from torch.distributed.tensor.parallel import (
 
 import fxcost
 from fxcost.report import Report
-from tests.ranks.nets import HIDDEN, VOCAB, net, tensor_parallel
+from tests.ranks.nets import HIDDEN, VOCAB, Net, net, tensor_parallel
 from tests.ranks.test_pipelines import BATCH, BETWEEN, LAYERS, LENGTH, TOKENS, on_cpu, one_device, said, sent
 
 ZERO = 4
@@ -108,6 +108,25 @@ def test_what_a_function_changes_of_what_crosses() -> None:
     report = fxcost.analyze(net(layers=2), TOKENS, training=True, mesh={"pp": 2}, parallelize=recipe)
     assert report.training is not None
     assert {c.payload_bytes for c in report.training.communication.collectives} == {BETWEEN // 2}
+
+
+class Viewing(Net):
+    """Between its layers stands an operator that has the number of tokens written into it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.tok_embeddings(x)
+        for layer in self.layers:
+            x = layer(x).view(1, LENGTH, -1)
+        return self.output(self.norm(x))
+
+
+def test_operators_between_blocks_keep_their_sizes() -> None:
+    """They don't fit a part of the tokens, and the error says where to look."""
+    both = fxcost.parallel.together(fxcost.parallel.pipeline(), fxcost.parallel.tensor_parallel("tp", tokens_split()))
+    with pytest.raises(
+        fxcost.ShardingError, match=r"stage 0 of the pipeline's 2 does not run as it is sharded: .*sizes"
+    ):
+        fxcost.analyze(Viewing(layers=4), TOKENS, mesh={"pp": 2, "tp": 2}, parallelize=both)
 
 
 def test_fsdp_by_a_function() -> None:
