@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from fxcost import cli
+from fxcost.cli import model as options_of
 from fxcost.sources.shapes import parse_inputs
 
 ROOT = Path(__file__).parent.parent
@@ -58,9 +59,9 @@ def test_command_lines_parse(command, monkeypatch):
     if not options.get("model"):
         return
     if "inputs" in options:
-        inputs = parse_inputs(options["inputs"], cli.model.parse_dims(options.get("dims", ())))
+        inputs = parse_inputs(options["inputs"], options_of.parse_dims(options.get("dims", ())))
         assert len(inputs.args) + len(inputs.kwargs) == len(options["inputs"])
-    assert len(cli.model.parse_arguments(options["arguments"])) == len(options["arguments"])
+    assert len(options_of.parse_arguments(options["arguments"])) == len(options["arguments"])
     assert ":" in options["model"]
 
 

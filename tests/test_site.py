@@ -44,6 +44,37 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+PAGES = sorted((ROOT / "docs").rglob("*.md"))
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    """`mkdocs build --strict` would warn; here without MkDocs."""
+    listed = re.findall(r"^ +- [^:\n]+: (\S+\.md)$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE)
+    made = {"index.md", "contributing.md", "changelog.md"}  # by docs/site_hooks.py
+    assert {str(path.relative_to(ROOT / "docs")) for path in PAGES} | made == set(listed)
+    assert len(set(listed)) == len(listed)
+
+
+@pytest.mark.parametrize("page", [*PAGES, *sorted(ROOT.glob("*.md"))], ids=lambda path: path.name)
+def test_links_of_the_sources_lead_somewhere(page: Path) -> None:
+    """Files that Markdown links to are there, also where MkDocs is not installed."""
+    text = re.sub(r"```.*?```|`[^`\n]*`", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    links = {urldefrag(link)[0] for link in re.findall(r"\]\(([^)\s]+)\)", text)}
+    files = {link for link in links if link and not re.match(r"[a-z]+:", link)}
+    assert {link for link in files if not (page.parent / unquote(link)).exists()} == set()
+
+
+def test_public_names_are_in_the_sources_of_the_reference() -> None:
+    """Every public name, those of `fxcost.parallel` too, has its line in docs/reference/; here without MkDocs."""
+    import fxcost
+
+    texts = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "docs" / "reference").glob("*.md"))
+    listed = {line.rpartition(".")[2] for line in re.findall(r"^::: (fxcost\.[\w.]+)", texts, re.MULTILINE)}
+    errors = {name for name in fxcost.__all__ if name.endswith("Error")}
+    recipes = set(fxcost.parallel.__all__) - {"Recipe"}
+    assert (set(fxcost.__all__) | recipes) - errors - {"conventions", "parallel"} <= listed
+
+
 def test_every_link_leads_somewhere(site: Path) -> None:
     """Pages, pictures, styles and headings that are linked to inside of the site are there."""
     pages: dict[Path, _Links] = {}
@@ -88,5 +119,5 @@ def test_public_functions_are_in_the_reference(site: Path) -> None:
     import fxcost
 
     texts = "".join(path.read_text(encoding="utf-8") for path in (site / "reference").glob("*.html"))
-    names = set(fxcost.__all__) - {"conventions"}
+    names = set(fxcost.__all__) - {"conventions", "parallel"} | set(fxcost.parallel.__all__) - {"Recipe"}
     assert {name for name in names if not re.search(rf'id="fxcost\.[\w.]*\b{name}"', texts)} == set()

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import FxcostError, TrainingError
+from ..errors import FxcostError, TrainingError, said
 from ..meta import unit_gradients as _unit_gradients  # noqa: F401  (registers them)
 from ..meta.segments import Segment, is_plain
 from ..model.inputs import Arguments, tensors_in
@@ -250,7 +250,7 @@ class _Failing:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
         if error is None or isinstance(error, FxcostError) or not isinstance(error, Exception):
             return
-        text = " ".join(str(error).split())
+        text = said(error)
         raise TrainingError(f"{self._what} failed on meta tensors: {type(error).__name__}: {text}") from error
 
 

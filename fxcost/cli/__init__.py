@@ -1,8 +1,8 @@
 """The command `fxcost`: arguments, exit codes and output streams. Nothing else in the package prints.
 
 `fxcost MODEL …` is short for `fxcost cost MODEL …`. A command is a file of this package: a function with
-`@fxcost.command()`, which shares the options that say which model is meant through `@model_options`; import it below.
-torch is imported when a command runs, not for `--help`.
+`@fxcost.command()`, which shares the options that say which model is meant through `@model_options`, and a line in
+commands.py. It is imported when it is asked for, and torch when it runs, not for `--help`.
 
 Exit codes: 0 good; 1 the model was analysed but something asked for does not hold (`--strict`); 2 bad usage, or a
 model that can't be built or analysed, with one line on the error stream; 130 interrupted.
@@ -19,52 +19,11 @@ from collections.abc import Sequence
 import click
 
 from ..errors import FxcostError, nearest
-from . import (
-    check,
-    completion,
-    conventions,
-    cost,
-    devices,
-    diff,
-    explain,
-    fit,
-    measure,
-    model,
-    models,
-    plan,
-    rank,
-    serve,
-    show,
-    solve,
-    stages,
-    sweep,
-)
+from .commands import VARIABLE
 from .group import fxcost
 from .output import BAD_USAGE, GOOD, INTERRUPTED, fail, prepare_streams, silence
-from .wording import in_options
 
-__all__ = [
-    "check",
-    "completion",
-    "conventions",
-    "cost",
-    "devices",
-    "diff",
-    "explain",
-    "fit",
-    "fxcost",
-    "main",
-    "measure",
-    "model",
-    "models",
-    "plan",
-    "rank",
-    "serve",
-    "show",
-    "solve",
-    "stages",
-    "sweep",
-]
+__all__ = ["fxcost", "main"]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -73,8 +32,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing is downloaded, whatever a model's own code asks for
     prepare_streams()
     try:
-        if completion.VARIABLE in os.environ:
-            return completion.answer(os.environ[completion.VARIABLE])
+        if VARIABLE in os.environ:
+            from .completion import answer
+
+            return answer(os.environ[VARIABLE])
         return _run(args)
     except KeyboardInterrupt:
         return fail("interrupted", INTERRUPTED)
@@ -132,6 +93,8 @@ def _where_to_read(error: click.ClickException) -> str:
 def _said(error: BaseException) -> str:
     """What went wrong, in one line."""
     if isinstance(error, FxcostError):
+        from .wording import in_options
+
         return in_options(str(error))
     if isinstance(error, SystemExit):
         return f"the code of the model ended the process (SystemExit: {error.code}); --debug shows where"

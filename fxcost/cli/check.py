@@ -6,13 +6,13 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import chdir, redirect_stdout
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from ..compare.limits import LIMITS, OTHERS
+from ..errors import nearest
 from .checks import check_limits
 from .complete import complete_model
 from .group import fxcost
@@ -128,7 +128,7 @@ def _budgets(name: str | None) -> list[Budget]:
     except BudgetError:
         budgets = {}
     if name not in budgets:
-        near = get_close_matches(name, budgets, n=1) or list(filter(None, budgets))
+        near = nearest(name, budgets, n=1) or list(filter(None, budgets))
         known = f"; pyproject.toml has {', '.join(near)}" if near else ""
         raise click.UsageError(f"{name!r} is no model (torchvision:resnet50 …) and no budget{known}")
     return [budgets[name]]

@@ -15,12 +15,10 @@ from click.shell_completion import (
     split_arg_string,
 )
 
+from .commands import VARIABLE
 from .complete import complete_value
 from .group import fxcost
 from .output import GOOD, emit
-
-VARIABLE = "_FXCOST_COMPLETE"
-"""The variable through which the scripts ask for completions."""
 
 
 class OurCompletion(ShellComplete):

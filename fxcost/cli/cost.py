@@ -9,7 +9,7 @@ import click
 from .checks import check_device
 from .group import fxcost
 from .model import ModelOptions, analyse, comma_separated, model_options
-from .output import FAILED, GOOD, emit, fail
+from .output import FAILED, GOOD, fail, present
 from .ranks import rank_options
 from .views import show_views, take_views, view_options
 
@@ -74,7 +74,8 @@ def cost(*, strict: bool, formula: bool, devices: list[str] | None, mode: str, *
     report = analyse(ModelOptions(**options))
     show_views(report, views)
     if devices and "-" not in views.values():
-        emit("\n" + _estimates(report, devices, mode, views["top"], views["format"] or "rounded_outline"))
+        layout = views["format"] or "rounded_outline"
+        present(lambda: "\n" + _estimates(report, devices, mode, views["top"], layout), markup=layout)
     if strict and report.uncosted:
         operators = ", ".join(f"{op} ({times}×)" for op, times in report.uncosted.items())
         return fail(f"operators without a rule ran: {operators}", FAILED)

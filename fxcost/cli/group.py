@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sys
-from difflib import get_close_matches
+from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
 
+from ..errors import nearest
 from ..text.paper import NARROWEST, reflowed
 from ..text.version import VERSION
+from .commands import Commands
 from .output import terminal_width
 
 SECTIONS = {
@@ -86,6 +88,11 @@ class DefaultCommand(click.Group):
 
     command_class = Grouped
     default = "cost"
+    commands: Commands
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.commands = Commands()
 
     def get_help(self, ctx: click.Context) -> str:
         """The help, which fits the terminal."""
@@ -104,7 +111,7 @@ class DefaultCommand(click.Group):
         """Catch a mistyped command before it is taken for a model."""
         if name in MEANT:
             raise click.UsageError(f"no command {name!r}; {MEANT[name]}")
-        near = get_close_matches(name, self.commands, n=1, cutoff=0.75)
+        near = nearest(name, self.commands, n=1, cutoff=0.75)
         if near:
             raise click.UsageError(f"no command {name!r}; did you mean {near[0]!r}?")
 
@@ -128,6 +135,11 @@ class DefaultCommand(click.Group):
         """Show the default command's options above the commands."""
         self.commands[self.default].format_options(ctx, formatter)
         self.format_commands(ctx, formatter)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """A line each, without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, self.commands.summary(name)) for name in sorted(self.commands)])
 
 
 @click.group(cls=DefaultCommand, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from .checks import check_format
+from .checks import check_format, check_numbers
 from .complete import complete_model
 from .group import fxcost
 from .model import ModelOptions, analyse, input_options
@@ -35,6 +35,7 @@ def rank(*, models: Sequence[str], device: str, mode: str, table_format: str, **
     from ..speed.devices import Device
 
     check_format(table_format)
+    check_numbers(dtype=options["dtype"], training=False, optimizer=None)
     found = Device.named(device)  # what is not known is said before any model is built
     with redirect_stdout(sys.stderr):
         names = list(dict.fromkeys(name for model in models for name in matching(model)))

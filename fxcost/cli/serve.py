@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .checks import check_device, check_format, check_numbers, check_plot
 from .complete import complete_model
 from .devices import find_device
 from .group import fxcost
 from .model import comma_separated, parse_arguments
-from .output import GOOD, check_writable, present, write
+from .output import GOOD, check_writable, present, write, wrote
 from .progress import quiet_option, working
 
 if TYPE_CHECKING:
@@ -108,9 +109,15 @@ def serve(*, model: str, names: list[str] | None, csv_path: str | None, plot_pat
       fxcost serve hf:folder --weights int4:g128 --kv fp8 --device h100,rtx4090 --csv table.csv
       fxcost serve hf:deepseek_v3 --weights fp8:128x128 --device h200 --devices 8 --speculate 4 --acceptance 0.8
     """
+    for path, option in ((csv_path, "--csv"), (plot_path, "--plot")):
+        if path is not None and not names:
+            raise click.UsageError(f"{option} needs a device: --device h100")
     check_writable(csv_path)
-    if plot_path is not None and not names:
-        raise click.UsageError("--plot needs a device: --device h100")
+    check_plot(plot_path)
+    check_format(options["table_format"])
+    check_numbers(dtype=options["dtype"], training=False, optimizer=None)
+    for name in names or ():
+        check_device(name, None)
     with redirect_stdout(sys.stderr), working(f"analysing {model}"):
         gen = _generation(model, options)
         made = [_bounds(gen, name, options) for name in names or ()]
@@ -118,12 +125,11 @@ def serve(*, model: str, names: list[str] | None, csv_path: str | None, plot_pat
         batches = parse_batches(options["batch"])
         sweeps = [bounds.sweep(batches, contexts) for bounds in made]
     if csv_path is not None:
-        if not sweeps:
-            raise click.UsageError("--csv needs a device: --device h100")
         tables = [sweep.to_csv().splitlines() for sweep in sweeps]
         write(csv_path, "\n".join([*tables[0], *(line for table in tables[1:] for line in table[1:])]) + "\n")
     if plot_path is not None:
         sweeps[0].plot(plot_path)
+        wrote(plot_path)
     if csv_path != "-":
         present(lambda: _text(gen, made, sweeps, options), markup=options["table_format"])
     return GOOD

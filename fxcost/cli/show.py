@@ -29,8 +29,9 @@ def show(*, report: str, **options: Any) -> int:
     """
     from ..report import Report
 
+    views = take_views(options)
     source = _standard_input() if report == "-" else report
-    show_views(Report.from_json(source), take_views(options))
+    show_views(Report.from_json(source), views)
     return GOOD
 
 

@@ -6,9 +6,10 @@ from typing import Any
 
 import click
 
+from .checks import check_format
 from .group import fxcost
 from .model import model_options, report_of
-from .output import GOOD, emit
+from .output import GOOD, present
 
 
 @fxcost.command()
@@ -37,7 +38,13 @@ from .output import GOOD, emit
 )
 @click.option("--microbatches", type=click.IntRange(min=1), multiple=True, help="Also say how long stages wait.")
 @click.option("--training", is_flag=True, help="Also say what each stage saves for its backward pass.")
-@click.option("--format", metavar="FORMAT", default="rounded_outline", help="Any format of tabulate: github, plain …")
+@click.option(
+    "--format",
+    "table_format",
+    metavar="FORMAT",
+    default="rounded_outline",
+    help="Any format of tabulate: github, plain …",
+)
 def stages(
     *,
     model: str,
@@ -46,7 +53,7 @@ def stages(
     balance: str,
     slack: float,
     microbatches: tuple[int, ...],
-    format: str,  # noqa: A002
+    table_format: str,
     **options: Any,
 ) -> int:
     """Cut MODEL, or a report written with --json, into stages of a pipeline, on the inputs of one microbatch.
@@ -57,7 +64,8 @@ def stages(
     """
     from ..pipeline.stages import stages as cut
 
+    check_format(table_format)
     found = cut(report_of(model, options), k, by=by, balance=balance, slack=slack)
     waits = [f"Bubble with {m} microbatches: {found.bubble(m):.1%}" for m in microbatches]
-    emit("\n".join([found.table(format), *waits]))
+    present(lambda: "\n".join([found.table(table_format), *waits]), markup=table_format)
     return GOOD

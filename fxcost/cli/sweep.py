@@ -56,6 +56,7 @@ def sweep(*, models: Sequence[str], csv: str | None, **options: Any) -> int:
     pool = {key: options.pop(key) for key in ("processes", "timeout", "memory", "retry")}
     Sweep(()).table(**layout)  # what can't be shown or written must be known before hours of work
     check_writable(csv)
+    check_writable(options["jsonl"])
     path, quiet = options.pop("jsonl"), click.get_current_context().meta.get(QUIET)
     with redirect_stdout(sys.stderr):  # what a library prints as it is imported is not part of the answer
         found = run(list(items(models, **options)), path=path, progress=not quiet, **pool)

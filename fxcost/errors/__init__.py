@@ -5,6 +5,7 @@ In: arguments of public functions, to be checked (arguments.py). Out: children o
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 from reprlib import Repr
@@ -137,3 +138,16 @@ def nearest(given: Any, known: Iterable[str], n: int = 3, cutoff: float = 0.6) -
     (['convolution'], [])
     """
     return get_close_matches(given[:_LONGEST], list(known), n, cutoff) if isinstance(given, str) else []
+
+
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+_OVERLOADS = re.compile(r",? but expected one of:.*", re.DOTALL)
+
+
+def said(error: BaseException) -> str:
+    """What an exception of others says, in one line: without colours, and without PyTorch's list of all overloads.
+
+    >>> said(TypeError("wrong - got (\\x1b[31;1mlist\\x1b[0m), but expected one of:\\n * (Tensor input)"))
+    'wrong - got (list)'
+    """
+    return " ".join(_OVERLOADS.sub("", _COLOURS.sub("", str(error))).split())

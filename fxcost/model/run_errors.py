@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ..errors import MissingMetaKernelError, ModelRunError, UnknownValueError
+from ..errors import MissingMetaKernelError, ModelRunError, UnknownValueError, said
 from ..meta.nested import is_nested
 from ..meta.user_code import raising_line
 from ..records.recording import tensor_specs
@@ -24,7 +24,7 @@ def run_error(error: Exception, what: str, module: str, values: Any) -> ModelRun
     """The error of ours for an exception that the model raised on the way."""
     shapes = ", ".join(str(s) for s in tensor_specs(values)) or "no tensors"
     where = f"{what} in module {module!r}" if module else what
-    text = " ".join(str(error).split())
+    text = said(error)
     if isinstance(error, NotImplementedError) and "meta" in text.lower():
         return MissingMetaKernelError(
             f"{where}: an operator has no meta kernel, so its result's shape is unknown (inputs: {shapes}): {text}. "
@@ -37,7 +37,7 @@ def model_raised(error: Exception, module: str | None, arguments: Arguments) -> 
     """The error of ours for what the model raised: in which module, at which line of the user's code."""
     line = raising_line(error)
     where = f"module {module!r}" if module else "the model"
-    text = " ".join(str(error).split())
+    text = said(error)
     dense = [t for t in arguments.tensors() if not is_nested(t)]
     shapes = ", ".join(f"{tuple(t.shape)} {str(t.dtype).removeprefix('torch.')}" for t in dense)
     if isinstance(error, NotImplementedError) and "meta" in text.lower():

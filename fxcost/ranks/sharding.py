@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..errors import FxcostError, ShardingError, shown
+from ..errors import FxcostError, ShardingError, said, shown
 from ..meta.storages import Storages
 from ..meta.values import ValueRecorder
 from ..model.inputs import Arguments
@@ -154,7 +154,7 @@ class Sharding(_Running):
         except FxcostError:
             raise
         except Exception as error:
-            text = " ".join(str(error).split())
+            text = said(error)
             raise ShardingError(
                 f"the recipe that shards the model raised {type(error).__name__}: {text}. It was given fxcost's own "
                 f"copy of the model, on meta, and a mesh of {_sizes(self._world.sizes)}"

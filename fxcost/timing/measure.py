@@ -18,7 +18,7 @@ import torch
 from ..analyze import analyze
 from ..capture.capture import Loss, exported, record_real
 from ..capture.step import sum_of_outputs
-from ..errors import DeviceError, FxcostError, InputError, MeasureError
+from ..errors import DeviceError, FxcostError, InputError, MeasureError, said
 from ..errors.arguments import checked
 from ..model.inputs import parameter_dtype
 from ..model.real import RealModel, home, same_random_numbers
@@ -154,7 +154,7 @@ class _Bench:
         except FxcostError:
             raise
         except Exception as error:
-            text = " ".join(str(error).split())
+            text = said(error)
             raise MeasureError(
                 f"the model raised when it ran on {self.real.place}: {type(error).__name__}: {text}"
             ) from error
@@ -177,7 +177,7 @@ class _Bench:
                 arguments = self.real.arguments
                 replay, rows = self._replayed(record_real(self.real.run, list(arguments.args), arguments.kwargs))
             except Exception as error:
-                text = " ".join(str(error).split())
+                text = said(error)
                 self.notes.append(f"no times of single nodes: the graph can't be run on real tensors ({text})")
                 return ()
         known = {node.name: node for node in self.report.nodes}

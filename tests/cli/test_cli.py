@@ -14,6 +14,7 @@ import pytest
 
 import fxcost
 from fxcost import cli
+from fxcost.cli import model as options_of
 
 NET = """
     import torch
@@ -234,7 +235,7 @@ def test_strict_fails_where_an_operator_has_no_rule(run, net):
         (["check", "NET:Net", "--input", "1,3", "--baseline", "x", "--tolerance", "9" * 5000], "is no share"),
         (["fit", "NET:Net", "--input", "1,3", "--memory", "9" * 5000], "a number of 5000 digits is too long"),
         (["fit", "NET:Net", "--input", "1,3", "--memory", "1GB", "--training", "nan"], "can't keep nan bytes"),
-        (["sweep", "NET:Net", "--input", "1,3", "--jsonl", "/"], "/ is no file"),
+        (["sweep", "NET:Net", "--input", "1,3", "--jsonl", "/"], "cannot write /: Is a directory"),
         (["sweep", "NET:Net", "--input", "1,3", "--dtype", "bool"], "torch.bool is no dtype of weights"),
         (["cots"], "did you mean 'cost'"),
         (["cost"], "MODEL"),
@@ -349,9 +350,9 @@ def test_commands_can_be_added(run, net, monkeypatch):
     """A further command with the shared options stands beside the default one."""
 
     @click.command()
-    @cli.model.model_options
+    @options_of.model_options
     def twice(**model):
-        click.echo(2 * cli.model.analyse(cli.model.ModelOptions(**model)).macs)
+        click.echo(2 * options_of.analyse(options_of.ModelOptions(**model)).macs)
         return 0
 
     monkeypatch.setitem(cli.fxcost.commands, "twice", twice)
@@ -381,7 +382,7 @@ def test_version(run):
 )
 def test_arguments_are_literals_or_text(text, value):
     """`--arg` takes Python literals; anything else is text."""
-    assert cli.model.parse_arguments([f"key={text}"]) == {"key": value}
+    assert options_of.parse_arguments([f"key={text}"]) == {"key": value}
 
 
 # The process ---------------------------------------------------------------------------------------------------------
@@ -410,7 +411,7 @@ def test_python_m_fxcost():
 def test_a_closed_pipe_is_no_error():
     """`fxcost … | head -0` ends quietly."""
     code = """
-        import sys, fxcost, fxcost.cli
+        import sys, fxcost, fxcost.cli, fxcost.cli.cost
         report = type("Long", (), {"uncosted": {}, "training": None, "__str__": lambda self: "x" * 10**6,
                                   **dict.fromkeys(("to_dot", "to_json", "to_csv"))})()
         fxcost.cli.cost.analyse = lambda options: report

@@ -79,6 +79,70 @@ def test_mistakes_are_found_before_anything_is_built(said, monkeypatch, args, wo
     assert len(err.splitlines()) == 1
 
 
+def test_no_list_of_overloads(said, tmp_path):
+    """PyTorch's list of all ways to call an operator, with its colours, is nothing that the user could have called."""
+    (tmp_path / "conv.py").write_text("from torch import nn\n\ndef net():\n    return nn.Conv2d(3, 2, 3)\n")
+    code, err = said("conv.py:net", "--input", "[1,3,8,8]")
+    assert code == 2
+    assert "expected one of" not in err
+    assert "[31" not in err
+    assert "leave the brackets out" in err
+
+
+AT_ITS_LEAST = {
+    "check": ("net.py:Net", "--max-macs", "1G"),
+    "completion": ("bash",),
+    "conventions": (),
+    "cost": ("net.py:Net",),
+    "devices": (),
+    "diff": ("net.py:Net", "net.py:make"),
+    "explain": ("net.py:Net",),
+    "fit": ("net.py:Net", "--memory", "1GiB"),
+    "measure": ("net.py:Net",),
+    "models": (),
+    "plan": ("net.py:Net", "--memory", "1GiB"),
+    "rank": ("net.py:Net", "--device", "h100"),
+    "serve": ("hf:llama", "--device", "h100"),
+    "show": ("net.py",),
+    "solve": ("net.py:Net", "--input", "B,4", "--dim", "B=1..9", "--memory", "1GiB"),
+    "stages": ("net.py:Net", "-k", "2"),
+    "sweep": ("net.py:Net",),
+}
+"""What each command can't do without."""
+WRONG = {
+    "--format": "githb",
+    "--columns": "nme",
+    "--sort": "mac",
+    "--as": "thopp",
+    "--device": "h1000",
+    "--estimate": "h1000",
+    "--optimizer": "adm",
+    "--dtype": "float31",
+    "--plot": "x.foo",
+    **dict.fromkeys(("--csv", "--dot", "--html", "--json", "--jsonl", "--markdown", "--speedscope"), "nowhere/x"),
+}
+"""What nobody can mean, by option."""
+
+
+def _wrong():
+    for name, command in sorted(cli.fxcost.commands.items()):
+        for option in sorted({option for parameter in command.params for option in parameter.opts} & set(WRONG)):
+            yield pytest.param(name, option, id=f"{name} {option}")
+
+
+@pytest.mark.parametrize(("name", "option"), _wrong())
+def test_every_option_is_checked_before_anything_is_built(said, monkeypatch, name, option):
+    """Whichever command has it: columns, formats, tools, devices and paths are looked at first, and said in a line."""
+    for work in ("sources.load.load", "serving.generation.generation", "sweeps.sweep", "report.Report.from_json"):
+        monkeypatch.setattr(f"fxcost.{work}", lambda *_, **__: pytest.fail("the work has begun"))
+    training = ("--training",) if option == "--optimizer" and name not in ("fit", "plan") else ()
+    code, err = said(name, *AT_ITS_LEAST[name], *training, option, WRONG[option])
+    assert code == 2
+    assert "unexpected" not in err
+    assert WRONG[option].split("/")[0].removeprefix("x.") in err
+    assert len(err.splitlines()) == 1
+
+
 @pytest.mark.parametrize("args", [["nonsense"], ["net.py"], ["nomodule:Net"], ["models", "net.py"]])
 def test_an_unknown_name_imports_no_torch(tmp_path, args):
     """The answer needs neither PyTorch nor a model library, so it comes at once."""

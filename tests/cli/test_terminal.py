@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from click.testing import CliRunner
 
 from fxcost import cli
 from fxcost.cli import colour, complete
+from fxcost.cli.commands import SUMMARIES
 from fxcost.cli.group import fxcost as group
 
 pexpect = pytest.importorskip("pexpect", reason="pexpect is not installed")
@@ -31,7 +34,7 @@ class Net(torch.nn.Sequential):
 
 class Slow(Net):
     def forward(self, x):
-        time.sleep(3)
+        time.sleep(2)
         return super().forward(x)
 
 class Endless(Net):
@@ -62,12 +65,29 @@ def terminal(tmp_path):
         child.close(force=True)
 
 
-def run(terminal, *args, **env):
-    """What `fxcost ARGS` prints at a terminal, and its exit code."""
-    child = terminal(sys.executable, "-m", "fxcost", *args, **env)
-    child.expect(pexpect.EOF)
-    child.close()
-    return child.before.replace("\r\n", "\n"), child.exitstatus
+ONE_AFTER_THE_OTHER = """
+import json, os, sys
+from fxcost.cli import main
+for args, env in json.loads(sys.argv[1]):
+    os.environ.update(env)
+    print(f"<<{main(args)}>>", end="", flush=True)
+    for name in env:
+        del os.environ[name]
+"""
+
+
+def run(terminal, *commands):
+    """What each `fxcost ARGS` prints at a terminal, and its exit code, one after the other in one process.
+
+    A command is its arguments, the last of which may be a dict: variables of the environment.
+    """
+    asked = [(args[:-1], args[-1]) if isinstance(args[-1], dict) else (args, {}) for args in commands]
+    child = terminal(sys.executable, "-c", ONE_AFTER_THE_OTHER, json.dumps(asked))
+    answers = []
+    for _ in asked:
+        child.expect(r"<<(\d+)>>")
+        answers.append((child.before.replace("\r\n", "\n"), int(child.match[1])))
+    return answers
 
 
 def plain(capsys, *args):
@@ -79,14 +99,13 @@ def plain(capsys, *args):
 def test_colour_at_a_terminal_and_nowhere_else(terminal, tmp_path, capsys, monkeypatch):
     """At a terminal there are escape codes; without them it is what a pipe gets, which has none."""
     args = ("net.py:Net", "--input", "2,4", "--quiet")
-    out, code = run(terminal, *args)
+    (out, code), (uncoloured, _) = run(terminal, args, (*args, {"NO_COLOR": "1"}))
     assert code == 0
     assert "\x1b[" in out
     monkeypatch.chdir(tmp_path)
     expected, _ = plain(capsys, *args)
     assert "\x1b" not in expected
     assert ESCAPE.sub("", out) == expected
-    uncoloured, _ = run(terminal, *args, NO_COLOR="1")
     assert uncoloured == expected
 
 
@@ -118,15 +137,14 @@ def test_colours_change_no_text():
 def test_progress_while_it_takes_long(terminal):
     """After a second a line says what is being done; it is erased at the end. `--quiet` shows none."""
     args = ("net.py:Slow", "--input", "2,4", "--capture", "concrete")
-    child = terminal(sys.executable, "-m", "fxcost", *args, NO_COLOR="1")
-    child.expect("analysing net.py:Slow … 0:00:0[1-9]")
-    child.expect(re.escape("\x1b[2K") + "Slow on float32")
-    child.expect(pexpect.EOF)
-    child.close()
-    assert child.exitstatus == 0
-    out, code = run(terminal, *args, "--quiet")
-    assert code == 0
-    assert "analysing" not in out
+    (out, code), (quiet, quiet_code) = run(terminal, (*args, {"NO_COLOR": "1"}), (*args, "--quiet"))
+    assert (code, quiet_code) == (0, 0)
+    shown, erased, rest = out.partition("\x1b[2K")
+    assert re.search(r"analysing net\.py:Slow … 0:00:0[1-9]", shown)
+    assert erased
+    assert "Slow on float32" in rest
+    assert "analysing" not in quiet
+    assert "Slow on float32" in quiet
 
 
 def test_interrupt(terminal):
@@ -155,16 +173,19 @@ def test_terminated(terminal):
 
 def test_a_session(terminal):
     """A person explores a model: mistypes its class, lists it, explains a layer, sets a budget, breaks it."""
-    out, code = run(terminal, "net.py:Nett", "--input", "2,4")
-    assert (code, "did you mean Net" in out) == (2, True)
-    out, code = run(terminal, "explian", "net.py:Net")
-    assert (code, "did you mean 'explain'" in out) == (2, True)
-    out, code = run(terminal, "explain", "net.py:Net", "0", "--input", "2,4", NO_COLOR="1")
-    assert (code, "= m · k · n" in out) == (0, True)
-    out, code = run(terminal, "check", "net.py:Net", "--input", "2,4", "--max-macs", "100")
-    assert code == 1
-    assert "\x1b[31m\x1b[1mOVER" in out
-    assert "0 (Linear)" in out
+    unknown, mistyped, explained, checked = run(
+        terminal,
+        ("net.py:Nett", "--input", "2,4"),
+        ("explian", "net.py:Net"),
+        ("explain", "net.py:Net", "0", "--input", "2,4", {"NO_COLOR": "1"}),
+        ("check", "net.py:Net", "--input", "2,4", "--max-macs", "100"),
+    )
+    assert (unknown[1], "did you mean Net" in unknown[0]) == (2, True)
+    assert (mistyped[1], "did you mean 'explain'" in mistyped[0]) == (2, True)
+    assert (explained[1], "= m · k · n" in explained[0]) == (0, True)
+    assert checked[1] == 1
+    assert "\x1b[31m\x1b[1mOVER" in checked[0]
+    assert "0 (Linear)" in checked[0]
 
 
 @pytest.fixture
@@ -318,3 +339,26 @@ def test_every_command_has_an_example(name):
     result = CliRunner().invoke(group, [name, "--help"])
     assert result.exit_code == 0
     assert examples[0] in result.output
+
+
+def test_every_command_has_a_line_in_the_help():
+    """The lines of `fxcost --help` are of the commands that there are, one for each file with one, and whole."""
+    files = (Path(cli.__file__).parent).glob("*.py")
+    made = {path.stem for path in files if "\n@fxcost.command()\n" in path.read_text(encoding="utf-8")}
+    assert sorted(made) == sorted(SUMMARIES) == sorted(group.commands)
+    for name, command in group.commands.items():
+        assert command.name == name
+        assert command.short_help == SUMMARIES[name]
+    out = CliRunner().invoke(group, ["--help"], terminal_width=80).output
+    assert all(f"  {name} " in out and summary in out for name, summary in SUMMARIES.items())
+
+
+def test_the_help_waits_for_no_other_command():
+    """`fxcost --help` imports the default command, and the devices that it has options for."""
+    code = (
+        "import sys; from fxcost.cli import main; main(['--help']); print(*(m for m in sys.modules if 'fxcost' in m))"
+    )
+    env = {**os.environ, "PYTHONPATH": str(HERE.parent)}
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, check=True).stdout
+    loaded = set(out.splitlines()[-1].split())
+    assert {f"fxcost.cli.{name}" for name in SUMMARIES} & loaded <= {"fxcost.cli.cost", "fxcost.cli.devices"}

@@ -53,6 +53,11 @@ COMMANDS = {
     "solve": ("solve", "net.py:Net", "--input", "B,3,9,9", "--dim", "B=1..64", "--memory", "1MiB"),
     "sweep": ("sweep", "net.py:Net", "--input", "N,3,9,9", "--vary", "N=1,2", "--processes", "1"),
     "measure": ("measure", "net.py:Net", *SHAPE, "--runs", "1", "--warmup", "0", "--device", "h100"),
+    "rank": ("rank", "net.py:Net", *SHAPE, "--device", "rtx4090"),
+    "estimate": ("net.py:Net", *SHAPE, "--estimate", "rtx4090"),
+    "estimates": ("net.py:Net", *SHAPE, "--estimate", "rtx4090,h100"),
+    "stages": ("stages", "net.json", "-k", "2", "--microbatches", "4"),
+    "serve": ("serve", "hf:llama", "--arg", "num_hidden_layers=2", "--device", "h100,rtx4090", "--context", "1k,4k"),
     "devices": ("devices", "--sources"),
     "conventions": ("conventions",),
     "models": ("models", "net.py"),
@@ -108,14 +113,21 @@ def terminal(request, shell):
 @pytest.mark.parametrize("command", [name for name in COMMANDS if name != "sweep"])
 def test_no_line_is_wider_than_the_terminal(terminal, command):
     """Whatever is printed fits, and something is."""
-    if command == "plan":
-        pytest.importorskip("scipy")
+    needed = {"plan": "scipy", "serve": "transformers"}
+    if command in needed:
+        pytest.importorskip(needed[command])
     quiet = [] if command in ("devices", "conventions", "models", "help") else ["--quiet"]
     width, lines, code = terminal(*COMMANDS[command], *quiet)
     assert code in (0, 1) or command == "error"
     assert len("".join(lines)) > 20
     wide = [line for line in lines if paper.cells_of(line) > width]
     assert wide == []
+
+
+def test_every_command_is_looked_at():
+    """None is forgotten here but the one that prints a script."""
+    first = {args[0] if args[0] in cli.fxcost.commands else "cost" for args in COMMANDS.values()}
+    assert first == set(cli.fxcost.commands) - {"completion"}
 
 
 def test_a_sweep_fits(shell):
