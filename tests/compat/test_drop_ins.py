@@ -6,6 +6,7 @@ import inspect
 import io
 import re
 from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, distribution
 from typing import Any
 
 import pytest
@@ -17,6 +18,17 @@ import fxcost
 from fxcost.compat import fvcore, mmengine, ptflops, thop, torchstat, torchsummary
 
 SIZE = (3, 224, 224)
+
+
+def tool_of(package: str) -> Any:
+    """A tool, or a skip where it is not installed; ultralytics-thop is imported as `thop` too."""
+    tool = pytest.importorskip(package)
+    if package == "thop":
+        try:
+            distribution("thop")
+        except PackageNotFoundError:
+            pytest.skip("what is imported as thop is ultralytics-thop")
+    return tool
 
 
 def model_of(case: str) -> nn.Module:
@@ -93,7 +105,7 @@ def test_thop_profile() -> None:
 @pytest.mark.parametrize("case", ["mobilenet_v3_small", "shared_across", "tel", "lstm", "root_conv"])
 def test_thop_itself_returns_the_same(case: str) -> None:
     """Totals and the tree."""
-    tool = pytest.importorskip("thop")
+    tool = tool_of("thop")
     model, inputs = build(case)
     expected = tool.profile(model, inputs=inputs, verbose=False, ret_layer_info=True)
     model, inputs = build(case)  # the tool leaves hooks behind on shared modules
@@ -229,7 +241,7 @@ TOOLS = {
 def test_arguments_are_the_tools_own(name: str) -> None:
     """Same names, in the same order, with defaults in the same places."""
     package, _, function = name.rpartition(".")
-    tool = pytest.importorskip(package)
+    tool = tool_of(package)
     theirs = inspect.signature(getattr(tool, function)).parameters.values()
     ours = inspect.signature(TOOLS[name]).parameters.values()
     required = [(p.name, p.default is p.empty) for p in theirs]

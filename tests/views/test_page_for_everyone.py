@@ -93,8 +93,33 @@ def test_operators_begin_with_the_costliest(chromium: Browser, pages: dict[str, 
     """The table of operators is sorted by FLOPs before anybody asks."""
     chromium.open(pages["net"])
     chromium.click("#tables-kind button:nth-child(3)")
-    chromium.wait(lambda: "aten" in chromium.one("#tables-view .tabulator-row").text)
-    assert "aten.addmm" in chromium.one("#tables-view .tabulator-row").text
+    first = "return document.querySelector('#tables-view .tabulator-row')?.innerText ?? ''"
+    chromium.wait(lambda: "aten" in chromium.run(first))
+    assert "aten.addmm" in chromium.run(first)
+
+
+CUT = """
+const frame = document.getElementById("graph-view").getBoundingClientRect();
+return [...document.querySelectorAll("#graph-view g.box")].filter((box) => {
+  const { left, right, top, bottom } = box.getBoundingClientRect();
+  return left < frame.left || right > frame.right || top < frame.top || bottom > frame.bottom;
+}).length;
+"""
+
+
+def test_the_whole_graph_is_on_paper(chromium: Browser, pages: dict[str, Path]) -> None:
+    """However far it was moved and enlarged on the screen, where it is afterwards as before."""
+    chromium.open(pages["net"])
+    for _ in range(8):
+        chromium.click("#graph-in")
+    chromium.wait(lambda: chromium.run(CUT) > 0)
+    moved = "return document.querySelector('#graph-view svg > g').getAttribute('transform')"
+    before = chromium.run(moved)
+    chromium.run("dispatchEvent(new Event('beforeprint'))")
+    assert chromium.run(CUT) == 0
+    chromium.run("dispatchEvent(new Event('afterprint'))")
+    assert chromium.run(moved) == before
+    assert chromium.run(CUT) > 0
 
 
 def test_paper_has_everything(chromium: Browser, pages: dict[str, Path], tmp_path: Path) -> None:

@@ -279,5 +279,5 @@ const graph = (() => {
     picture.fit();
   }
 
-  return { start };
+  return { start, onPaper: () => picture.onPaper() };
 })();

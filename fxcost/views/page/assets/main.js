@@ -21,14 +21,17 @@ for (const id of marks.keys()) if (byId(id)) seen.observe(byId(id));
 
 // For paper everything is drawn, in light colours, and tables have all their rows.
 let theme;
+let putBack;
 addEventListener("beforeprint", () => {
   theme = document.documentElement.dataset.theme;
   document.documentElement.dataset.theme = "light";
   drawNow();
   tables.onPaper();
+  putBack = graph.onPaper();
   for (const fold of document.querySelectorAll("details.fold")) fold.open = true;
 });
 addEventListener("afterprint", () => {
+  putBack();
   if (theme === undefined) delete document.documentElement.dataset.theme;
   else document.documentElement.dataset.theme = theme;
 });

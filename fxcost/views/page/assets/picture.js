@@ -149,8 +149,26 @@ function graphPicture({ view, state, title, subtitle, select, toggle, press }) {
     d3.select(canvas).call(zoom.transform, t.translate(...by));
   }
 
+  /** All of it on paper, however large that is; a function that puts the view back. */
+  function onPaper() {
+    const { width, height } = state.placed;
+    const [w, h] = [Math.max(width + 24, 1000), Math.max(height + 24, 560)];
+    const before = d3.zoomTransform(canvas);
+    const isMoved = state.isMoved;
+    state.isPrinted = true;
+    d3.select(canvas).call(zoom.transform, d3.zoomIdentity);
+    canvas.setAttribute("viewBox", `${(width - w) / 2} ${(height - h) / 2} ${w} ${h}`);
+    return () => {
+      canvas.removeAttribute("viewBox");
+      state.isPrinted = false;
+      d3.select(canvas).call(zoom.transform, before);
+      state.isMoved = isMoved;
+    };
+  }
+
   /** Everything in sight if it stays readable, else the top of it. */
   function fit(least = 0.7) {
+    if (state.isPrinted) return;
     state.isMoved = false;
     const { width, height } = state.placed;
     const [w, h] = [view.clientWidth, view.clientHeight];
@@ -182,5 +200,5 @@ function graphPicture({ view, state, title, subtitle, select, toggle, press }) {
     return [el("span", {}, "0"), ...steps, el("span", {}, short(most, state.metric.unit))];
   }
 
-  return { start, draw, keep, center, fit, by, focus, mark };
+  return { start, draw, keep, center, fit, onPaper, by, focus, mark };
 }
