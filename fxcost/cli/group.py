@@ -18,7 +18,7 @@ SECTIONS = {
     "Model and inputs": ("inputs", "batch", "arguments", "head", "dims", "dtype", "train", "real", "capture", "vary",
         "given", "prompt", "new", "context", "weights", "kv", "experts", "speculate", "acceptance", "as_written"),
     "What is counted": ("training", "optimizer", "autocast", "strict", "operators"),
-    "One rank of many": ("mesh", "parallel", "parallelize", "rank", "k", "balance", "slack", "microbatches"),
+    "One rank of many": ("mesh", "parallel", "parallelize", "rank", "k", "balance", "slack", "microbatches", "links"),
     "Where it runs": ("runs", "warmup", "place", "threads", "processes", "timeout", "retry"),
     "Limits": ("memory", "reserve", "limit", "no_uncosted", "baseline", "tolerance", "update"),
     "Table": ("by", "depth", "top", "sort", "columns", "format", "table_format", "layout", "sources"),
