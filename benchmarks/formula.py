@@ -10,6 +10,8 @@ are added to the JSON file as they are done; models that stand there already are
 from __future__ import annotations
 
 import argparse
+import gc
+import hashlib
 import json
 import random
 import statistics
@@ -27,6 +29,7 @@ from torch import nn
 import fxcost
 from fxcost import Dim
 from fxcost.formula.dims import with_sizes
+from fxcost.formula.ledger import PARAMETER_NUMBERS
 from fxcost.formula.numbers import reported
 from fxcost.records.cost import Cost
 
@@ -79,11 +82,28 @@ FIXED = ("B", 3, 224, 224)
 FEW = {"num_hidden_layers": 2}
 """Layers are alike: what holds for two holds for more, and a thousand analyses take their time."""
 NO_CACHE = {**FEW, "use_cache": False}
+LATENT = {**BATCH, "H": Dim(16, 128), "W": Dim(16, 128)}
+TWO_BLOCKS = {
+    "down_block_types": ("DownEncoderBlock2D", "DownEncoderBlock2D"),
+    "up_block_types": ("UpDecoderBlock2D", "UpDecoderBlock2D"),
+    "block_out_channels": (64, 128),
+}
+CONDITION = {"timestep": fxcost.spec("B", dtype="int64"), "encoder_hidden_states": ("B", "S", 768)}
 CASES: dict[str, Case] = {
     **{
         f"torchvision:{name}": of_torchvision(name)
         for name in (
-            *("alexnet", "vgg11", "resnet18", "resnet50", "resnext50_32x4d", "wide_resnet50_2", "densenet121"),
+            *(
+                "alexnet",
+                "vgg11",
+                "vgg13",
+                "resnet18",
+                "resnet34",
+                "resnet50",
+                "resnext50_32x4d",
+                "wide_resnet50_2",
+                "densenet121",
+            ),
             *("mobilenet_v2", "mobilenet_v3_small", "shufflenet_v2_x1_0", "squeezenet1_1", "mnasnet1_0"),
             *("efficientnet_b0", "efficientnet_v2_s", "regnet_y_400mf", "convnext_tiny"),
         )
@@ -95,6 +115,7 @@ CASES: dict[str, Case] = {
         f"timm:{name}": of_timm(name)
         for name in (
             *("resnet50d", "tf_efficientnet_b0", "convnextv2_atto", "mobilenetv4_conv_small", "repvgg_a0"),
+            *("resnet10t", "lcnet_050", "tinynet_e", "mobilenetv3_small_050", "regnetx_002", "test_resnet"),
             *("res2net50_26w_4s", "ghostnet_100", "hrnet_w18_small", "darknet53", "fastvit_t8"),
         )
     },
@@ -102,6 +123,9 @@ CASES: dict[str, Case] = {
     "timm:deit_tiny_patch16_224": of_timm("deit_tiny_patch16_224", BATCH, FIXED),
     "timm:mixer_s32_224": of_timm("mixer_s32_224", BATCH, FIXED),
     "timm:beit_base_patch16_224": of_timm("beit_base_patch16_224", BATCH, FIXED),
+    "timm:vit_tiny_patch16_224": of_timm("vit_tiny_patch16_224", BATCH, FIXED, depth=2),
+    "timm:eva02_tiny_patch14_224": of_timm("eva02_tiny_patch14_224", BATCH, FIXED, depth=2),
+    "timm:resmlp_12_224": of_timm("resmlp_12_224", BATCH, FIXED, num_blocks=2),
     "hf:bert": of_transformers("Bert", **FEW),
     "hf:roberta": of_transformers("Roberta", **FEW),
     "hf:distilbert": of_transformers("DistilBert", n_layers=2),
@@ -129,20 +153,45 @@ CASES: dict[str, Case] = {
     "hf:wav2vec2": of_transformers(
         "Wav2Vec2", inputs={"input_values": ("B", "S")}, dims={**BATCH, "S": Dim(800, 64000)}, **FEW
     ),
+    "hf:modernbert": of_transformers("ModernBert", **FEW),
+    "hf:mpnet": of_transformers("MPNet", **FEW),
+    "hf:camembert": of_transformers("Camembert", **FEW),
+    "hf:gemma2": of_transformers("Gemma2", **NO_CACHE),
+    "hf:starcoder2": of_transformers("Starcoder2", **NO_CACHE),
+    "hf:stablelm": of_transformers("StableLm", **NO_CACHE),
+    "hf:granite": of_transformers("Granite", **NO_CACHE),
+    "hf:cohere": of_transformers("Cohere", **NO_CACHE),
+    "hf:dinov2": of_transformers("Dinov2", inputs={"pixel_values": FIXED}, dims=BATCH, **FEW),
+    "hf:deit": of_transformers("DeiT", inputs={"pixel_values": FIXED}, dims=BATCH, **FEW),
     "diffusers:UNet2DModel": of_diffusers(
         "UNet2DModel",
-        {"sample": ("B", 3, "H", "W"), "timestep": fxcost.spec("B", dtype="int64")},
-        {**BATCH, "H": Dim(32, 256), "W": Dim(32, 256)},
+        {"sample": PIXELS, "timestep": fxcost.spec("B", dtype="int64")},
+        LATENT,
+        down_block_types=("DownBlock2D", "AttnDownBlock2D"),
+        up_block_types=("AttnUpBlock2D", "UpBlock2D"),
+        block_out_channels=(64, 128),
+        layers_per_block=1,
     ),
-    "diffusers:AutoencoderKL": of_diffusers("AutoencoderKL", ("B", 3, "H", "W"), IMAGE),
+    "diffusers:AutoencoderKL": of_diffusers("AutoencoderKL", PIXELS, IMAGE, **TWO_BLOCKS),
+    "diffusers:VQModel": of_diffusers("VQModel", PIXELS, IMAGE, **TWO_BLOCKS),
+    "diffusers:AutoencoderTiny": of_diffusers("AutoencoderTiny", PIXELS, IMAGE),
     "diffusers:UNet2DConditionModel": of_diffusers(
         "UNet2DConditionModel",
-        {
-            "sample": ("B", 4, "H", "W"),
-            "timestep": fxcost.spec("B", dtype="int64"),
-            "encoder_hidden_states": ("B", "S", 768),
-        },
-        {**BATCH, "H": Dim(16, 128), "W": Dim(16, 128), "S": Dim(4, 154)},
+        {**CONDITION, "sample": ("B", 4, "H", "W")},
+        {**LATENT, "S": Dim(4, 154)},
+        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+        block_out_channels=(64, 128),
+        layers_per_block=1,
+        cross_attention_dim=768,
+    ),
+    "diffusers:ControlNetModel": of_diffusers(
+        "ControlNetModel",
+        {**CONDITION, "sample": ("B", 4, 32, 32), "controlnet_cond": ("B", 3, 256, 256)},
+        {**BATCH, "S": Dim(4, 154)},
+        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+        block_out_channels=(64, 128),
+        layers_per_block=1,
         cross_attention_dim=768,
     ),
     "diffusers:DiTTransformer2DModel": of_diffusers(
@@ -154,6 +203,19 @@ CASES: dict[str, Case] = {
         },
         BATCH,
         num_layers=2,
+    ),
+    "diffusers:PixArtTransformer2DModel": of_diffusers(
+        "PixArtTransformer2DModel",
+        {
+            "hidden_states": ("B", 4, 32, 32),
+            "encoder_hidden_states": ("B", "S", 4096),
+            "timestep": fxcost.spec("B", dtype="int64"),
+        },
+        {**BATCH, "S": Dim(8, 300)},
+        num_layers=2,
+        sample_size=32,
+        caption_channels=4096,
+        use_additional_conditions=False,
     ),
 }
 """Name → how the model is made (on meta), its inputs, its dims."""
@@ -168,11 +230,25 @@ def differences(report: fxcost.Report, fresh: fxcost.Report, point: dict[str, in
     costs = report.formula.at(**point)
     wanted = reported(fresh)
     found = [name for name, value in wanted.items() if costs.numbers.get(name) != value]
-    modules = costs.by_module()
-    found += [f"module {name}" for name, cost in fresh.by_module().items() if modules.get(name) != cost]
+    found += [f"{name} is not in an analysis" for name in costs.numbers if name not in wanted]
+    modules, fresh_modules = costs.by_module(), fresh.by_module()
+    found += [f"module {n}" for n in {**modules, **fresh_modules} if modules.get(n) != fresh_modules.get(n)]
+    for name, module in fresh.modules.items():
+        numbers = report.formula.of(name).numbers
+        wrong = (n for n in PARAMETER_NUMBERS if numbers[n](costs.point) != getattr(module.parameters, n))
+        found += [f"{number} of module {name}" for number in wrong]
     found += ["operators"] * (costs.by_operator() != nonzero(fresh.by_operator()))
     found += ["families"] * (costs.by_family() != nonzero(fresh.by_family()))
     return found
+
+
+def digest(report: fxcost.Report) -> str:
+    """What tells formulas and domains from others: those of the same digest need not be proven again."""
+    formula = report.formula
+    ranges = [(name, sizes.low, sizes.high, sizes.step) for name, sizes in formula.domain.items()]
+    entries = sorted((*key, str(polynomial)) for key, polynomial in formula.ledger.entries.items())
+    live = sorted((name, sorted(map(str, polynomials))) for name, polynomials in formula.ledger.live.items())
+    return hashlib.sha256(repr((ranges, entries, live)).encode()).hexdigest()[:16]
 
 
 def measured(name: str, points: int, training: bool) -> dict[str, Any]:
@@ -194,6 +270,7 @@ def measured(name: str, points: int, training: bool) -> dict[str, Any]:
     chance = random.Random(11)
     times, calls, exact, wrong = [], [], 0, []
     formula.at(**formula.domain.sample(chance))
+    gc.freeze()
     for _ in range(points):
         point = formula.domain.sample(chance)
         start = time.process_time()
@@ -210,6 +287,7 @@ def measured(name: str, points: int, training: bool) -> dict[str, Any]:
     row["times"] = round(row["seconds"] / row["one"], 1) if times else None
     row["at_ms"] = round(1e3 * statistics.median(calls), 4) if calls else None
     row["points"], row["exact"], row["wrong"] = points, exact, wrong
+    row["formulas"] = digest(report)
     return row
 
 
@@ -242,7 +320,8 @@ def main() -> None:
     parser.add_argument("--jsonl")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
-    names = [name for name in CASES if not options.only or any(part in name for part in options.only)]
+    wanted = [name for part in options.only or [""] for name in CASES if part in name]
+    names = list(dict.fromkeys(wanted))
     columns = ("model", "dims", "analyses", "times", "at_ms", "exact", "points", "error")
     table = [[row.get(column, "") for column in columns] for row in rows(names, options)]
     print(tabulate(table, headers=columns, tablefmt="github"))

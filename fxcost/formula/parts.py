@@ -122,8 +122,10 @@ class Parts:
             near = get_close_matches(module, self._inside, n=3, cutoff=0.5)
             hint = f"did you mean {', '.join(map(repr, near))}?" if near else "by_module() lists them"
             raise UnknownNameError(f"{self.model_type} has no module named {module!r}; {hint}")
-        entries = self._inside[name]
-        return Part(name, {**work_of(entries), **parameters_of(entries)})
+        if name not in self._known:
+            entries = self._inside[name]
+            self._known[name] = Part(name, {**work_of(entries), **parameters_of(entries)})
+        return self._known[name]
 
     def by_module(self) -> dict[str, Part]:
         """The formulas of every module, children included; "" is the root."""
@@ -136,6 +138,11 @@ class Parts:
     def by_family(self) -> dict[str, Part]:
         """The formulas of every family of operators."""
         return {n: Part(n, p) for n, p in grouped_by(self.ledger, lambda key: (key.family,)).items()}
+
+    @cached_property
+    def _known(self) -> dict[str, Part]:
+        """Parts that were asked for."""
+        return {}
 
     @cached_property
     def _inside(self) -> dict[str, list[tuple[Key, Polynomial]]]:
