@@ -17,7 +17,6 @@ from .errors import InputError, ShardingError, UncostedOperatorError, shown
 from .errors.arguments import checked
 from .memory.optimizers import Optimizer, check_optimizer
 from .memory.training import Training, training_of
-from .meta.places import uncounted
 from .model.graph_inputs import inputs_left
 from .model.inputs import as_autocast_dtype, as_float_dtype, check_nesting, has_names
 from .records.recording import TrainingRecord
@@ -284,15 +283,14 @@ def with_formulas(
 
     own_code = replace(options, capture="concrete", training=False, optimizer=None, loss=None)
     further = replace(options, capture="concrete") if options.capture == "auto" else options
-    with uncounted():
-        report, formulas = opened(
-            dims,
-            lambda point: run(point, options),
-            lambda point: run(point, further),
-            options.registry,
-            verify,
-            lambda point: run(point, own_code)[0],
-        )
+    report, formulas = opened(
+        dims,
+        lambda point: run(point, options),
+        lambda point: run(point, further),
+        options.registry,
+        verify,
+        lambda point: run(point, own_code)[0],
+    )
     assert isinstance(report, Report)
     return replace(report, formulas=formulas)
 

@@ -8,11 +8,14 @@ from typing import Any
 
 from ..errors import FormulaError, FxcostError, InputError
 from ..memory.analysis import Analysis
+from ..meta.places import Uncounted, uncounted
+from ..rules.common import argument
 from ..rules.registry import Registry
 from .as_json import packed
 from .dims import Dims, Point
 from .expressions import Expressions
 from .fitting import Fitted, fit
+from .ledger import SKIPPED
 from .probing import Ran, Run
 from .uneven import pattern
 
@@ -38,16 +41,23 @@ def opened(
         raise InputError(f"verify={verify!r} is no number of points")
     middle, first = _first(dims, run)
     dims = {name: replace(dim, at=middle[name]) for name, dim in dims.items()}
+    counted = any(argument(op, "kept") is not None for node in first[0].recording.nodes for op in node.operations)
+    masked = Uncounted(counted)
 
     def once(point: Point) -> Ran:
-        return first if point == middle else again(point)
+        if point == middle and not counted:
+            return first
+        with uncounted() as masks:
+            found = again(point)
+        masked.met |= masks.met
+        return found
 
     own_code = first[0].recording.capture != "given"
     try:
         found = fit(dims, once, registry, verify, explain if own_code else None, first[0].recording.root)
     except FormulaError as error:
         return first[0], {"error": str(error)}
-    return first[0], packed(_expressions(found, first[0]))
+    return first[0], packed(_expressions(found, first[0], masked.met))
 
 
 USUAL = (224, 256, 384, 299, 336, 448, 512, 518, 1024, 64, 32, 16, 8, 4, 2, 1)
@@ -81,15 +91,22 @@ def _first(dims: Dims, run: Run) -> tuple[dict[str, int], Ran]:
         raise error
 
 
-def _expressions(found: Fitted, analysis: Analysis) -> Expressions:
-    """The formulas that were found, with the modules of an analysis."""
+def _expressions(found: Fitted, analysis: Analysis, masked: bool) -> Expressions:
+    """The formulas that were found, with the modules of an analysis; `masked`: without what masks throw away."""
     parents: Mapping[str, str | None] = {name: module.parent for name, module in analysis.modules.items()}
     if found.patterned:
         parents = {pattern(name): parent and pattern(parent) for name, parent in parents.items()}
+    domain, ledger, missing = found.domain, found.ledger, SKIPPED if masked else ()
+    if masked:
+        note = f"what masks of positions throw away has no formula: {' and '.join(missing)} are left out"
+        domain = replace(domain, notes=(*domain.notes, note))
+        entries = {key: value for key, value in ledger.entries.items() if key.number not in missing}
+        ledger = replace(ledger, entries=entries)
     return Expressions(
-        domain=found.domain,
-        ledger=found.ledger,
+        domain=domain,
+        ledger=ledger,
         model_type=analysis.model_type,
         parents=parents,
         aliases={alias: m.name for m in analysis.recording.modules for alias in m.aliases},
+        missing=missing,
     )

@@ -32,6 +32,7 @@ def packed(formula: Expressions) -> dict[str, Any]:
         "model_type": formula.model_type,
         "parents": dict(formula.parents),
         "aliases": dict(formula.aliases),
+        "missing": list(formula.missing),
         "entries": entries,
         "live": live,
         "polynomials": [_packed_terms(polynomial) for polynomial in places],
@@ -54,6 +55,7 @@ def unpacked(data: Mapping[str, Any]) -> dict[str, Any]:
             "model_type": data["model_type"],
             "parents": data["parents"],
             "aliases": data["aliases"],
+            "missing": tuple(data.get("missing", ())),
         }
     except (AttributeError, KeyError, IndexError, TypeError, ValueError, RecursionError) as error:
         raise ReportFileError(f"the formulas are broken ({type(error).__name__}: {error})") from error

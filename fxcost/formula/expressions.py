@@ -29,7 +29,7 @@ class Expressions(Numbers):
 
     `ledger` has all numbers as polynomials; `parents` maps each module to the one around it, `aliases` further names of
     modules to theirs. Where depth is a dim, modules that are named alike but for their places stand under one name:
-    "h.*".
+    "h.*". `missing` names numbers of a cost that no formula fits.
     """
 
     domain: Domain
@@ -37,13 +37,14 @@ class Expressions(Numbers):
     model_type: str
     parents: Mapping[str, str | None]
     aliases: Mapping[str, str]
+    missing: tuple[str, ...] = ()
 
     # Numbers ----------------------------------------------------------------------------------------------------
 
     @cached_property
     def numbers(self) -> Mapping[str, Maximum]:
         """All numbers by name, each a maximum of polynomials."""
-        return numbers_of(self.ledger)
+        return {name: found for name, found in numbers_of(self.ledger).items() if name not in self.missing}
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -118,7 +119,7 @@ class Expressions(Numbers):
     @cached_property
     def parts(self) -> Parts:
         """The numbers by module, operator and family."""
-        return Parts(self.ledger, self.model_type, self.parents, self.aliases)
+        return Parts(self.ledger, self.model_type, self.parents, self.aliases, self.missing)
 
     def of(self, module: str) -> Part:
         """The formulas of a module with all that is in it, its parameters included.

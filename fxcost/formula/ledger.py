@@ -16,6 +16,8 @@ from ..totals.sums import UNCOSTED_FAMILY
 from .observation import Item, Observation, memory_of, parameter_of
 
 COST_NUMBERS = tuple(f.name for f in fields(Cost))
+SKIPPED = ("skipped_macs", "skipped_flops")
+"""Numbers of a cost that hang on the values of masks."""
 PARAMETER_NUMBERS = tuple(f.name for f in fields(ParameterTotals))
 RESIDENT = {"parameter": "parameter_bytes", "buffer": "buffer_bytes", "input": "input_bytes"}
 PASSES = ("graph", "eager", "step")

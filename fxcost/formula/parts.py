@@ -101,13 +101,15 @@ class Part(Numbers):
 class Parts:
     """The numbers of a ledger by module, operator and family.
 
-    `parents` maps each module to the one around it, `aliases` further names of modules to theirs.
+    `parents` maps each module to the one around it, `aliases` further names of modules to theirs. `missing` are numbers
+    that have no formula.
     """
 
     ledger: Ledger[Polynomial]
     model_type: str
     parents: Mapping[str, str | None]
     aliases: Mapping[str, str]
+    missing: tuple[str, ...] = ()
 
     def of(self, module: str) -> Part:
         """The formulas of a module with all that is in it, its parameters included.
@@ -124,7 +126,7 @@ class Parts:
             raise UnknownNameError(f"{self.model_type} has no module named {module!r}; {hint}")
         if name not in self._known:
             entries = self._inside[name]
-            self._known[name] = Part(name, {**work_of(entries), **parameters_of(entries)})
+            self._known[name] = self._part(name, {**work_of(entries), **parameters_of(entries)})
         return self._known[name]
 
     def by_module(self) -> dict[str, Part]:
@@ -133,11 +135,14 @@ class Parts:
 
     def by_operator(self) -> dict[str, Part]:
         """The formulas of every operator."""
-        return {n: Part(n, p) for n, p in grouped_by(self.ledger, lambda key: (key.operator,)).items()}
+        return {n: self._part(n, p) for n, p in grouped_by(self.ledger, lambda key: (key.operator,)).items()}
 
     def by_family(self) -> dict[str, Part]:
         """The formulas of every family of operators."""
-        return {n: Part(n, p) for n, p in grouped_by(self.ledger, lambda key: (key.family,)).items()}
+        return {n: self._part(n, p) for n, p in grouped_by(self.ledger, lambda key: (key.family,)).items()}
+
+    def _part(self, name: str, numbers: Mapping[str, Polynomial]) -> Part:
+        return Part(name, {number: p for number, p in numbers.items() if number not in self.missing})
 
     @cached_property
     def _known(self) -> dict[str, Part]:
@@ -243,7 +248,7 @@ class Costs:
     @property
     def cost(self) -> Cost:
         """The forward pass."""
-        return Cost(**{name: self.numbers[name] for name in COST_NUMBERS})
+        return Cost(**{name: self.numbers.get(name, 0) for name in COST_NUMBERS})
 
     def of(self, module: str) -> Cost:
         """What a module costs, with all that is in it.
@@ -266,7 +271,7 @@ class Costs:
         return {name: self._cost(part) for name, part in self._parts.by_family().items()}
 
     def _cost(self, part: Part) -> Cost:
-        return Cost(**{name: whole(part.numbers[name](self.point)) for name in COST_NUMBERS})
+        return Cost(**{name: whole(part.numbers[name](self.point)) for name in COST_NUMBERS if name in part.numbers})
 
     def __repr__(self) -> str:
         at = ", ".join(f"{name}={size}" for name, size in self.point.items())

@@ -14,7 +14,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
-from math import gcd, lcm
+from itertools import product
+from math import gcd, lcm, prod
 from typing import TypeAlias
 
 from ..rules.formulas import distinct
@@ -234,8 +235,29 @@ def floor_divided(numerator: Polynomial, denominator: Polynomial) -> Polynomial:
     if isinstance(divisor, int) and divisor > 0:
         taken = {m: _tidy(Fraction(c) // divisor) for m, c in numerator.terms.items() if Fraction(c) % divisor == 0}
         rest = {m: c for m, c in numerator.terms.items() if m not in taken}
+        if _divides(divisor, rest):
+            return Polynomial({m: _tidy(Fraction(c) / divisor) for m, c in numerator.terms.items()})
         return Polynomial(taken) + _nested(Polynomial(rest), divisor)
     return call("floordiv", numerator, denominator)
+
+
+MOST_RESIDUES = 1 << 10
+"""How many residues are tried in a proof that a division leaves nothing."""
+
+
+def _divides(divisor: int, terms: Mapping[Monomial, Number]) -> bool:
+    """True if a number divides a polynomial of whole coefficients wherever its atoms are whole, as 2 does n² + n.
+
+    What the polynomial leaves hangs on what its atoms leave: all of these are tried.
+    """
+    atoms = sorted({atom for monomial in terms for atom, _ in monomial}, key=str)
+    if divisor ** len(atoms) > MOST_RESIDUES or not all(isinstance(c, int) for c in terms.values()):
+        return False
+    for values in product(range(divisor), repeat=len(atoms)):
+        at = dict(zip(atoms, values, strict=True))
+        if sum(c * prod(at[atom] ** n for atom, n in monomial) for monomial, c in terms.items()) % divisor:
+            return False
+    return True
 
 
 def _nested(numerator: Polynomial, divisor: int) -> Polynomial:

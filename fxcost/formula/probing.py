@@ -101,6 +101,11 @@ class Line:
         except FxcostError:
             return None
 
+    def sizes(self) -> list[int]:
+        """Sizes that were analysed."""
+        found = self.probe.found.items()
+        return [p[self.axis] for p, seen in found if isinstance(seen, Observation) and p == self.point(p[self.axis])]
+
     def lift(self, sizes: Iterable[int], lattice: Lattice) -> Lift:
         """The sizes of a lattice as one with polynomials.
 

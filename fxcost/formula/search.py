@@ -206,7 +206,7 @@ def _guesses(line: Line, lattice: Lattice, good: int, far: int) -> list[int]:
     tables = {n for item in base.items if item.kind == "parameter" for n in item.sizes}
     powers = {1 << i for i in range(max(good, far).bit_length())}
     likely, (low, high) = {*tables, *powers, *line.ends}, sorted((good, far))
-    return sorted(n for n in likely if low < n < high and (n - lattice.first) % lattice.step == 0)
+    return sorted(n for n in likely if low <= n <= high and (n - lattice.first) % lattice.step == 0)
 
 
 # Steps ----------------------------------------------------------------------------------------------------------
@@ -231,7 +231,10 @@ def _reduced(line: Line, whole: Lattice, base: int, found: Axis, also: Sequence[
     for prime in (2, 3, 5, 7):
         while found.range.step % (prime * whole.step) == 0 and not found.uneven:
             step = found.range.step // prime
-            between = found.range.low + step
+            known = (
+                n for n in line.sizes() if n in Range(found.range.low, found.range.high, step) and n not in found.range
+            )
+            between = next(known, found.range.low + step)
             finer = Lattice(found.range.low, found.range.high, step)
             if step == whole.step or line.why_not((*found.sizes, between), finer) is not None:
                 break

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -16,35 +17,53 @@ from torch.utils._python_dispatch import _disable_current_modes, _get_current_di
 
 from .cells import Cell, window
 
-_counts: ContextVar[bool] = ContextVar("fxcost_counts_places", default=True)
+
+@dataclass
+class Uncounted:
+    """Whether there were masks that could have been counted."""
+
+    met: bool = False
+
+
+_uncounted: ContextVar[Uncounted | None] = ContextVar("fxcost_uncounted_places", default=None)
 
 
 @contextmanager
-def uncounted() -> Iterator[None]:
-    """While active, no mask is counted: its count is no polynomial in a length, as formulas need."""
-    token = _counts.set(False)
+def uncounted() -> Iterator[Uncounted]:
+    """While active, no mask is counted, but whether there are any: its count is no polynomial in a length."""
+    masks = Uncounted()
+    token = _uncounted.set(masks)
     try:
-        yield
+        yield masks
     finally:
-        _counts.reset(token)
+        _uncounted.reset(token)
 
 
 def kept(mask: Tensor | None) -> int | None:
     """Places of a mask that it leaves: True, or above the lowest number; None where that is not known without data."""
-    if mask is None or not _counts.get():
+    if mask is None:
         return None
-    if not mask.is_meta:
+    cell = _cell_of(mask) if mask.is_meta else None
+    if mask.is_meta and (cell is None or cell.storage is None or cell.sampled):
+        return None
+    masks = _uncounted.get()
+    if masks is not None:
+        masks.met = True
+        return None
+    if cell is None or cell.storage is None:
         return _left(mask)
-    modes = reversed(_get_current_dispatch_mode_stack())
-    cell_of = next((found for mode in modes if (found := getattr(mode, "cell_of", None)) is not None), None)
-    cell: Cell | None = None if cell_of is None else cell_of(mask)
-    if cell is None or cell.storage is None or cell.sampled:
-        return None
     key = mask.dtype, mask.storage_offset(), tuple(mask.shape), mask.stride()
     if key not in cell.places:
         with _disable_current_modes():
             cell.places[key] = _left(window(cell.storage, mask))
     return cell.places[key]
+
+
+def _cell_of(mask: Tensor) -> Cell | None:
+    """What is known of a tensor's values, by the mode that follows them."""
+    modes = reversed(_get_current_dispatch_mode_stack())
+    cell_of = next((found for mode in modes if (found := getattr(mode, "cell_of", None)) is not None), None)
+    return None if cell_of is None else cell_of(mask)
 
 
 def _left(values: Tensor) -> int:

@@ -62,6 +62,14 @@ def test_floors_of_floors_are_one() -> None:
     assert floor_divided(halved + 1, Polynomial.of(2)) == floor_divided(S + 3, Polynomial.of(4))
 
 
+def test_what_always_divides_needs_no_floor() -> None:
+    """Places that a causal mask leaves, ⌊(S² + S) / 2⌋, are a polynomial; ⌊S² / 2⌋ is none."""
+    half = Fraction(1, 2)
+    assert floor_divided(S * S + S + 4 * B, Polynomial.of(2)) == half * S * S + half * S + 2 * B
+    assert floor_divided(S**3 - S, Polynomial.of(6)) == Fraction(1, 6) * (S**3 - S)
+    assert len(floor_divided(S * S, Polynomial.of(2)).terms) == 1
+
+
 def test_a_division_by_what_no_size_divides_stays() -> None:
     """A quotient that is no polynomial is kept as a division of polynomials."""
     quotient = floor_divided(S * S, S + 1)

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import fxcost
+from fxcost.errors import UnknownNameError
 
 
 class Net(nn.Module):
@@ -62,7 +63,32 @@ def test_a_mask_that_hangs_on_data_is_dense() -> None:
 
 
 def test_formulas_stay_polynomials() -> None:
-    """In open sizes masks are not counted: a window's count is none."""
-    found = fxcost.analyze(Net(3), ("B", "S", 8), dims={"B": (1, 4), "S": (2, 64)})
-    assert str(found.formula.macs) == "16*B*S**2 + 192*B*S"
-    assert found.cost.skipped_macs == 0
+    """A window's count is no polynomial: it is left out, and said to be; the report's own numbers have it."""
+    net = Net(3)
+    found = fxcost.analyze(net, ("B", "S", 8), dims={"B": (1, 4), "S": (2, 64)})
+    point = dict(zip("BS", found.nodes[0].outputs[0].shape, strict=False))
+    formula, fresh = found.formula, fxcost.analyze(net, (point["B"], point["S"], 8))
+    assert str(formula.macs) == "16*B*S**2 + 192*B*S"
+    assert found.cost == fresh.cost
+    assert fresh.cost.skipped_macs > 0
+    assert "skipped_macs and skipped_flops are left out" in str(formula.domain)
+    costs = formula.at(**point)
+    assert costs.macs == fresh.macs
+    assert "skipped_macs" not in costs.numbers
+    assert "skipped_macs" not in formula.of("").numbers
+    with pytest.raises(UnknownNameError, match="skipped_macs"):
+        formula.expression("skipped_macs")
+    again = fxcost.Report.from_json(found.to_json()).formula
+    assert set(again.numbers) == set(formula.numbers)
+
+
+def test_formulas_know_what_a_causal_flag_throws_away() -> None:
+    """Without a tensor as mask the count is a polynomial, and stays."""
+
+    class Causal(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            made: Tensor = F.scaled_dot_product_attention(x, x, x, is_causal=True)
+            return made
+
+    formula = fxcost.analyze(Causal(), ("B", 2, "S", 4), dims={"B": (1, 4), "S": (2, 64)}).formula
+    assert str(formula.expression("skipped_macs")) == "8*B*S**2 - 8*B*S"
