@@ -8,7 +8,7 @@ import click
 
 from .checks import check_device
 from .group import fxcost
-from .model import ModelOptions, analyse, comma_separated, model_options
+from .model import VERIFY, ModelOptions, analyse, comma_separated, model_options
 from .output import FAILED, GOOD, fail, present
 from .ranks import rank_options
 from .views import show_views, take_views, view_options
@@ -35,7 +35,12 @@ EVERYWHERE = "all"
     metavar="NAME=LOW..HIGH",
     help="Leave a size of --input open: --input B,3,224,224 --dim B=1..64. Repeat for more.",
 )
-@click.option("--formula", is_flag=True, help="With --dim: also show the numbers as formulas, and where they hold.")
+@click.option(
+    "--formula",
+    is_flag=True,
+    help="Also show the numbers as formulas in the sizes that are open, and where they hold.",
+)
+@click.option("--verify", type=int, default=2, show_default=True, help=VERIFY)
 @click.option("--autocast", metavar="DTYPE", help="Run as in torch.autocast on CUDA: float16, bfloat16.")
 @click.option(
     "--estimate",
@@ -62,8 +67,6 @@ def cost(*, strict: bool, formula: bool, devices: list[str] | None, mode: str, *
       fxcost hf:llama --input input_ids=B,S:int64 --dim B=1..64 --dim S=8..4096 --formula
       fxcost hf:llama --training --mesh dp=8,tp=8 --parallel fsdp:dp,tp:tp --by collective
     """
-    if formula and not options["dims"]:
-        raise click.UsageError("--formula needs a size that is open: --input B,3,224,224 --dim B=1..64")
     if mode != "eager" and not devices:
         raise click.UsageError("--mode is for --estimate: name the device")
     for name in devices or ():
@@ -71,7 +74,7 @@ def cost(*, strict: bool, formula: bool, devices: list[str] | None, mode: str, *
             check_device(name, None)
     shown = [name for name in devices or () if name != EVERYWHERE]
     views = {**take_views(options), "formula": formula, "estimated": (shown, mode)}
-    report = analyse(ModelOptions(**options))
+    report = analyse(ModelOptions(**options, formula=formula))
     show_views(report, views)
     if devices and "-" not in views.values():
         layout = views["format"] or "rounded_outline"

@@ -22,7 +22,7 @@ SECTIONS = {
     "Where it runs": ("runs", "warmup", "place", "threads", "processes", "timeout", "retry"),
     "Limits": ("memory", "reserve", "limit", "no_uncosted", "baseline", "tolerance", "update"),
     "Table": ("by", "depth", "top", "sort", "columns", "format", "table_format", "layout", "sources"),
-    "Also shown": ("tools", "device", "mode", "fusion", "peak", "formula", "card", "names",
+    "Also shown": ("tools", "device", "mode", "fusion", "peak", "formula", "verify", "card", "names",
         "devices", "serve"),
     "Files": (
         "html", "json", "jsonl", "csv", "markdown", "plot", "dot", "svg", "png", "collapse", "speedscope",

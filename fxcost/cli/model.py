@@ -83,6 +83,9 @@ def comma_separated(context: click.Context, parameter: click.Parameter, value: s
     return None if value is None else [part.strip() for part in value.split(",")]
 
 
+VERIFY = "At how many points at random formulas are compared with an analysis."
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelOptions:
     """The values of :func:`model_options`."""
@@ -99,6 +102,9 @@ class ModelOptions:
     training: bool = False
     optimizer: str | None = None
     dims: tuple[str, ...] = ()
+    formula: bool = False
+    """Names in --input stand for sizes also without --dim."""
+    verify: int = 2
     autocast: str | None = None
     mesh: str | None = None
     parallel: str | None = None
@@ -123,10 +129,20 @@ def analyse(options: ModelOptions) -> Report:
             training=options.training,
             optimizer=optimizer,
             dims=parse_dims(options.dims) or None,
+            verify=options.verify,
             autocast=options.autocast,
             **sharding(options.mesh, options.parallel, options.parallelize, options.rank),
         )
         return report.assuming(*loaded.notes)
+
+
+class AnyName(tuple[str, ...]):
+    """A collection that has every name."""
+
+    __slots__ = ()
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and name.isidentifier()
 
 
 def parse_dims(texts: Sequence[str]) -> dict[str, tuple[int, int] | None]:
@@ -166,7 +182,7 @@ def load_model(options: ModelOptions) -> tuple[Loaded, Inputs]:
     Raises:
         FxcostError: an option can't be read, or the model can't be built.
     """
-    from ..model.inputs import parameter_dtype
+    from ..model.inputs import has_names, parameter_dtype
     from ..sources.load import load
     from ..sources.shapes import parse_inputs, with_data
 
@@ -176,7 +192,9 @@ def load_model(options: ModelOptions) -> tuple[Loaded, Inputs]:
         raise click.UsageError("--dim is for names in --input: --input B,3,224,224 --dim B=1..64")
     if options.dims and options.real:
         raise click.UsageError("--dim leaves sizes open, and --real needs all of them")
-    given = parse_inputs(options.inputs, parse_dims(options.dims))
+    given = parse_inputs(options.inputs, AnyName() if options.formula else parse_dims(options.dims))
+    if options.formula and not has_names((given.args, given.kwargs)):
+        raise click.UsageError("--formula needs a size that is open: --input B,3,224,224 --dim B=1..64")
     train, real = options.train or options.training, options.real
     arguments = parse_arguments(options.arguments)
     loaded = load(options.model, arguments, train=train, real=real, head=options.head)

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from .group import fxcost
-from .model import ModelOptions, analyse, model_options
+from .model import VERIFY, ModelOptions, analyse, model_options
 from .output import FAILED, GOOD, fail, present
 
 
@@ -17,15 +17,15 @@ from .output import FAILED, GOOD, fail, present
     "--dim",
     "dims",
     multiple=True,
-    required=True,
     metavar="NAME=LOW..HIGH",
-    help="Leave a size of --input open: --input input_ids=B,S:int64 --dim B=1..64 --dim S=8..4096.",
+    help="The range of a size that --input leaves open: --input input_ids=B,S:int64 --dim B=1..64 --dim S=8..4096.",
 )
 @click.option("--given", multiple=True, metavar="NAME=SIZE", help="The size of a dim; of all but one.")
 @click.option("--memory", metavar="SIZE", help="What the peak of memory may be: 24GiB, 80GB, or bytes.")
 @click.option(
     "--limit", multiple=True, metavar="NUMBER=VALUE", help="What another number may be: --limit macs=10000000."
 )
+@click.option("--verify", type=int, default=2, show_default=True, help=VERIFY)
 @click.option("--training", is_flag=True, help="--memory holds for a training step.")
 @click.option("--optimizer", metavar="NAME", help="For --training: as for `fxcost MODEL`.")
 def solve(
@@ -41,12 +41,15 @@ def solve(
       fxcost solve hf:llama --input input_ids=B,S:int64 --dim B=1..64 --dim S=8..4096 --memory 24GiB --given S=4096
     """
     from ..errors import FormulaError
+    from ..formula.solve import amount
 
     sizes = {name: _size(name, value) for name, value in map(_pair, given)}
     limits: dict[str, Any] = dict(map(_pair, limit))
     if memory is None and not limits:
         raise click.UsageError("give a limit: --memory 24GiB, or --limit macs=10000000")
-    formula = analyse(ModelOptions(**options)).formula
+    formula = analyse(ModelOptions(**options, formula=True)).formula
+    if unknown := [name for name in sizes if name not in formula.domain]:
+        raise click.UsageError(f"--given {unknown[0]}: there is no such dim; open are {', '.join(formula.names)}")
     peak = "training_peak_bytes" if options["training"] else "peak_eager_bytes"
     peak = peak if peak in formula.numbers else "peak_bytes"
     if memory is not None:
@@ -55,12 +58,12 @@ def solve(
     try:
         found = formula.solve(**sizes, **{name: _value(value) for name, value in limits.items()})
     except FormulaError as error:
-        if len(free) != 1:
+        if len(free) != 1 or any(size not in formula.domain[name] for name, size in sizes.items()):
             raise
         return fail(str(error), FAILED)
     (dim,) = free
     costs = formula.at(**sizes, **{dim: found})
-    told = ", ".join(f"{name} = {costs[name]:,}" for name in limits)
+    told = ", ".join(f"{name} = {amount(name, costs[name])}" for name in limits)
     end = f"; {dim} = {found} is the end of the domain" if found == formula.domain[dim].high else ""
     present(lambda: f"{dim} = {found}: {told}{end}")
     return GOOD

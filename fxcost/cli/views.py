@@ -191,9 +191,20 @@ def _texts(report: Report, views: dict[str, Any], roofline: Roofline | None) -> 
     if report.training is not None:
         yield str(report.training)
     if views.get("formula"):
-        yield str(report.formula)
+        yield _formulas(report)
     if roofline is not None:
         yield roofline.table(views["top"] or 20, table_format)
+
+
+def _formulas(report: Report) -> str:
+    """The formulas, or why there are none."""
+    from ..errors import FormulaError
+    from .wording import in_options
+
+    try:
+        return str(report.formula)
+    except FormulaError as error:
+        return in_options(str(error))
 
 
 def _roofline(report: Report, views: dict[str, Any]) -> Roofline | None:

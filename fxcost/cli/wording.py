@@ -47,6 +47,10 @@ PHRASES: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...
             "write a name into a shape: --input B,3,224,224 --dim B=1..64",
         ),
         (r"dims= names no dim", "--dim names no dim"),
+        (r"^dim '(\w+)': ", r"--dim \1: "),
+        (r"low must be below high", "LOW must be below HIGH"),
+        (r"write (\d+) into the shape instead", r"write \1 into --input instead"),
+        (r"(?:^|(?<=: ))verify=(\S+) is no", r"--verify \1 is no"),
         (r"give fxcost\.Dim\(low, high\)", "give --dim NAME=LOW..HIGH"),
         (
             r"fxcost\.generation\(…\)\.bounds\(device\)\.largest_batch says how many requests fit",

@@ -12,9 +12,9 @@ from .expressions import Expressions
 
 
 def shown(data: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """What a page shows of formulas that are plain data; None where there are none."""
+    """What a page shows of formulas that are plain data, or `{"error": why}`; None where no size was left open."""
     if data is None or "error" in data:
-        return None
+        return None if data is None else dict(data)
     formula = Expressions(**unpacked(data))
     curves = []
     for dim in formula.names:

@@ -48,12 +48,16 @@ class Dim:
             raise InputError(f"sizes are 0 or more, and multiples of 1 or more: {self}")
         first, last = -(-self.low // self.multiple), self.high // self.multiple
         if first > last:
-            raise InputError(f"the range of {self} is empty: low must be below high")
+            raise InputError(f"{self._told()} is empty: low must be below high")
         if first == last:
             size = first * self.multiple
-            raise InputError(f"the range of {self} has one size only, {size}: write {size} into the shape instead")
+            raise InputError(f"{self._told()} has one size only, {size}: write {size} into the shape instead")
         if self.at is not None and (not self.low <= self.at <= self.high or self.at % self.multiple):
             raise InputError(f"at={self.at} is no size of {self}")
+
+    def _told(self) -> str:
+        multiples = f" in multiples of {self.multiple}" if self.multiple > 1 else ""
+        return f"the range {self.low} … {self.high}{multiples}"
 
     @property
     def middle(self) -> int:

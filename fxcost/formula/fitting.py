@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from itertools import combinations, product
@@ -20,14 +20,14 @@ from ..memory.analysis import Analysis
 from ..rules.registry import Registry
 from .bounds import undominated
 from .dims import Dims, Point
-from .domain import Domain, Range, Reason
+from .domain import Domain
 from .ledger import Ledger, concrete
 from .lift import Box, Coordinates, Lift, MisfitError
-from .lines import forward_of, parting_line
 from .observation import Observation
 from .polynomial import ZERO, Polynomial, whole
 from .probing import Probe, Run
 from .search import Axis, search
+from .told import notes_of, ranges_of
 from .uneven import degree_of, grouped, joined, peaks
 
 MOST_CORNERS = 3
@@ -81,7 +81,8 @@ def fit(
     for attempt in range(ATTEMPTS):
         base, axes = _axes(probe, dims, base, seen)
         if all(axis.range.is_fixed for axis in axes):
-            told = "; ".join(f"{axis.name} {reason}" for axis in axes for reason in axis.range.reasons())
+            ranges = ranges_of(axes, probe.names, base, explain, root)
+            told = "; ".join(f"{name} {reason}" for name, found in ranges.items() for reason in found.reasons())
             raise FormulaError(f"there is no formula in {', '.join(dims)}: {told}")
         fitting = _Fitting(probe, base, axes)
         try:
@@ -91,10 +92,8 @@ def fit(
             if fitting.failed is None or fitting.failed in seen or attempt == ATTEMPTS - 1:
                 raise FormulaError(f"each dim has a formula, but together they have none: {error}") from error
             seen.append(fitting.failed)
-    ranges = {axis.name: axis.range for axis in axes}
-    if explain is not None:
-        ranges = {axis.name: _explained(axis, probe.names, base, explain, root) for axis in axes}
-    notes = (*_notes(axes, ledger), *fitting.notes)
+    ranges = ranges_of(axes, probe.names, base, explain, root)
+    notes = (*notes_of(axes, ledger, root if explain is not None else None), *fitting.notes)
     domain = Domain(ranges, len(fitting.verified), len(probe.found), notes)
     return Fitted(domain, ledger, dict(zip(probe.names, base, strict=True)), fitting.patterned)
 
@@ -111,39 +110,6 @@ def _axes(probe: Probe, dims: Dims, base: Coordinates, seen: Sequence[Coordinate
             nearest = min(axis.sizes, key=lambda size: abs(size - base[i]))
             base = (*base[:i], nearest, *base[i + 1 :])
     return base, axes
-
-
-def _explained(
-    axis: Axis, names: Sequence[str], base: Coordinates, explain: Callable[[Point], Analysis], root: nn.Module | None
-) -> Range:
-    """The range of an axis with the lines of the user's code at which it ends, where they were not told already."""
-    found = axis.range
-    point = dict(zip(names, base, strict=True))
-    for end, size, _ in axis.causes:
-        told: Reason | None = getattr(found, end)
-        if told is None or told.line:
-            continue
-        line = ""
-        if size > 1:  # one sample alone takes no other way through the code, PyTorch copies less
-            line = parting_line(lambda at: explain({**point, axis.name: at}), axis.sizes[:2], size)
-        line = line or (forward_of(root, told.module) if root is not None else "")
-        found = replace(found, **{end: replace(told, line=line)})  # type: ignore[arg-type]
-    return found
-
-
-def _notes(axes: Iterable[Axis], ledger: Ledger[Polynomial]) -> Iterator[str]:
-    used = {name for p in ledger.entries.values() for name in p.names()}
-    inputs = "input_bytes"
-    beyond = {name for key, p in ledger.entries.items() if key.number != inputs for name in p.names()}
-    for axis in axes:
-        if axis.range.is_fixed:
-            yield f"{axis.name} has no formula and stays at {axis.range.low}"
-        elif axis.name not in used:
-            yield f"nothing depends on {axis.name}"
-        elif axis.name not in beyond:
-            yield f"nothing depends on {axis.name} but the bytes of the inputs: the model never uses it"
-        if axis.uneven:
-            yield f"the number of operators depends on {axis.name}: sums were fitted instead of sizes"
 
 
 class _Fitting:

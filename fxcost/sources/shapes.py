@@ -176,18 +176,19 @@ def parse_spec(text: str, dims: Collection[str] = ()) -> InputSpec:
         raise InputError(f"input {text!r} has no dimensions; {EXAMPLE}")
     bare = sizes.removeprefix("(").removesuffix(")")
     parts = [part.strip() for part in re.split("," if "," in bare else "[,x×]", bare)] if sizes else []
-    shape = tuple(part if part in dims else _dimension(part, text) for part in parts)
+    shape = tuple(part if part in dims else _dimension(part, text, dims) for part in parts)
     try:
         return spec(*shape, dtype=dtype if colon else None)
     except InputError as error:
         raise InputError(f"input {text!r}: {error}") from error
 
 
-def _dimension(part: str, text: str) -> int:
+def _dimension(part: str, text: str, dims: Collection[str] = ()) -> int:
     if not part:
         raise InputError(f"input {text!r} has an empty dimension; {EXAMPLE}")
     if not re.fullmatch("[0-9]+", part):
-        raise InputError(f"input {text!r}: {part!r} is no dimension (a whole number, 0 or more); {EXAMPLE}")
+        names = f", or {', '.join(dims)}" if dims else ""
+        raise InputError(f"input {text!r}: {part!r} is no dimension (a whole number, 0 or more{names}); {EXAMPLE}")
     if len(part) > LONGEST:
         raise InputError(f"a dimension of {len(part)} digits is more than a tensor can have")
     return int(part)
