@@ -59,7 +59,7 @@ def notes_of(axes: Iterable[Axis], ledger: Ledger[Polynomial], root: nn.Module |
         if axis.range.is_fixed:
             yield f"{axis.name} has no formula and stays at {axis.range.low}"
         elif axis.name not in used:
-            yield f"nothing depends on {axis.name}{where}"
+            yield f"nothing depends on {axis.name}"
         elif axis.name not in beyond:
             yield f"nothing depends on {axis.name} but the bytes of the inputs: the model never uses it{where}"
         if axis.uneven:
