@@ -41,7 +41,7 @@ def solve(
       fxcost solve hf:llama --input input_ids=B,S:int64 --dim B=1..64 --dim S=8..4096 --memory 24GiB --given S=4096
     """
     from ..errors import FormulaError
-    from ..formula.solve import amount
+    from ..text.units import named_amount
 
     sizes = {name: _size(name, value) for name, value in map(_pair, given)}
     limits: dict[str, Any] = dict(map(_pair, limit))
@@ -63,7 +63,7 @@ def solve(
         return fail(str(error), FAILED)
     (dim,) = free
     costs = formula.at(**sizes, **{dim: found})
-    told = ", ".join(f"{name} = {amount(name, costs[name])}" for name in limits)
+    told = ", ".join(f"{name} = {named_amount(name, costs[name])}" for name in limits)
     end = f"; {dim} = {found} is the end of the domain" if found == formula.domain[dim].high else ""
     present(lambda: f"{dim} = {found}: {told}{end}")
     return GOOD

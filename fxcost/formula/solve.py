@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import FormulaError, InputError
 from ..text.amounts import parse_bytes
-from ..text.units import byte_size
+from ..text.units import named_amount
 from .bounds import never_negative
 from .domain import Range
-from .polynomial import Number, Polynomial, whole
+from .polynomial import Polynomial, whole
 
 if TYPE_CHECKING:
     from .expressions import Expressions
@@ -65,15 +65,9 @@ def _largest(formula: Expressions, dim: str, range_: Range, sizes: Mapping[str, 
         k = next((k for k in range(last, -1, -1) if fits(k)), -1)
     if k < 0:
         least = max(p({dim: range_.low}) for p in alone)
-        told = f"{number} is {amount(number, least)} at {dim}={range_.low}"
-        raise FormulaError(f"{told}, and the limit is {amount(number, limit)}: no size fits")
+        told = f"{number} is {named_amount(number, whole(least))} at {dim}={range_.low}"
+        raise FormulaError(f"{told}, and the limit is {named_amount(number, limit)}: no size fits")
     return range_.low + k * range_.step
-
-
-def amount(number: str, value: Number) -> str:
-    """A number as people read it, with its unit if it is one of bytes."""
-    whole_value = whole(value)
-    return f"{whole_value:,} ({byte_size(whole_value)})" if "bytes" in number else f"{whole_value:,}"
 
 
 def _never_falls(polynomial: Polynomial, dim: str, range_: Range) -> bool:

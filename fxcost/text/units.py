@@ -39,6 +39,15 @@ def _scaled(n: int, base: int, units: tuple[str, ...]) -> str:
     return f"{sign}{hundredths // 100}.{hundredths % 100:02} {units[power]}"
 
 
+def named_amount(name: str, n: int) -> str:
+    """An exact number, with its size in a binary unit if its name is one of bytes.
+
+    >>> named_amount("peak_bytes", 1536), named_amount("macs", 1536)
+    ('1,536 (1.50 KiB)', '1,536')
+    """
+    return f"{exact(n)} ({byte_size(n)})" if "bytes" in name else exact(n)
+
+
 def exact(n: int) -> str:
     """An integer with its thousands apart.
 
