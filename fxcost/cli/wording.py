@@ -68,7 +68,7 @@ PHRASES: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...
         (r"\(weights=\), or take more devices", "(--weights), or take more (--devices)"),
         (r"\(peak=…, --peak\)", "(--peak)"),
         (r"hf:CLASS or hf:FOLDER, or a module", "hf:CLASS or hf:FOLDER"),
-        (r", or give fxcost\.Link\(bytes_per_s=…\)", ", or bytes a second, as in --links dp=25GB"),
+        (r", or give fxcost\.Link\(bytes_per_s=…\)", ", or bytes a second (25GB)"),
         (
             r"links= are those between ranks: analyse the model with mesh= and parallelize=",
             "--links are those between ranks: analyse the model with --mesh and --parallel",

@@ -7,6 +7,7 @@ no longer grow as they did, the one before (a crop). PyTorch's own lines and our
 
 from __future__ import annotations
 
+import gc
 import linecache
 import sys
 from collections.abc import Callable
@@ -78,6 +79,7 @@ def _foretold(shapes: list[Shapes], sizes: tuple[int, ...]) -> bool:
 def _traced(analyse: Callable[[int], object], size: int) -> list[Moment]:
     """The lines of the user's code that an analysis runs, as far as it comes."""
     moments: list[Moment] = []
+    collecting = {getattr(callback, "__code__", None) for callback in gc.callbacks}  # runs whenever Python likes
 
     def local(frame: FrameType, event: str, argument: Any) -> Any:
         if event == "line" and len(moments) < MOST_MOMENTS:
@@ -85,7 +87,7 @@ def _traced(analyse: Callable[[int], object], size: int) -> list[Moment]:
         return local
 
     def entered(frame: FrameType, event: str, argument: Any) -> Any:
-        return local if _is_models(frame.f_code.co_filename) else None
+        return local if _is_models(frame.f_code.co_filename) and frame.f_code not in collecting else None
 
     sys.settrace(entered)
     try:

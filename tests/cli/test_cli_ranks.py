@@ -126,7 +126,7 @@ def test_links(run: Run, path: str) -> None:
         (("--links", "nvlink"), "--links is for --device"),
         (("--device", "h100", "--links", "nvlink"), "--links are those between ranks: analyse the model with --mesh"),
         (("--device", "h100", "--links", "dp=nvlin"), "did you mean nvlink"),
-        (("--device", "h100", "--links", "copper"), "or bytes a second, as in --links dp=25GB"),
+        (("--device", "h100", "--links", "copper"), "or bytes a second (25GB)"),
         (("--device", "h100", "--links", "dp=nvlink,pcie5"), "give DIM=LINK"),
         (("--device", "h100", "--links", "dp=25XB"), "is no size in bytes"),
         (("--device", "h100", "--links", "dp=0"), "a link has a bandwidth above 0"),

@@ -40,8 +40,7 @@ class Slow(Net):
 class Endless(Net):
     def forward(self, x):
         print("asleep", flush=True)
-        while True:  # one long sleep would miss a signal that comes just before it
-            time.sleep(0.1)
+        time.sleep(600)
 """
 
 
@@ -55,7 +54,14 @@ def terminal(tmp_path):
         plain = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "FORCE_COLOR", "CI")}
         env = {**plain, "PYTHONPATH": str(HERE.parent), "TERM": "xterm-256color", "OMP_NUM_THREADS": "1", **env}
         child = pexpect.spawn(
-            command, list(args), cwd=str(tmp_path), env=env, encoding="utf-8", timeout=PATIENCE_S, dimensions=(50, 160)
+            command,
+            list(args),
+            cwd=str(tmp_path),
+            env=env,
+            encoding="utf-8",
+            timeout=PATIENCE_S,
+            dimensions=(50, 160),
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # which a shell's background ignores
         )
         started.append(child)
         return child
