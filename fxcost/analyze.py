@@ -194,14 +194,14 @@ def analyzed(model: Any, inputs: Any, kwargs: Mapping[str, Any] | None, options:
 
 def _of_rank(model: Any, inputs: Any, kwargs: Mapping[str, Any] | None, options: Options) -> Ran:
     if options.mesh is None and options.parallelize is None and options.rank == 0:
-        return _of_sharding(model, inputs, kwargs, options, _as_given(model))
+        return _analyzed(model, inputs, kwargs, options, _as_given(model))
     from .ranks.looked_at import on_ranks
 
     (report, ran), said = on_ranks(
         options.mesh,
         options.parallelize,
         options.rank,
-        lambda sharding: _of_sharding(model, inputs, kwargs, options, sharding),
+        lambda sharding: _analyzed(model, inputs, kwargs, options, sharding),
         lambda found: found[0].training.peak_bytes if found[0].training else found[0].memory.peak_bytes,
     )
     if said:
@@ -217,17 +217,6 @@ def _as_given(model: Any) -> Sharding | None:
     from .ranks.sharding import as_given
 
     return as_given(model)
-
-
-def _of_sharding(
-    model: Any, inputs: Any, kwargs: Mapping[str, Any] | None, options: Options, sharding: Sharding | None
-) -> Ran:
-    if sharding is None:
-        return _analyzed(model, inputs, kwargs, options, None)
-    from .ranks.collector import full_passes_wait
-
-    with full_passes_wait():
-        return _analyzed(model, inputs, kwargs, options, sharding)
 
 
 def _analyzed(

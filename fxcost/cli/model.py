@@ -6,13 +6,14 @@ import ast
 import re
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import redirect_stdout
+from contextlib import nullcontext, redirect_stdout
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from .checks import check_numbers
+from .collector import full_passes_wait
 from .complete import complete_model
 from .names import check_model, is_report
 from .progress import quiet_option, working
@@ -118,7 +119,8 @@ def analyse(options: ModelOptions) -> Report:
     check_numbers(dtype=options.dtype, training=options.training, optimizer=optimizer)
     from ..analyze import analyze
 
-    with redirect_stdout(sys.stderr), working(f"analysing {options.model}"):  # a model's prints are not the answer
+    waiting = full_passes_wait() if options.mesh else nullcontext()
+    with redirect_stdout(sys.stderr), working(f"analysing {options.model}"), waiting:  # its prints are not the answer
         loaded, inputs = load_model(options)
         report = analyze(
             loaded.model,

@@ -19,7 +19,6 @@ from torch.nn.parallel import distributed
 
 import fxcost
 from fxcost.ranks import private, private_pipelines
-from fxcost.ranks.collector import full_passes_wait
 from tests.ranks.nets import Net, both, net, shard, tensor_parallel
 
 TOKENS = fxcost.spec(2, 16, dtype="int64")
@@ -253,24 +252,6 @@ def test_a_missing_part_of_pipelines_is_named(monkeypatch: pytest.MonkeyPatch) -
     )
     with pytest.raises(fxcost.ShardingError, match=r"has no torch._NoSuch.vote or torch._NoSuch.ask"):
         analyzed(net(layers=2), mesh={"dp": 2}, parallelize=fxcost.parallel.pipeline("dp"))
-
-
-def test_full_passes_of_the_collector_wait() -> None:
-    """While a rank is analysed, in whatever order two end, and also if the user has other thresholds than Python's."""
-    before = gc.get_threshold()
-    seen: list[tuple[int, int, int]] = []
-    try:
-        gc.set_threshold(500, 7, 3)
-        first, second = full_passes_wait(), full_passes_wait()
-        for enter_or_leave in (first.__enter__, second.__enter__, lambda: first.__exit__(None, None, None)):
-            enter_or_leave()
-            seen.append(gc.get_threshold())
-        assert {found[:2] for found in seen} == {(500, 7)}
-        assert all(found[2] > 10**6 for found in seen)
-        second.__exit__(None, None, None)
-        assert gc.get_threshold() == (500, 7, 3)
-    finally:
-        gc.set_threshold(*before)
 
 
 def test_worlds_do_not_mix() -> None:

@@ -1,8 +1,8 @@
-"""Python's garbage collector while a rank is analysed: it goes through young objects alone.
+"""Python's garbage collector while the command line analyses a rank: it goes through young objects alone.
 
 A pass over all objects takes as long as a layer or ten, as there are those of PyTorch and of what the process has
-imported besides, and it finds nothing: what a rank's analysis makes lives until its report is there. Where PyTorch's
-code for parallelism runs, so much is made that every third analysis would spend a third of its time so.
+imported besides, and it finds nothing: what a rank's analysis makes lives until its report is there. A command's
+process is its own; in a user's, fxcost leaves the collector alone.
 """
 
 from __future__ import annotations
