@@ -68,7 +68,7 @@ class ConcreteTracer(TorchFunctionMode):
         self._changing = False
         self._thread = threading.get_ident()
         self._elsewhere: str | None = None
-        """A module that ran in another thread, where no mode is active."""
+        """FQN of a module that ran in another thread, where no mode is active."""
 
     # -------------------------------------------------------------------------------------------------------- running
 
@@ -87,16 +87,22 @@ class ConcreteTracer(TorchFunctionMode):
         try:
             with wrapped_functions(self._parts.root, function, self._standing_in), self:
                 out = finished(function(*arguments.args, **arguments.kwargs), self.recorder.assume)
+        except Exception:
+            self._check_threads()  # which may be why the model failed
+            raise
         finally:
             unwrap()
             self.recorder.orphan = self.recorder.inside = None
-            if self._elsewhere is not None:  # also where that made the model fail
-                raise CaptureError(
-                    f"{self._elsewhere} runs in a thread of its own, where what it runs can't be followed, and would "
-                    "not be counted. Have forward call it in its own thread while it is analysed"
-                )
+        self._check_threads()
         self._drawing.output(out)
         return out
+
+    def _check_threads(self) -> None:
+        if self._elsewhere is not None:
+            raise CaptureError(
+                f"module {self._elsewhere!r} runs in a thread of its own, where what it runs can't be followed, and "
+                "would not be counted. Have forward call it in its own thread while it is analysed"
+            )
 
     def seen(self) -> Seen | None:
         """What follow.py asks of a run; None if no graph can be followed along it.
@@ -152,7 +158,7 @@ class ConcreteTracer(TorchFunctionMode):
         @functools.wraps(forward)
         def call(*args: Any, **kwargs: Any) -> Any:
             if threading.get_ident() != thread:
-                self._elsewhere = f"module {name!r}"
+                self._elsewhere = name
                 return forward(*args, **kwargs)
             segment = self.recorder.segment
             if segment is not None:  # inside a node: only keep track of where

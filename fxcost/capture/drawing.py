@@ -20,7 +20,7 @@ from ..meta.cells import UNREGISTERED, UNSEEN
 from ..meta.segments import Ran, described, fields_of, is_plain, outline
 from ..meta.storages import stand_in
 from ..meta.values import ValueRecorder
-from ..model.holding import place_of
+from ..model.holding import places_of
 from ..model.modules import inventory
 from ..model.parts import Parts
 from ..records.recording import NodeRecord, TensorSpec, tensor_specs
@@ -61,6 +61,8 @@ class Drawing:
         self._attributes = inventory(parts.root, parts.outside).names(recorder.held)
         self._attribute_nodes: dict[str, Node] = {}
         self._constants = 0
+        self._places: dict[int, str] | None = None
+        """Where lists and objects of the model hold tensors, once that is asked."""
         self.handed_on: dict[Node, Node] = {}
         """Of a node that returned a tensor which another node had made: that one."""
         self.reshaped = False
@@ -205,12 +207,13 @@ class Drawing:
         if not (tensor.is_meta or self.recorder.real):
             return  # the recorder says whose it is
         if isinstance(tensor, torch.nn.Parameter):
-            place = place_of(tensor, self._root)
+            self._places = places_of(self._root) if self._places is None else self._places
+            place = self._places.get(id(tensor))
             self.recorder.assume(UNREGISTERED.format(f" in {place}" if place else ""))
-        elif is_plain(tensor) and not self.recorder.real:
-            made = tensor.untyped_storage()._cdata not in self.recorder.given
-            if made and self.recorder.cell_of(tensor) is None:
-                self.recorder.assume(UNSEEN)
+            return
+        unknown = is_plain(tensor) and not self.recorder.real and self.recorder.cell_of(tensor) is None
+        if unknown and tensor.untyped_storage()._cdata not in self.recorder.given():
+            self.recorder.assume(UNSEEN)
 
     def _of_a_call(self, spec: TensorSpec) -> Node | None:
         """The node of a tensor that no call returned, in memory that one did: a `Parameter` made of it, an alias."""

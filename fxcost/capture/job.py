@@ -234,14 +234,14 @@ class Job:
         """A recorder that knows the values of what holds data, and where the user's tensors are."""
         make = ValueRecorder if self.sharding is None else self.sharding.recorder
         recorder = make(Storages(), real_available=self.real_possible)
-        recorder.home, recorder.given = self.home, self.copier.addresses()
+        recorder.home, recorder.given = self.home, self.copier.addresses
         for meta, real in self._known:
             recorder.know(meta, real)
         return recorder
 
     def tell(self, recorder: ValueRecorder, root: nn.Module) -> None:
         """Tell a recorder the values of inputs and of the tensors of `root`, which is a copy of the model too."""
-        recorder.home, recorder.given = self.home, self.copier.addresses()
+        recorder.home, recorder.given = self.home, self.copier.addresses
         if recorder.real or not self._known:
             return
         names = inventory(self.root).names()

@@ -13,7 +13,7 @@ the same window (offset, shape, stride) onto it, so views and in-place writes st
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections.abc import Callable, Container, Iterable
 from typing import Any
 
 import torch
@@ -71,8 +71,8 @@ class ValueRecorder(OpRecorder):
         self.assumptions: dict[str, None] = {}
         self.values_used = False
         """Set when a value, or what follows from one, decided what an operator did: it is not remembered."""
-        self.given: frozenset[int] = frozenset()
-        """Addresses of the storages that stand for the user's."""
+        self.given: Callable[[], frozenset[int]] = frozenset
+        """Says at which addresses the storages are that stand for the user's."""
         self.home = CPU
         """Where the user's tensors are: what code is told that asks for a device."""
         self.running = "the model"

@@ -198,27 +198,23 @@ def names_autocast(found: Reads, scope: dict[str, Any]) -> bool:
     return "autocast" in found.attributes or any(is_a(v, type) and issubclass(v, torch.autocast) for v in globals_)
 
 
-def place_of(tensor: torch.Tensor, root: nn.Module) -> str | None:
-    """The attribute of a module that leads to a tensor by lists and objects; None where none is found to."""
+def places_of(root: nn.Module) -> dict[int, str]:
+    """Of tensors that a model's lists and objects hold, by their ids: the attribute of a module that leads there."""
+    found: dict[int, str] = {}
+    seen: set[int] = set()
     for name, module in root.named_modules():
         for key, value in vars(module).items():
-            if key not in _TABLES and type(value) not in NOTHING and _leads(value, tensor):
-                return f"{name}.{key}".strip(".")
-    return None
-
-
-def _leads(value: Any, tensor: torch.Tensor) -> bool:
-    """True if what an object holds leads to a tensor; other modules' attributes are not followed."""
-    todo, seen = [value], {id(value)}
-    while todo and len(seen) < _MOST:
-        held = todo.pop()
-        if held is tensor:
-            return True
-        for item in _held(held):
-            if type(item) not in NOTHING and id(item) not in seen:
-                seen.add(id(item))
-                todo.append(item)
-    return False
+            todo = [] if key in _TABLES else [value]
+            while todo:
+                held = todo.pop()
+                if type(held) in NOTHING or id(held) in seen:
+                    continue
+                seen.add(id(held))
+                if is_a(held, torch.Tensor):
+                    found[id(held)] = f"{name}.{key}".strip(".")
+                else:
+                    todo.extend(_held(held))
+    return found
 
 
 def _held(value: Any) -> list[Any]:
@@ -234,5 +230,3 @@ def _held(value: Any) -> list[Any]:
 
 
 _TABLES = frozenset(vars(nn.Module()))
-_MOST = 10_000
-"""So many objects are looked at."""

@@ -305,10 +305,11 @@ class Reach:
         key = id(function)
         self._ways[key] = CODE
         self.state.append(function)
-        self._look(function.__wrapped__, key, CODE, (getattr(function, "__name__", "cached"),))
+        name = getattr(function, "__name__", "cached")
+        self._look(function.__wrapped__, key, CODE, (name,))
         for arguments, result in entries(function).items() if function.cache_info().currsize else ():
             self._look(arguments, key, CODE, None)
-            self._look(result, key, CODE, (getattr(function, "__name__", ""), "cached"))
+            self._look(result, key, CODE, (name, "cached"))
 
     def _method(self, method: types.MethodType, way: int, path: Path) -> None:
         self._look(method.__func__, id(method), CODE, None)
