@@ -170,7 +170,7 @@ def _take(recorder: ValueRecorder, func: Any, args: Any, kwargs: Any, caller: Fr
     """A value is taken out."""
     if not args[0].is_meta or (func is Tensor.__format__ and args[0].dim()):
         return func, args, kwargs
-    real = recorder.host_value(args[0], f"Tensor.{func.__name__}", scalar=args[0].dim() == 0)
+    real = recorder.host_value(args[0], f"Tensor.{func.__name__}")
     with _disable_current_modes():  # numpy() detaches first, which would bring the value back to meta
         raise Taken(_TAKE_VALUES[func](real, *args[1:], **kwargs))
 
@@ -241,7 +241,7 @@ def _is_torchs(caller: FrameType) -> bool:
 def _numbers(recorder: ValueRecorder, data: Any) -> Any:
     """Data with numbers in the place of the tensors without dimensions that stand in lists."""
     if isinstance(data, Tensor) and data.is_meta and data.dim() == 0:
-        return recorder.host_value(data, "a tensor made from others", scalar=True).item()
+        return recorder.host_value(data, "a tensor made from others").item()
     if type(data) is list or type(data) is tuple:
         return [_numbers(recorder, item) for item in data]
     return data

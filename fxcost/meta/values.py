@@ -116,7 +116,7 @@ class ValueRecorder(OpRecorder):
         """What is known of the storage that a tensor is on."""
         return self.cells.get(self.storages.number(tensor)) if tensor.layout is torch.strided else None
 
-    def demand(self, tensor: Tensor, why: str, scalar: bool = False) -> Tensor:
+    def demand(self, tensor: Tensor, why: str) -> Tensor:
         """The value of a meta tensor, because the model asks for it.
 
         Raises:
@@ -181,10 +181,10 @@ class ValueRecorder(OpRecorder):
                 "model may run something else"
             )
 
-    def host_value(self, tensor: Tensor, why: str, scalar: bool = False) -> Tensor:
+    def host_value(self, tensor: Tensor, why: str) -> Tensor:
         """:meth:`demand` from outside an operator, while this mode is active; the result is the caller's own."""
         with _disable_current_modes():
-            return self.demand(tensor, why, scalar).clone()
+            return self.demand(tensor, why).clone()
 
     def _sampled_input(self, tensor: Tensor, why: str) -> Tensor:
         self.assumptions[
@@ -222,7 +222,7 @@ class ValueRecorder(OpRecorder):
                 self.asked()
             return super().run(func, args, kwargs)
         if packet is aten._local_scalar_dense:
-            return self.demand(args[0], "a tensor used as a Python number", scalar=True).item()
+            return self.demand(args[0], "a tensor used as a Python number").item()
         if packet is aten.equal:
             with torch._C.DisableTorchFunction():
                 return torch.equal(self.demand(args[0], "torch.equal"), self.demand(args[1], "torch.equal"))

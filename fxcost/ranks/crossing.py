@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from ..capture.host import HostCalls
-from ..errors import FxcostError, ShardingError
+from ..errors import FxcostError, ShardingError, said
 from ..meta.storages import Storages
 from ..records.communication import Group
 from ..records.tree import named_modules
@@ -109,9 +109,8 @@ def _told_of(stage: int, count: int) -> Iterator[None]:
     except FxcostError:
         raise
     except Exception as error:
-        text = " ".join(str(error).split())
         raise ShardingError(
-            f"stage {stage} of the pipeline's {count} does not run as it is sharded: {type(error).__name__}: {text}. "
+            f"stage {stage} of the pipeline's {count} does not run as it is sharded: {type(error).__name__}: {said(error)}. "
             "Sizes that a plan splits (heads, widths, tokens) must divide by the mesh, and operators between blocks "
             "keep the sizes that they have in the whole model"
         ) from error
