@@ -111,8 +111,8 @@ def _told_of(stage: int, count: int) -> Iterator[None]:
     except Exception as error:
         raise ShardingError(
             f"stage {stage} of the pipeline's {count} does not run as it is sharded: {type(error).__name__}: "
-            f"{said(error)}. Sizes that a plan splits (heads, widths, tokens) must divide by the mesh, and operators between blocks "
-            "keep the sizes that they have in the whole model"
+            f"{said(error)}. Sizes that a plan splits (heads, widths, tokens) must divide by the mesh, and operators "
+            "between blocks keep the sizes that they have in the whole model"
         ) from error
 
 
