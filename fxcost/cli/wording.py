@@ -47,6 +47,8 @@ PHRASES: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...
             "write a name into a shape: --input B,3,224,224 --dim B=1..64",
         ),
         (r"dims= names no dim", "--dim names no dim"),
+        (r"(?:^|(?<=: ))k=(\d+): ", r"-k \1: "),
+        (r"by='node' cuts anywhere", "--by node cuts anywhere"),
         (r"^dim '(\w+)': ", r"--dim \1: "),
         (r"low must be below high", "LOW must be below HIGH"),
         (r"write (\d+) into the shape instead", r"write \1 into --input instead"),

@@ -278,3 +278,9 @@ def messages():
 def test_messages_speak_the_language_of_the_command_line(text):
     """What the library says in arguments of Python functions, the command line says in options."""
     assert not PYTHON.search(OF_THE_MODEL.sub("", wording.in_options(text))), wording.in_options(text)
+
+
+def test_a_message_of_parts_speaks_the_language_too():
+    """What is put together where it is raised can't be read off the code."""
+    said = wording.in_options("k=9: the model has one module in which to cut it; by='node' cuts anywhere")
+    assert said == "-k 9: the model has one module in which to cut it; --by node cuts anywhere"
